@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * dircodec - directory blocks: entries in, entries out; htree indexes; checksums; inline directories.
+ *
+ * Building is in two steps, because placement comes between: dafs_dirplan_* works out how many blocks a directory will have (names and
+ * hashes suffice), dafs_dirplan_emit produces the blocks when inode numbers and physical blocks are known.
+ * An existing directory is edited leaf by leaf: only leaves that an added or removed name falls into are decoded and rewritten;
+ * a leaf that overflows becomes two or more, the index is written anew from the flat list of (hash, block).
+ */
+#ifndef DAFS_IMAGE_DIRCODEC_H
+#define DAFS_IMAGE_DIRCODEC_H
+
+#include "image/image.h"
+#include "image/etree.h"
+#include "model/inode.h"
+
+struct dafs_dirent_view {
+	const char *name;
+	uint8_t name_len;
+	uint8_t file_type;	/* EXT2_FT_* as stored; 0 without the filetype feature */
+	uint32_t ino;
+	uint32_t lblk;		/* directory block it lies in (0 for inline) */
+};
+
+/* Walk all entries of a directory of the image ("." and ".." included), validating every block. fn non-zero stops and is returned. */
+errcode_t dafs_dircodec_iterate(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
+				errcode_t (*fn)(void *arg, const struct dafs_dirent_view *de), void *arg);
+
+/* Find one name (by index where there is one, casefolded where the directory is). ENOENT when absent. */
+errcode_t dafs_dircodec_lookup(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
+			       const char *name, uint8_t name_len, struct dafs_dirent_view *out);
+
+/* One name to add; child is asked for its inode number at emit time only. */
+struct dafs_dirent_add {
+	const char *name;
+	uint8_t name_len;
+	const struct dafs_inode *child;
+};
+struct dafs_dirent_del {
+	const char *name;
+	uint8_t name_len;
+};
+
+struct dafs_dirplan;
+struct dafs_dirplan_req {
+	uint32_t ino;				/* existing directory; 0: a new one */
+	const struct ext2_inode_large *raw;	/* of an existing one */
+	uint32_t iflags;			/* new: CASEFOLD etc. */
+	const struct dafs_dirent_add *add;
+	size_t nadd;
+	const struct dafs_dirent_del *del;	/* names of the image to remove; a replaced name stands in both lists */
+	size_t ndel;
+	const struct dafs_inode *dotdot;	/* new parent when ".." changes (a moved directory), or of a new one; NULL: unchanged */
+};
+
+/* Work out the new shape. The request's arrays and names must live until the plan is freed. Names must be unique
+ * (EEXIST otherwise, casefold-aware). DAFS_ET_DIR_FULL when the index has no more levels. */
+errcode_t dafs_dirplan_new(struct dafs_image *img, const struct dafs_dirplan_req *req, struct dafs_dirplan **ret);
+void dafs_dirplan_free(struct dafs_dirplan *dp);
+
+/* Blocks the directory will have, and how many of them are new (to be allocated; lblks [old blocks, total)). inline: fits into the inode. */
+uint32_t dafs_dirplan_blks(const struct dafs_dirplan *dp);
+uint32_t dafs_dirplan_new_blks(const struct dafs_dirplan *dp);
+
+/* Emit: self is the directory (numbers placed), xl maps all its blocks (old and new). Changed live blocks go through dafs_txn_put,
+ * new ones through dafs_txn_put_new. Sets the INDEX flag in raw/i_flags as the result has it, and i_size in *size_bytes. */
+errcode_t dafs_dirplan_emit(struct dafs_dirplan *dp, const struct dafs_inode *self, const struct dafs_extlist *xl,
+			    struct ext2_inode_large *raw, uint64_t *size_bytes);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * reserve - the image-wide space counters of delayed allocation, in clusters.
+ *
+ * A write takes clusters here (reserve), a flush turns them into allocations (claim), truncate, punch and unlink give them back
+ * (release). Metadata that the flush will need is promised beside the data. Per-file figures live in struct dafs_file; the
+ * sum over files equals dirty (checked by the cache's verification).
+ *
+ * Invariants (dafs_reserve_verify): free >= dirty + promised; nothing is negative.
+ * Rules: ext4_da_reserve_space and has_free (reference, section 2.4).
+ */
+#ifndef DAFS_MODEL_RESERVE_H
+#define DAFS_MODEL_RESERVE_H
+
+#include "base/ctx.h"
+
+struct dafs_reserve {
+	uint64_t free_clusters;		/* free in the image, frees that are only pending not counted */
+	uint64_t dirty_clusters;	/* reserved for delayed data */
+	uint64_t promised_clusters;	/* for metadata the flush will need: extent, directory, xattr blocks */
+	uint64_t root_clusters;		/* s_r_blocks_count in clusters */
+	uint64_t resv_clusters;		/* the pool the kernel keeps: min(2 %, 4096); dafs promises metadata exactly, so 0 unless asked */
+	uint64_t free_inodes;
+	uint64_t promised_inodes;	/* inodes that pending new files will take */
+};
+
+/* Reserve n data clusters and m metadata clusters at once, or nothing. privileged: may use the root-reserved clusters.
+ * DAFS_ET_NOSPC_RESERVE (data do not fit) or DAFS_ET_NOSPC_META leave everything as it was. */
+errcode_t dafs_reserve_take(struct dafs_reserve *rs, uint64_t n, uint64_t m, bool privileged);
+
+/* Give back n data and m metadata clusters that were reserved (asserts that they were). */
+void dafs_reserve_release(struct dafs_reserve *rs, uint64_t n, uint64_t m);
+
+/* A flush allocated n of the reserved data clusters: dirty and free both fall. */
+void dafs_reserve_claim(struct dafs_reserve *rs, uint64_t n);
+
+/* Inodes for n new files. DAFS_ET_NOINODES leaves everything as it was. */
+errcode_t dafs_reserve_take_inodes(struct dafs_reserve *rs, uint64_t n);
+void dafs_reserve_release_inodes(struct dafs_reserve *rs, uint64_t n);
+
+bool dafs_reserve_verify(const struct dafs_reserve *rs);
+
+#endif
