@@ -123,10 +123,19 @@ const char *dafs_cli_value(const struct dafs_cli_args *args, int id)
 
 static void print_row(FILE *out, const struct dafs_cli_cmd *cmd)
 {
-	char left[160];
+	char left[256];
+	const char *alias = cmd->alias;
+	int len = snprintf(left, sizeof(left), "  %s", cmd->name);
 
-	snprintf(left, sizeof(left), "  %s%s%s", cmd->name, cmd->synopsis ? " " : "",
-		 cmd->synopsis ? cmd->synopsis : "");
+	while (alias && *alias && len < (int)sizeof(left)) {
+		int word = (int)strcspn(alias, " ");
+
+		len += snprintf(left + len, sizeof(left) - (size_t)len, ", %.*s", word, alias);
+		alias += word;
+		alias += strspn(alias, " ");
+	}
+	if (cmd->synopsis && len < (int)sizeof(left))
+		snprintf(left + len, sizeof(left) - (size_t)len, " %s", cmd->synopsis);
 	dafs_cli_help_row(out, left, cmd->help);
 }
 
@@ -146,8 +155,6 @@ bool dafs_cli_cmd_help(FILE *out, const struct dafs_cli_cmd *cmds, const char *n
 	if (!cmd)
 		return false;
 	print_row(out, cmd);
-	if (cmd->alias)
-		fprintf(out, "  also called: %s\n", cmd->alias);
 	dafs_cli_opts_help(out, cmd->opts);
 	return true;
 }

@@ -140,7 +140,7 @@ void dafs_cli_completion(FILE *out, const struct dafs_cli_tool *tool)
 		/* A command follows the image, which is there as a file or a device. */
 		fputs("\telif [[ -e ${prev%%[?:]*} && $prev != -* ]]; then\n\t\tCOMPREPLY=($(compgen -W '", out);
 		for (cmd = tool->cmds; cmd->name; cmd++)
-			fprintf(out, "%s ", cmd->name);
+			fprintf(out, "%s ", cmd->name);	/* aliases would only crowd the list */
 		fputs("' -- \"$cur\"))\n", out);
 	}
 	fprintf(out, "\telse\n\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n\tfi\n}\n"

@@ -151,14 +151,13 @@ static void test_help(void **state)
 	assert_false(dafs_cli_cmd_help(out, cmds, "nothing"));
 	fclose(out);
 	assert_string_equal(text, "\nFiles:\n"
-			    "  write [-o OFFSET | -a] [--from FILE] PATH\n"
+			    "  write, w, wr [-o OFFSET | -a] [--from FILE] PATH\n"
 			    "                            Write.\n"
 			    "  chmod MODE PATH...        Change modes.\n"
 			    "\nNames:\n"
 			    "  ln TARGET PATH            Link.\n"
-			    "  write [-o OFFSET | -a] [--from FILE] PATH\n"
+			    "  write, w, wr [-o OFFSET | -a] [--from FILE] PATH\n"
 			    "                            Write.\n"
-			    "  also called: w wr\n"
 			    "  -o OFFSET                 Where to write.\n"
 			    "  -a, --append              Write at the end.\n"
 			    "      --from=FILE           Read from FILE.\n");
