@@ -6,7 +6,10 @@
  * (release). Metadata that the flush will need is promised beside the data. Per-file figures live in struct dafs_file; the
  * sum over files equals dirty (checked by the cache's verification).
  *
- * Invariants (dafs_reserve_verify): free >= dirty + promised; nothing is negative.
+ * Each holder asks with an upper bound; near full, a dry plan finds the exact need of all of them together and promised shrinks to
+ * that (lib/write/space.h), while bound stays the sum of what was asked, so that every holder can give its own figure back.
+ *
+ * Invariants (dafs_reserve_verify): free >= dirty + promised; promised <= bound; nothing is negative.
  * Rules: ext4_da_reserve_space and has_free (reference, section 2.4).
  */
 #ifndef DAFS_MODEL_RESERVE_H
@@ -18,17 +21,18 @@ struct dafs_reserve {
 	uint64_t free_clusters;		/* free in the image, frees that are only pending not counted */
 	uint64_t dirty_clusters;	/* reserved for delayed data */
 	uint64_t promised_clusters;	/* for metadata the flush will need: extent, directory, xattr blocks */
+	uint64_t bound_clusters;	/* sum of the upper bounds that asked for the promise; promised <= bound, less only after a dry plan */
 	uint64_t root_clusters;		/* s_r_blocks_count in clusters */
 	uint64_t resv_clusters;		/* the pool the kernel keeps: min(2 %, 4096); dafs promises metadata exactly, so 0 unless asked */
 	uint64_t free_inodes;
 	uint64_t promised_inodes;	/* inodes that pending new files will take */
 };
 
-/* Reserve n data clusters and m metadata clusters at once, or nothing. privileged: may use the root-reserved clusters.
+/* Reserve n data clusters and m metadata clusters (promised and bound rise) at once, or nothing. privileged: may use the root-reserved clusters.
  * DAFS_ET_NOSPC_RESERVE (data do not fit) or DAFS_ET_NOSPC_META leave everything as it was. */
 errcode_t dafs_reserve_take(struct dafs_reserve *rs, uint64_t n, uint64_t m, bool privileged);
 
-/* Give back n data and m metadata clusters that were reserved (asserts that they were). */
+/* Give back n data and m metadata clusters that were reserved (asserts that they were): bound falls by m, promised to bound at most. */
 void dafs_reserve_release(struct dafs_reserve *rs, uint64_t n, uint64_t m);
 
 /* A flush allocated n of the reserved data clusters: dirty and free both fall. */
