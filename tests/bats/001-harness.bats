@@ -115,3 +115,17 @@ load helpers
     return 1
   fi
 }
+
+@test "scripts pass shellcheck" {
+  need shellcheck
+  cd "$DAFS_SRCDIR"
+  run_tool 0 shellcheck -S warning quickstart .ci/run tests/run-all tests/check-*
+  run_tool 0 shellcheck -S warning -s bash tests/bats/helpers.bash
+}
+
+@test "no common misspellings" {
+  need codespell
+  cd "$DAFS_SRCDIR"
+  run_tool 0 codespell -q 3 --ignore-regex '\\n[A-Z]\w+' configure.ac Makefile.am README.md CHANGELOG.md lib cli include \
+    mkdafs dawrite dafsck dafsdebug examples man tests quickstart
+}

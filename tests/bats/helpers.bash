@@ -41,7 +41,7 @@ dafs_setup() {
   T=$(mktemp -d "${TMPDIR:-/tmp}/dafs-test.XXXXXX")
   export T XDG_STATE_HOME=$T.state
   mounted=()
-  cd "$T"
+  cd "$T" || return
 }
 
 dafs_teardown() {
