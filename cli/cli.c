@@ -80,7 +80,7 @@ static void show_progress(void *arg, const char *stage, uint64_t done, uint64_t 
 /* What parsing the command line wants to come back with. */
 struct parse {
 	struct dafs_cli *cli;
-	int print;	/* ID_HELP, ID_VERSION or ID_COMPLETION; 0: go on */
+	int print; /* ID_HELP, ID_VERSION or ID_COMPLETION; 0: go on */
 };
 
 static errcode_t apply_lock_timeout(struct dafs_cli *cli, const char *value)
@@ -103,7 +103,8 @@ static errcode_t apply_threads(struct dafs_cli *cli, const char *value)
 	return err;
 }
 
-static errcode_t apply_shared(struct parse *parse, const struct dafs_cli_opt *opt, const char *value)
+static errcode_t apply_shared(struct parse *parse, const struct dafs_cli_opt *opt,
+			      const char *value)
 {
 	struct dafs_cli *cli = parse->cli;
 
@@ -161,7 +162,10 @@ static errcode_t parse_options(struct parse *parse, int argc, char **argv)
 	struct dafs_cli *cli = parse->cli;
 	struct dafs_cli_opt *rows = dafs_cli_rows(cli->tool);
 	struct dafs_cli_scan scan = {
-		.opts = rows, .permute = !cli->tool->options_first, .apply = apply, .arg = parse,
+		.opts = rows,
+		.permute = !cli->tool->options_first,
+		.apply = apply,
+		.arg = parse,
 	};
 	errcode_t err;
 	int first;
@@ -192,8 +196,8 @@ static void print_about(const struct dafs_cli_tool *tool, int what)
 		dafs_cli_completion(stdout, tool);
 }
 
-bool dafs_cli_start(struct dafs_cli *cli, const struct dafs_cli_tool *tool, void *arg, int argc, char **argv,
-		    int *status)
+bool dafs_cli_start(struct dafs_cli *cli, const struct dafs_cli_tool *tool, void *arg, int argc,
+		    char **argv, int *status)
 {
 	struct parse parse = { .cli = cli };
 	errcode_t err;
@@ -222,6 +226,8 @@ bool dafs_cli_start(struct dafs_cli *cli, const struct dafs_cli_tool *tool, void
 	if (!err)
 		print_about(tool, parse.print);
 	*status = dafs_cli_finish(cli, err);
+	if (err && tool->usage_status) /* whatever is wrong with an option is wrong usage */
+		*status = tool->usage_status;
 	return false;
 }
 
@@ -233,7 +239,7 @@ void dafs_cli_error(struct dafs_cli *cli, errcode_t err)
 		return;
 	dafs_cli_progress_clear(&cli->progress);
 	fflush(stdout);
-	if (err == DAFS_ET_USAGE && *detail)	/* the detail says it all */
+	if (err == DAFS_ET_USAGE && *detail) /* the detail says it all */
 		fprintf(stderr, "%s: %s (try %s --help)\n", name, detail, name);
 	else if (*detail)
 		fprintf(stderr, "%s: %s: %s\n", name, detail, error_message(err));

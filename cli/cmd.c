@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HELP_ID		0xFFFF
+#define HELP_ID 0xFFFF
 
 /* Is name one of the blank-separated words? */
 static bool is_word_of(const char *words, const char *name)
@@ -57,7 +57,10 @@ static errcode_t scan_options(struct dafs_ctx *ctx, struct cmd_scan *state, int 
 {
 	unsigned n = dafs_cli_opts_count(state->args->opts);
 	struct dafs_cli_scan scan = {
-		.opts = state->rows, .permute = true, .apply = apply, .arg = state,
+		.opts = state->rows,
+		.permute = true,
+		.apply = apply,
+		.arg = state,
 	};
 
 	memcpy(state->rows, state->args->opts, n * sizeof(state->rows[0]));
@@ -73,8 +76,8 @@ static errcode_t wrong_usage(struct dafs_ctx *ctx, const struct dafs_cli_cmd *cm
 			 *synopsis ? " " : "", synopsis);
 }
 
-errcode_t dafs_cli_cmd_run(struct dafs_ctx *ctx, const struct dafs_cli_cmd *cmds, void *arg, int argc,
-			   char **argv)
+errcode_t dafs_cli_cmd_run(struct dafs_ctx *ctx, const struct dafs_cli_cmd *cmds, void *arg,
+			   int argc, char **argv)
 {
 	const struct dafs_cli_cmd *cmd = dafs_cli_cmd_find(cmds, argv[0]);
 	struct dafs_cli_args args = { 0 };
@@ -216,7 +219,8 @@ errcode_t dafs_cli_split(struct dafs_ctx *ctx, const char *line, int *argc, char
 static bool in_order(struct dafs_ctx *ctx, const struct dafs_cli_cmd *cmd)
 {
 	return cmd->help && cmd->run && (cmd->max == DAFS_CLI_MANY || cmd->min <= cmd->max) &&
-	       dafs_cli_opts_count(cmd->opts) <= DAFS_CLI_CMD_OPTS && !dafs_cli_opts_verify(ctx, cmd->opts);
+	       dafs_cli_opts_count(cmd->opts) <= DAFS_CLI_CMD_OPTS &&
+	       !dafs_cli_opts_verify(ctx, cmd->opts);
 }
 
 errcode_t dafs_cli_cmds_verify(struct dafs_ctx *ctx, const struct dafs_cli_cmd *cmds)
@@ -227,9 +231,11 @@ errcode_t dafs_cli_cmds_verify(struct dafs_ctx *ctx, const struct dafs_cli_cmd *
 		if (!in_order(ctx, cmd))
 			return dafs_fail(ctx, DAFS_ET_INTERNAL, "command %s", cmd->name);
 		for (other = cmds; other < cmd; other++)
-			if (!strcmp(other->name, cmd->name) || is_word_of(other->alias, cmd->name) ||
+			if (!strcmp(other->name, cmd->name) ||
+			    is_word_of(other->alias, cmd->name) ||
 			    is_word_of(cmd->alias, other->name))
-				return dafs_fail(ctx, DAFS_ET_INTERNAL, "command %s occurs twice", cmd->name);
+				return dafs_fail(ctx, DAFS_ET_INTERNAL, "command %s occurs twice",
+						 cmd->name);
 	}
 	return 0;
 }

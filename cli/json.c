@@ -27,7 +27,8 @@ void dafs_cli_json_bool(struct json_object *object, const char *key, bool value)
 	json_object_object_add(object, key, json_object_new_boolean(value));
 }
 
-/* Length of the UTF-8 sequence at p (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF); 0: none. */
+/* Length of the UTF-8 sequence at p (RFC 3629: no surrogates, no overlong forms, at most
+ * U+10FFFF); 0: none. */
 static size_t utf8_len(const unsigned char *p, size_t left)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
@@ -72,7 +73,8 @@ static bool to_utf8(const unsigned char *bytes, size_t len, char *text, size_t *
 	return clean;
 }
 
-static void add_hex(struct json_object *object, const char *key, const unsigned char *bytes, size_t len)
+static void add_hex(struct json_object *object, const char *key, const unsigned char *bytes,
+		    size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
 	char *hex_key, *hex = malloc(2 * len);
@@ -85,7 +87,8 @@ static void add_hex(struct json_object *object, const char *key, const unsigned 
 			hex[2 * i] = digits[bytes[i] >> 4];
 			hex[2 * i + 1] = digits[bytes[i] & 15];
 		}
-		json_object_object_add(object, hex_key, json_object_new_string_len(hex, (int)(2 * len)));
+		json_object_object_add(object, hex_key,
+				       json_object_new_string_len(hex, (int)(2 * len)));
 	}
 	free(hex);
 	free(hex_key);
@@ -122,9 +125,9 @@ struct json_object *dafs_cli_json_array(struct json_object *object, const char *
 
 void dafs_cli_json_put(FILE *out, struct json_object *value)
 {
-	const char *text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PRETTY |
-							  JSON_C_TO_STRING_SPACED |
-							  JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *text = json_object_to_json_string_ext(
+		value,
+		JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
 
 	fprintf(out, "%s\n", text ? text : "null");
 	json_object_put(value);

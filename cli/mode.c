@@ -7,7 +7,7 @@
 
 #include "cli/value.h"
 
-#define ALL_BITS	07777u
+#define ALL_BITS 07777u
 
 /* The classes of one clause: their rwx bits, and the special bit that goes with each. */
 struct who {
@@ -99,7 +99,7 @@ static bool take_clause(const char **p, mode_t *mode)
 			*mode |= bits;
 		else if (op == '-')
 			*mode &= ~bits;
-		else	/* a directory keeps its set-id bits, as with chmod(1) */
+		else /* a directory keeps its set-id bits, as with chmod(1) */
 			*mode = (*mode & ~(mask & (S_ISDIR(*mode) ? 01777 : ALL_BITS))) | bits;
 	}
 	return true;

@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HELP_COLUMN	28
-#define HELP_WIDTH	80
+#define HELP_COLUMN 28
+#define HELP_WIDTH  80
 
-/* getopt_long returns this plus the row's index for every long option, so that ids never clash with '?' or ':'. */
-#define LONG_BASE	0x10000
+/* getopt_long returns this plus the row's index for every long option, so that ids
+ * never clash with '?' or ':'. */
+#define LONG_BASE 0x10000
 
 int dafs_cli_opt_id(const struct dafs_cli_opt *opt)
 {
@@ -84,12 +85,13 @@ static const struct dafs_cli_opt *find_row(const struct dafs_cli_opt *opts, int 
 	return opts;
 }
 
-/* What getopt_long refused, in words. text is the word of the command line that it was looking at. */
+/* What getopt_long refused, in words. text is the word that it was looking at. */
 static errcode_t refuse(struct dafs_ctx *ctx, int found, const char *text)
 {
 	if (found == ':') {
 		if (optopt < LONG_BASE)
-			return dafs_fail(ctx, DAFS_ET_USAGE, "option -%c needs an argument", optopt);
+			return dafs_fail(ctx, DAFS_ET_USAGE, "option -%c needs an argument",
+					 optopt);
 		return dafs_fail(ctx, DAFS_ET_USAGE, "option %s needs an argument", text);
 	}
 	if (optopt >= LONG_BASE)
@@ -99,8 +101,8 @@ static errcode_t refuse(struct dafs_ctx *ctx, int found, const char *text)
 	return dafs_fail(ctx, DAFS_ET_USAGE, "unknown or ambiguous option %s", text);
 }
 
-errcode_t dafs_cli_scan(struct dafs_ctx *ctx, const struct dafs_cli_scan *scan, int argc, char **argv,
-			int *first)
+errcode_t dafs_cli_scan(struct dafs_ctx *ctx, const struct dafs_cli_scan *scan, int argc,
+			char **argv, int *first)
 {
 	struct getopt_tables tables;
 	errcode_t err;
@@ -111,8 +113,9 @@ errcode_t dafs_cli_scan(struct dafs_ctx *ctx, const struct dafs_cli_scan *scan, 
 	if (err)
 		return dafs_fail(ctx, err, "option table");
 	opterr = 0;
-	optind = 0;	/* glibc: start over, also after an earlier scan that stopped half way */
-	while (!err && (found = getopt_long(argc, argv, tables.letters, tables.longs, NULL)) != -1) {
+	optind = 0; /* glibc: start over, also after an earlier scan that stopped half way */
+	while (!err &&
+	       (found = getopt_long(argc, argv, tables.letters, tables.longs, NULL)) != -1) {
 		const struct dafs_cli_opt *opt;
 
 		if (found == '?' || found == ':') {
@@ -164,9 +167,11 @@ void dafs_cli_opts_help(FILE *out, const struct dafs_cli_opt *opts)
 		if (!opts->help)
 			continue;
 		if (!opts->name)
-			snprintf(left, sizeof(left), "  -%c%s%s", opts->letter, *arg ? " " : "", arg);
+			snprintf(left, sizeof(left), "  -%c%s%s", opts->letter, *arg ? " " : "",
+				 arg);
 		else if (!opts->letter)
-			snprintf(left, sizeof(left), "      --%s%s%s", opts->name, *arg ? "=" : "", arg);
+			snprintf(left, sizeof(left), "      --%s%s%s", opts->name, *arg ? "=" : "",
+				 arg);
 		else
 			snprintf(left, sizeof(left), "  -%c, --%s%s%s", opts->letter, opts->name,
 				 *arg ? "=" : "", arg);
@@ -180,13 +185,17 @@ errcode_t dafs_cli_opts_verify(struct dafs_ctx *ctx, const struct dafs_cli_opt *
 
 	for (i = 0; i < n; i++) {
 		if (!dafs_cli_opt_id(&opts[i]))
-			return dafs_fail(ctx, DAFS_ET_INTERNAL, "option --%s has no id", opts[i].name);
+			return dafs_fail(ctx, DAFS_ET_INTERNAL, "option --%s has no id",
+					 opts[i].name);
 		for (j = 0; j < i; j++) {
 			bool letter = opts[i].letter && opts[i].letter == opts[j].letter;
-			bool name = opts[i].name && opts[j].name && !strcmp(opts[i].name, opts[j].name);
+			bool name =
+				opts[i].name && opts[j].name && !strcmp(opts[i].name, opts[j].name);
 
-			if (letter || name || dafs_cli_opt_id(&opts[i]) == dafs_cli_opt_id(&opts[j]))
-				return dafs_fail(ctx, DAFS_ET_INTERNAL, "options %u and %u are the same", j, i);
+			if (letter || name ||
+			    dafs_cli_opt_id(&opts[i]) == dafs_cli_opt_id(&opts[j]))
+				return dafs_fail(ctx, DAFS_ET_INTERNAL,
+						 "options %u and %u are the same", j, i);
 		}
 	}
 	return 0;

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REDRAW_MS	100
+#define REDRAW_MS 100
 
 static uint64_t monotonic_ms(void)
 {
@@ -19,7 +19,8 @@ static uint64_t monotonic_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-void dafs_cli_progress_init(struct dafs_cli_progress *progress, const char *tool, int fd, bool force)
+void dafs_cli_progress_init(struct dafs_cli_progress *progress, const char *tool, int fd,
+			    bool force)
 {
 	*progress = (struct dafs_cli_progress){
 		.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -42,14 +43,16 @@ static void put(const struct dafs_cli_progress *progress, const char *text)
 		return;
 }
 
-static void draw(const struct dafs_cli_progress *progress, const char *stage, uint64_t done, uint64_t total)
+static void draw(const struct dafs_cli_progress *progress, const char *stage, uint64_t done,
+		 uint64_t total)
 {
 	char line[120];
 	int len;
 
 	if (total)
-		len = snprintf(line, sizeof(line), "\r%s: %s: %3d %%\033[K", progress->tool, stage,
-			       (int)(100.0 * (double)(done < total ? done : total) / (double)total));
+		len = snprintf(
+			line, sizeof(line), "\r%s: %s: %3d %%\033[K", progress->tool, stage,
+			(int)(100.0 * (double)(done < total ? done : total) / (double)total));
 	else
 		len = snprintf(line, sizeof(line), "\r%s: %s: %llu\033[K", progress->tool, stage,
 			       (unsigned long long)done);
@@ -67,7 +70,8 @@ void dafs_cli_progress_show(void *arg, const char *stage, uint64_t done, uint64_
 	now_ms = progress->clock_ms();
 	if (!progress->begun_ms)
 		progress->begun_ms = now_ms;
-	if (now_ms - progress->begun_ms >= DAFS_PROGRESS_AFTER_MS && now_ms - progress->drawn_ms >= REDRAW_MS) {
+	if (now_ms - progress->begun_ms >= DAFS_PROGRESS_AFTER_MS &&
+	    now_ms - progress->drawn_ms >= REDRAW_MS) {
 		draw(progress, stage, done, total);
 		progress->drawn_ms = now_ms;
 	}

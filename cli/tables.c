@@ -13,21 +13,27 @@ static const struct {
 	struct dafs_cli_opt row;
 } shared[] = {
 	{ DAFS_CLI_QUIET, { ID_QUIET, 'q', "quiet", NULL, "Print nothing but errors.", NULL } },
-	{ DAFS_CLI_VERBOSE, { ID_VERBOSE, 'v', "verbose", NULL, "Say more; twice says even more.", NULL } },
-	{ DAFS_CLI_JSON, { ID_JSON, 0, "json", NULL, "Print the result as JSON on standard output.", NULL } },
-	{ DAFS_CLI_THREADS, { ID_THREADS, 0, "threads", "N",
-			      "Worker threads; the result does not depend on it. Default: one a CPU.", NULL } },
-	{ DAFS_CLI_NO_SYNC, { ID_NO_SYNC, 0, "no-sync", NULL,
-			      "Do not wait for the device: the result is safe against a crash of the program "
-			      "but not of the machine.", NULL } },
-	{ DAFS_CLI_LOCK_TIMEOUT, { ID_LOCK_TIMEOUT, 0, "lock-timeout", "SECONDS",
-				   "How long to wait for another process that uses the image. Default: for ever.",
-				   NULL } },
+	{ DAFS_CLI_VERBOSE,
+	  { ID_VERBOSE, 'v', "verbose", NULL, "Say more; twice says even more.", NULL } },
+	{ DAFS_CLI_JSON,
+	  { ID_JSON, 0, "json", NULL, "Print the result as JSON on standard output.", NULL } },
+	{ DAFS_CLI_THREADS,
+	  { ID_THREADS, 0, "threads", "N",
+	    "Worker threads; the result does not depend on it. Default: one a CPU.", NULL } },
+	{ DAFS_CLI_NO_SYNC,
+	  { ID_NO_SYNC, 0, "no-sync", NULL,
+	    "Do not wait for the device: the result is safe against a crash of the program "
+	    "but not of the machine.",
+	    NULL } },
+	{ DAFS_CLI_LOCK_TIMEOUT,
+	  { ID_LOCK_TIMEOUT, 0, "lock-timeout", "SECONDS",
+	    "How long to wait for another process that uses the image. Default: for ever.",
+	    NULL } },
 	{ ~0u, { ID_HELP, 0, "help", NULL, "Print this help and exit.", NULL } },
 	{ ~0u, { ID_VERSION, 'V', "version", NULL, "Print the version and exit.", NULL } },
 	{ ~0u, { ID_COMPLETION, 0, "completion", NULL, NULL, NULL } },
 };
-#define SHARED_ROWS	(sizeof(shared) / sizeof(shared[0]))
+#define SHARED_ROWS (sizeof(shared) / sizeof(shared[0]))
 
 struct dafs_cli_opt *dafs_cli_rows(const struct dafs_cli_tool *tool)
 {
@@ -98,7 +104,8 @@ static void put_spellings(FILE *out, const struct dafs_cli_opt *opt, const char 
 		fprintf(out, "--%s", opt->name);
 }
 
-/* The branches of `case $prev`: an option's argument is a file name, or nothing that can be guessed. */
+/* The branches of `case $prev`: an option's argument is a file name, or nothing that can be
+ * guessed. */
 static void put_arguments(FILE *out, const struct dafs_cli_opt *rows)
 {
 	for (; rows->letter || rows->name; rows++) {
@@ -131,19 +138,24 @@ void dafs_cli_completion(FILE *out, const struct dafs_cli_tool *tool)
 	fprintf(out, "# bash completion for %s, written by %s --completion\n_%s()\n{\n", tool->name,
 		tool->name, tool->name);
 	fputs("\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-	      "\tCOMPREPLY=()\n\tcase $prev in\n", out);
+	      "\tCOMPREPLY=()\n\tcase $prev in\n",
+	      out);
 	put_arguments(out, rows);
 	fputs("\tesac\n\tif [[ $cur == -* ]]; then\n\t\tCOMPREPLY=($(compgen -W '", out);
 	put_words(out, rows);
 	fputs("' -- \"$cur\"))\n", out);
 	if (tool->cmds) {
 		/* A command follows the image, which is there as a file or a device. */
-		fputs("\telif [[ -e ${prev%%[?:]*} && $prev != -* ]]; then\n\t\tCOMPREPLY=($(compgen -W '", out);
+		fputs("\telif [[ -e ${prev%%[?:]*} && $prev != -* ]]; "
+		      "then\n\t\tCOMPREPLY=($(compgen -W '",
+		      out);
 		for (cmd = tool->cmds; cmd->name; cmd++)
-			fprintf(out, "%s ", cmd->name);	/* aliases would only crowd the list */
+			fprintf(out, "%s ", cmd->name); /* aliases would only crowd the list */
 		fputs("' -- \"$cur\"))\n", out);
 	}
-	fprintf(out, "\telse\n\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n\tfi\n}\n"
-		"complete -o filenames -F _%s %s\n", tool->name, tool->name);
+	fprintf(out,
+		"\telse\n\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n\tfi\n}\n"
+		"complete -o filenames -F _%s %s\n",
+		tool->name, tool->name);
 	free(rows);
 }

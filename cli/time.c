@@ -128,5 +128,6 @@ errcode_t dafs_cli_parse_time(struct dafs_ctx *ctx, const char *text, struct tim
 	if (good)
 		return 0;
 	*time = (struct timespec){ 0 };
-	return dafs_fail(ctx, DAFS_ET_USAGE, "'%s' is not a time (@SECONDS or YYYY-MM-DD HH:MM:SS)", text);
+	return dafs_fail(ctx, DAFS_ET_USAGE, "'%s' is not a time (@SECONDS or YYYY-MM-DD HH:MM:SS)",
+			 text);
 }

@@ -48,7 +48,8 @@ static uint64_t suffix_unit(const char *suffix, uint64_t unit_bytes)
 	return UINT64_C(1) << (10 * (letter - letters + 1));
 }
 
-errcode_t dafs_cli_parse_size(struct dafs_ctx *ctx, const char *text, uint64_t unit_bytes, uint64_t *bytes)
+errcode_t dafs_cli_parse_size(struct dafs_ctx *ctx, const char *text, uint64_t unit_bytes,
+			      uint64_t *bytes)
 {
 	uint64_t number, unit;
 	const char *suffix;
@@ -83,13 +84,14 @@ errcode_t dafs_cli_parse_u64(struct dafs_ctx *ctx, const char *text, uint64_t mi
 	if (*end)
 		return bad(ctx, "a number", text);
 	if (found < min || found > max)
-		return dafs_fail(ctx, DAFS_ET_RANGE, "%s (%llu to %llu)", text, (unsigned long long)min,
-				 (unsigned long long)max);
+		return dafs_fail(ctx, DAFS_ET_RANGE, "%s (%llu to %llu)", text,
+				 (unsigned long long)min, (unsigned long long)max);
 	*number = found;
 	return 0;
 }
 
-errcode_t dafs_cli_parse_real(struct dafs_ctx *ctx, const char *text, double min, double max, double *number)
+errcode_t dafs_cli_parse_real(struct dafs_ctx *ctx, const char *text, double min, double max,
+			      double *number)
 {
 	double found;
 	char *end;
@@ -109,7 +111,7 @@ errcode_t dafs_cli_parse_real(struct dafs_ctx *ctx, const char *text, double min
 
 errcode_t dafs_cli_parse_owner(struct dafs_ctx *ctx, const char *text, uint32_t *uid, uint32_t *gid)
 {
-	const uint32_t most = UINT32_MAX - 1;	/* (uid_t)-1 means "no change" to the kernel */
+	const uint32_t most = UINT32_MAX - 1; /* (uid_t)-1 means "no change" to the kernel */
 	uint64_t number[2] = { *uid, *gid };
 	const char *p = text;
 	errcode_t err = 0;

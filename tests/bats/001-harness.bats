@@ -129,3 +129,19 @@ load helpers
   run_tool 0 codespell -q 3 --ignore-regex '\\n[A-Z]\w+' configure.ac Makefile.am README.md CHANGELOG.md lib cli include \
     mkdafs dawrite dafsck dafsdebug examples man tests quickstart
 }
+
+@test "mount_ro shows what is in an image, and the test's end takes the mount away" {
+  need_root_loop
+  mkdir tree
+  seq 1 5000 >tree/file
+  truncate -s 8M image
+  mke2fs -q -F -t ext4 -d tree image
+  mount_ro image mnt
+  run_tool 0 cmp tree/file mnt/file
+  run_tool 1 touch mnt/file
+  # mke2fs drops the nanoseconds; treecmp sees that.
+  run_tool 1 treecmp tree mnt
+  has_output 'file: mtime'
+  (dafs_teardown)
+  run_tool 1 mountpoint -q "$T/mnt"
+}

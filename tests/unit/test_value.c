@@ -30,7 +30,8 @@ static void test_size(void **state)
 		{ "8MB", 1, 8 << 20 },
 		{ "18446744073709551615", 1, UINT64_MAX },
 	};
-	static const char *const bad[] = { "", "k", "-1", " 1", "1 ", "1x", "1kk", "1kib", "0x10", "1.5G", "+1" };
+	static const char *const bad[] = { "",	  "k",	  "-1",	  " 1",	  "1 ", "1x",
+					   "1kk", "1kib", "0x10", "1.5G", "+1" };
 	uint64_t bytes;
 
 	(void)state;
@@ -81,33 +82,26 @@ static void test_mode(void **state)
 		const char *text;
 		mode_t mode;
 	} good[] = {
-		{ S_IFREG | 0644, "755", 0755 },
-		{ S_IFREG | 0644, "7777", 07777 },
-		{ S_IFREG | 0644, "0", 0 },
-		{ S_IFREG | 0644, "u+x", 0744 },
-		{ S_IFREG | 0644, "+x", 0755 },
-		{ S_IFREG | 0644, "a-r,u+w", 0200 },
-		{ S_IFREG | 0640, "o=g", 0644 },
-		{ S_IFREG | 0644, "go=", 0600 },
-		{ S_IFREG | 0644, "+X", 0644 },
-		{ S_IFREG | 0744, "+X", 0755 },
-		{ S_IFDIR | 0644, "+X", 0755 },
-		{ S_IFREG | 0755, "u+s", 04755 },
-		{ S_IFREG | 0755, "g+s,o+t", 03755 },
-		{ S_IFREG | 06755, "ug-s", 0755 },
-		{ S_IFREG | 04755, "u=rwx", 0755 },
-		{ S_IFDIR | 02755, "g=rx", 02755 },
-		{ S_IFDIR | 02755, "g-s", 0755 },
-		{ S_IFREG | 0600, "u=r+x", 0500 },
+		{ S_IFREG | 0644, "755", 0755 },      { S_IFREG | 0644, "7777", 07777 },
+		{ S_IFREG | 0644, "0", 0 },	      { S_IFREG | 0644, "u+x", 0744 },
+		{ S_IFREG | 0644, "+x", 0755 },	      { S_IFREG | 0644, "a-r,u+w", 0200 },
+		{ S_IFREG | 0640, "o=g", 0644 },      { S_IFREG | 0644, "go=", 0600 },
+		{ S_IFREG | 0644, "+X", 0644 },	      { S_IFREG | 0744, "+X", 0755 },
+		{ S_IFDIR | 0644, "+X", 0755 },	      { S_IFREG | 0755, "u+s", 04755 },
+		{ S_IFREG | 0755, "g+s,o+t", 03755 }, { S_IFREG | 06755, "ug-s", 0755 },
+		{ S_IFREG | 04755, "u=rwx", 0755 },   { S_IFDIR | 02755, "g=rx", 02755 },
+		{ S_IFDIR | 02755, "g-s", 0755 },     { S_IFREG | 0600, "u=r+x", 0500 },
 	};
-	static const char *const bad[] = { "", "8", "77777", "u", "u+q", "u+x,", "644x", "z+x", ",u+x" };
+	static const char *const bad[] = { "",	   "8",	   "77777", "u",   "u+q",
+					   "u+x,", "644x", "z+x",   ",u+x" };
 	mode_t mode;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		assert_ok(dafs_cli_parse_mode(&ctx, good[i].text, good[i].old_mode, &mode));
 		if (mode != good[i].mode)
-			fail_msg("%o %s: %o, wanted %o", good[i].old_mode, good[i].text, mode, good[i].mode);
+			fail_msg("%o %s: %o, wanted %o", good[i].old_mode, good[i].text, mode,
+				 good[i].mode);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_err(DAFS_ET_USAGE, dafs_cli_parse_mode(&ctx, bad[i], 0100644, &mode));
@@ -156,8 +150,19 @@ static void test_time(void **state)
 		{ "now", 123, 456 },
 	};
 	static const char *const bad[] = {
-		"", "@", "@x", "@1x", "@1.", "12:00", "2023-02-29", "2023-13-01", "2023-1-1", "2023-01-01 25:00",
-		"2023-01-01 10:00:00x", "2023-01-01T", "tomorrow",
+		"",
+		"@",
+		"@x",
+		"@1x",
+		"@1.",
+		"12:00",
+		"2023-02-29",
+		"2023-13-01",
+		"2023-1-1",
+		"2023-01-01 25:00",
+		"2023-01-01 10:00:00x",
+		"2023-01-01T",
+		"tomorrow",
 	};
 	struct timespec time;
 
@@ -167,7 +172,8 @@ static void test_time(void **state)
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		assert_ok(dafs_cli_parse_time(&ctx, good[i].text, &time));
 		if (time.tv_sec != good[i].sec || time.tv_nsec != good[i].nsec)
-			fail_msg("%s: %lld.%09ld", good[i].text, (long long)time.tv_sec, time.tv_nsec);
+			fail_msg("%s: %lld.%09ld", good[i].text, (long long)time.tv_sec,
+				 time.tv_nsec);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_err(DAFS_ET_USAGE, dafs_cli_parse_time(&ctx, bad[i], &time));
@@ -209,8 +215,9 @@ static void test_list(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_size),  cmocka_unit_test(test_number), cmocka_unit_test(test_mode),
-		cmocka_unit_test(test_owner), cmocka_unit_test(test_time),   cmocka_unit_test(test_list),
+		cmocka_unit_test(test_size), cmocka_unit_test(test_number),
+		cmocka_unit_test(test_mode), cmocka_unit_test(test_owner),
+		cmocka_unit_test(test_time), cmocka_unit_test(test_list),
 	};
 
 	initialize_dafs_error_table();
