@@ -47,7 +47,7 @@ dafs_setup() {
 dafs_teardown() {
   local dir
   cd /
-  for dir in "${mounted[@]}"; do umount "$dir" 2>/dev/null || true; done
+  for dir in "${mounted[@]}"; do umount "$dir" 2>/dev/null || umount -l "$dir" 2>/dev/null || true; done
   if [ "${BATS_TEST_COMPLETED:-}" = 1 ] || [ -n "${BATS_TEST_SKIPPED:-}" ]; then
     rm -rf --one-file-system "$T" "$T.state"
   else
@@ -107,7 +107,7 @@ need_root_loop() {
 mount_image() { # MODE IMAGE DIR [OPTIONS]
   mkdir -p "$3"
   mount -t ext4 -o "loop,$1${4:+,$4}" "$2" "$3" || { dmesg | tail -n 5; return 1; }
-  mounted+=("$PWD/$3")
+  mounted+=("$(realpath "$3")")
 }
 mount_ro() { mount_image ro "$@"; }
 mount_rw() { mount_image rw "$@"; }
