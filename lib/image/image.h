@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * image - an open ext4 file system: the device, libext2fs' handle, the transaction, the groups, and the numbers everybody needs.
+ * image - an open ext4 file system: the device, libext2fs' handle, the transaction, the groups, and
+ * the numbers everybody needs.
  *
- * Opening for writing takes the image's lock, replays a journal that needs it, and refuses by name what dafs cannot keep right
- * (features, an external journal, a mounted device) before anything is changed. Opening for reading shares the lock; a journal that
- * needs recovery is replayed into the transaction's overlay in memory, so that a reader sees the settled state.
+ * Opening for writing takes the image's lock, replays a journal that needs it, and refuses by name
+ * what dafs cannot keep right (features, an external journal, a mounted device) before anything is
+ * changed. Opening for reading shares the lock; a journal that needs recovery is replayed into the
+ * transaction's overlay in memory, so that a reader sees the settled state.
  *
- * States: closed -> open (dafs_image_open) -> [failed after a failed write-back: every write refuses] -> closed (dafs_image_close).
+ * States: closed -> open (dafs_image_open) -> [failed after a failed write-back: every write
+ * refuses] -> closed (dafs_image_close).
  */
 #ifndef DAFS_IMAGE_IMAGE_H
 #define DAFS_IMAGE_IMAGE_H
@@ -18,55 +21,67 @@ struct dafs_groups;
 
 enum dafs_image_flags {
 	DAFS_IMAGE_RW = 1,
-	DAFS_IMAGE_NO_REPLAY = 2,	/* leave the journal alone (dafsck -n looks at what is there; logdump) */
-	DAFS_IMAGE_IGNORE_CSUM = 4,	/* dafsdebug -n, dafsck */
+	DAFS_IMAGE_NO_REPLAY =
+		2, /* leave the journal alone (dafsck -n looks at what is there; logdump) */
+	DAFS_IMAGE_IGNORE_CSUM = 4, /* dafsdebug -n, dafsck */
 	DAFS_IMAGE_NO_LOCK = 8,
-	DAFS_IMAGE_ANY_FEATURE = 16,	/* reading: libext2fs' opinion is enough */
+	DAFS_IMAGE_ANY_FEATURE = 16, /* reading: no feature is refused (who looks takes care) */
+	DAFS_IMAGE_ANY_STATE =
+		32, /* writing: even when the superblock says "has errors" or "not clean" (repairs) */
+	DAFS_IMAGE_TRUNCATED_OK =
+		64, /* reading: the file may be shorter than its file system (dafsck says so itself) */
 };
 
 struct dafs_image {
 	struct dafs_ctx *ctx;
 	struct dafs_dev *dev;
-	ext2_filsys fs;			/* superblock and descriptors; its bitmaps are not used */
+	ext2_filsys fs; /* superblock and descriptors; its bitmaps are not used */
 	struct dafs_txn *txn;
 	struct dafs_groups *groups;
 	int lock_fd;
 	int flags;
-	bool failed;			/* a write-back failed: DAFS_ET_HANDLE_FAILED from now on */
+	bool failed; /* a write-back failed: DAFS_ET_HANDLE_FAILED from now on */
 
 	uint32_t block_size;
 	unsigned block_bits;
-	unsigned cluster_bits;		/* log2 blocks a cluster; 0 without bigalloc */
+	unsigned cluster_bits; /* log2 blocks a cluster; 0 without bigalloc */
 	uint32_t inode_size;
-	uint32_t csum_seed;		/* fs seed of metadata checksums */
-	uint64_t blocks;		/* s_blocks_count */
+	uint32_t csum_seed; /* fs seed of metadata checksums */
+	uint64_t blocks;    /* s_blocks_count */
 	uint32_t first_data_block;
-	bool has_csum;			/* metadata_csum */
+	bool has_csum; /* metadata_csum */
 	bool has_extents, has_inline_data, has_ea_inode, has_filetype, has_dir_index, has_large_dir;
-	bool has_casefold, has_64bit, has_bigalloc, has_huge_file, has_dir_nlink, has_quota, has_journal;
+	bool has_casefold, has_64bit, has_bigalloc, has_huge_file, has_dir_nlink, has_quota,
+		has_journal;
 };
 
-/* Open address. backup_sb/backup_bs: 0, or a backup superblock's block number and block size (e2fsck -b/-B).
- * Errors (detail names address and cause): DAFS_ET_NOT_EXT, DAFS_ET_FEATURE with the feature's name, DAFS_ET_LOCKED, ... */
-errcode_t dafs_image_open(struct dafs_ctx *ctx, const char *address, int flags, uint64_t backup_sb, uint32_t backup_bs,
-			  struct dafs_image **ret);
+/* Open address. backup_sb/backup_bs: 0, or a backup superblock's block number and block size
+ * (e2fsck -b/-B). Errors (detail names address and cause): DAFS_ET_NOT_EXT, DAFS_ET_FEATURE with
+ * the feature's name, DAFS_ET_LOCKED, ... */
+errcode_t dafs_image_open(struct dafs_ctx *ctx, const char *address, int flags, uint64_t backup_sb,
+			  uint32_t backup_bs, struct dafs_image **ret);
 
 /* Close; what a transaction holds uncommitted is dropped. NULL is fine. */
 void dafs_image_close(struct dafs_image *img);
 
-/* Wrap a file system just made in memory by mkfs (ext2fs_initialize over dev): the same handle, marked as being created: nothing
- * is live, everything is written in place, the superblock last (dafs_image_finish_create). Takes over fs and dev. */
-errcode_t dafs_image_from_new(struct dafs_ctx *ctx, struct dafs_dev *dev, ext2_filsys fs, struct dafs_image **ret);
+/* Wrap a file system just made in memory by mkfs (ext2fs_initialize over dev): the same handle,
+ * marked as being created: nothing is live, everything is written in place, the superblock last
+ * (dafs_image_finish_create). Takes over fs and dev. */
+errcode_t dafs_image_from_new(struct dafs_ctx *ctx, struct dafs_dev *dev, ext2_filsys fs,
+			      struct dafs_image **ret);
 errcode_t dafs_image_finish_create(struct dafs_image *img);
 
-/* Read count blocks as the next committed state has them (transaction overlay first). DAFS_ET_RANGE outside the file system. */
+/* Read count blocks as the next committed state has them (transaction overlay first). DAFS_ET_RANGE
+ * outside the file system. */
 errcode_t dafs_image_read_blks(struct dafs_image *img, uint64_t pblk, uint64_t count, void *buf);
 
-/* What identifies the image and its state for a cache bound to it: UUID, and a fingerprint over the superblock's
- * volatile fields (write time, mount time and count, kbytes written, free counts, state, journal sequence) and descriptors' checksum. */
+/* What identifies the image and its state for a cache bound to it: UUID, and a fingerprint over the
+ * superblock's volatile fields (write time, mount time and count, kbytes written, free counts,
+ * state, journal sequence) and descriptors' checksum. */
 errcode_t dafs_image_fingerprint(struct dafs_image *img, uint8_t uuid[16], uint64_t *print);
 
-/* Is [pblk, pblk+len) inside the file system and clear of static metadata (superblocks, descriptors, bitmaps, inode tables)? */
+/* Is [pblk, pblk+len) inside the file system and clear of static metadata (superblocks,
+ * descriptors, bitmaps, inode tables)? */
 bool dafs_image_data_range_ok(const struct dafs_image *img, uint64_t pblk, uint64_t len);
 
 #endif

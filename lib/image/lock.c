@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * lock - one writer or many readers at an image, among the processes of this machine (and of an NFS
+ * with locks): flock on the image's own file descriptor, so that a killed process leaves nothing
+ * behind.
+ */
+#include "config.h"
+
+#include "image/image_int.h"
+
+#include <errno.h>
+#include <sys/file.h>
+#include <time.h>
+
+enum { FIRST_NAP_MS = 2, LONGEST_NAP_MS = 50 };
+
+static void nap(unsigned ms)
+{
+	struct timespec ts = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* flock's timeout is ours to keep: a signal sets ctx->cancel, and a timeout is asked for in
+ * milliseconds. */
+static errcode_t wait_for(struct dafs_image *img, int how)
+{
+	struct dafs_ctx *ctx = img->ctx;
+	uint64_t since_ms = now_ms();
+	unsigned nap_ms = FIRST_NAP_MS;
+	errcode_t err;
+
+	dafs_notice(ctx, "%s is in use by another process, waiting", img->dev->address);
+	for (;;) {
+		if (flock(img->dev->fd, how) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return dafs_fail(ctx, errno, "%s: lock", img->dev->address);
+		err = dafs_cancelled(ctx);
+		if (err)
+			return err;
+		if (ctx->lock_timeout_ms != ~0u && now_ms() - since_ms >= ctx->lock_timeout_ms)
+			return dafs_fail(ctx, DAFS_ET_LOCKED, "%s", img->dev->address);
+		nap(nap_ms);
+		nap_ms = nap_ms * 2 < LONGEST_NAP_MS ? nap_ms * 2 : LONGEST_NAP_MS;
+	}
+}
+
+errcode_t dafs_image_lock(struct dafs_image *img)
+{
+	int how = (img->flags & DAFS_IMAGE_RW ? LOCK_EX : LOCK_SH) | LOCK_NB;
+
+	if (img->flags & DAFS_IMAGE_NO_LOCK)
+		return 0;
+	if (flock(img->dev->fd, how) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK || errno == EINTR)
+		return wait_for(img, how);
+	if (errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) {
+		dafs_notice(img->ctx,
+			    "%s: the file system it is on has no locks; make sure that nobody else "
+			    "uses it",
+			    img->dev->address);
+		return 0;
+	}
+	return dafs_fail(img->ctx, errno, "%s: lock", img->dev->address);
+}
