@@ -15,9 +15,7 @@
 #ifndef DAFS_MODEL_ES_H
 #define DAFS_MODEL_ES_H
 
-#include <bsd/sys/tree.h>
-
-#include "base/ctx.h"
+#include "model/rangemap.h"
 
 enum dafs_es_type {
 	DAFS_ES_WRITTEN = 1,
@@ -34,28 +32,31 @@ struct dafs_es_extent {
 	uint8_t type;		/* one of dafs_es_type */
 };
 
-struct dafs_es_node;
-RB_HEAD(dafs_es_root, dafs_es_node);
-
 struct dafs_es {
-	struct dafs_es_root root;
-	struct dafs_es_node *last;	/* last entry used: sequential access finds its neighbour at once */
+	struct dafs_rangemap map;	/* tag: the type; base: the physical block */
 	uint64_t delayed_blks;
-	uint32_t entries;
 };
 
+/* Number of entries. */
+static inline uint32_t dafs_es_entries(const struct dafs_es *es)
+{
+	return es->map.n;
+}
+
+/* An empty tree needs no memory: init never fails, and fini leaves an empty, usable tree behind. */
 void dafs_es_init(struct dafs_es *es);
 void dafs_es_fini(struct dafs_es *es);
 
 /* The entry that holds lblk. False (and *out zeroed) when nothing is known of it. */
 bool dafs_es_lookup(const struct dafs_es *es, uint32_t lblk, struct dafs_es_extent *out);
 
-/* The first entry of a type in mask that intersects [lblk, end), whole (not clipped). False when there is none. */
+/* The first entry of a type in mask that intersects [lblk, end), whole (not clipped). False (and *out zeroed) when there is none. */
 bool dafs_es_find(const struct dafs_es *es, unsigned mask, uint32_t lblk, uint32_t end, struct dafs_es_extent *out);
 
 /* Insert ext over whatever is there: older entries are trimmed or split, then ext merges with its neighbours.
  * *delayed (may be NULL) gets the number of DELAYED blocks that were replaced (0 where ext itself is DELAYED: they stay delayed).
- * ENOMEM or DAFS_ET_RANGE leave the tree as it was. */
+ * O(1) where it goes on from the last insert. DAFS_ET_RANGE (empty, past 0xFFFFFFFF, not one type) or ENOMEM leave the tree as
+ * it was and *delayed 0. */
 errcode_t dafs_es_insert(struct dafs_es *es, const struct dafs_es_extent *ext, uint64_t *delayed);
 
 /* Forget [lblk, lblk + len). *delayed (may be NULL) gets the number of DELAYED blocks removed. */

@@ -63,13 +63,13 @@ struct dafs_file {
 	struct dafs_pagecache pages;
 	uint64_t reserved_clusters;	/* == delayed clusters in es that have a reserve (bigalloc: less the pending ones) */
 	uint32_t promised_clusters;	/* metadata promised for this file in struct dafs_reserve */
-	uint32_t image_end_lblk;	/* blocks of the image's mapping at and past this one are to be dropped (truncate) */
+	uint32_t image_end_lblk;	/* blocks of the image's mapping at and past this one are to be dropped (truncate); 0xFFFFFFFF: none */
 	uint64_t dirtied_seq;		/* order of first dirtying; 0: clean */
 	uint32_t *pend;			/* bigalloc: sorted logical clusters with a pending reservation */
 	uint32_t npend;
-	struct dafs_extlist punched;	/* logical ranges of the image's mapping to unmap at the flush (pblk unused) */
+	struct dafs_extlist punched;	/* logical ranges of the image's mapping to unmap at the flush (pblk == lblk: neighbours merge) */
 	struct dafs_extlist placed;	/* direct path: ranges whose blocks are chosen already */
-	struct dafs_extlist falloc;	/* ranges to allocate as unwritten at the flush (pblk unused) */
+	struct dafs_extlist falloc;	/* ranges to allocate as unwritten at the flush (pblk == lblk) */
 };
 
 struct dafs_dir;	/* ns/dir.h */
@@ -99,15 +99,22 @@ struct dafs_inode {
 	} u;
 };
 
-/* The file part, made when absent (an empty one, or u.whole turned into it: one DELAYED entry and one page run). ENOMEM. */
-errcode_t dafs_inode_file(struct dafs_inode *inode, uint32_t block_size, struct dafs_file **ret);
+/* The file part of a regular file, made when absent: an empty one, or u.whole turned into it (DAFS_I_WHOLE goes; one DELAYED entry,
+ * one page run over the source, reserved_clusters as adopting took them; promised_clusters and dirtied_seq are the caller's to set).
+ * ENOMEM, DAFS_ET_FILE_TOO_BIG (a whole source of 0xFFFFFFFF blocks and more) leave the inode as it was and *ret NULL. */
+errcode_t dafs_inode_file(struct dafs_inode *inode, uint32_t block_size, unsigned cluster_bits, struct dafs_file **ret);
 
-/* Free the file part's memory (not the reserve). */
+/* Free the file part's memory (not the reserve, not the sources). NULL is fine. */
 void dafs_file_free(struct dafs_file *file);
 
-/* Set, replace or (value NULL) remove one attribute in the set. ENOMEM; removing an absent one: ENODATA. */
+/* Set, replace or (value NULL) remove one attribute in the set; the order of first setting is kept. ENOMEM, DAFS_ET_XATTR_NAME (name longer
+ * than 65535) leave the set as it was; removing an absent one: ENODATA. */
 errcode_t dafs_xattr_put(struct dafs_xattr **set, const char *name, const void *value, uint32_t value_len);
+
+/* The attribute of that name, or NULL. Good until it is put again or the set is freed. */
 const struct dafs_xattr *dafs_xattr_get(const struct dafs_xattr *set, const char *name);
+
+/* Free the whole set; *set becomes NULL. */
 void dafs_xattr_free(struct dafs_xattr **set);
 
 #endif

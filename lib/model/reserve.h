@@ -9,7 +9,7 @@
  * Each holder asks with an upper bound; near full, a dry plan finds the exact need of all of them together and promised shrinks to
  * that (lib/write/space.h), while bound stays the sum of what was asked, so that every holder can give its own figure back.
  *
- * Invariants (dafs_reserve_verify): free >= dirty + promised; promised <= bound; nothing is negative.
+ * Invariants (dafs_reserve_verify): free >= dirty + promised; promised <= bound; promised_inodes <= free_inodes.
  * Rules: ext4_da_reserve_space and has_free (reference, section 2.4).
  */
 #ifndef DAFS_MODEL_RESERVE_H
@@ -29,17 +29,19 @@ struct dafs_reserve {
 };
 
 /* Reserve n data clusters and m metadata clusters (promised and bound rise) at once, or nothing. privileged: may use the root-reserved clusters.
- * DAFS_ET_NOSPC_RESERVE (data do not fit) or DAFS_ET_NOSPC_META leave everything as it was. */
+ * Needs free >= n + m + dirty + promised + resv, and + root unless privileged. DAFS_ET_NOSPC_RESERVE (the data do not fit) or
+ * DAFS_ET_NOSPC_META (the data alone would) leave everything as it was. */
 errcode_t dafs_reserve_take(struct dafs_reserve *rs, uint64_t n, uint64_t m, bool privileged);
 
 /* Give back n data and m metadata clusters that were reserved (asserts that they were): bound falls by m, promised to bound at most. */
 void dafs_reserve_release(struct dafs_reserve *rs, uint64_t n, uint64_t m);
 
-/* A flush allocated n of the reserved data clusters: dirty and free both fall. */
+/* A flush allocated n of the reserved data clusters: dirty and free both fall (asserts that they were reserved). */
 void dafs_reserve_claim(struct dafs_reserve *rs, uint64_t n);
 
 /* Inodes for n new files. DAFS_ET_NOINODES leaves everything as it was. */
 errcode_t dafs_reserve_take_inodes(struct dafs_reserve *rs, uint64_t n);
+/* Give back n promised inodes (asserts that they were). */
 void dafs_reserve_release_inodes(struct dafs_reserve *rs, uint64_t n);
 
 bool dafs_reserve_verify(const struct dafs_reserve *rs);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * reserve - see reserve.h. Counters only; who holds which part is kept per file.
+ */
+#include "config.h"
+
+#include "model/reserve.h"
+
+#include <assert.h>
+
+/* What nobody holds yet; 0 when less than nothing (root or pool grew past what is free). */
+static uint64_t unheld(const struct dafs_reserve *rs, bool privileged)
+{
+	uint64_t held = rs->dirty_clusters + rs->promised_clusters + rs->resv_clusters;
+
+	if (!privileged)
+		held += rs->root_clusters;
+	return rs->free_clusters > held ? rs->free_clusters - held : 0;
+}
+
+errcode_t dafs_reserve_take(struct dafs_reserve *rs, uint64_t n, uint64_t m, bool privileged)
+{
+	uint64_t room = unheld(rs, privileged);
+
+	assert(dafs_reserve_verify(rs));
+	if (n > room)
+		return DAFS_ET_NOSPC_RESERVE;
+	if (m > room - n)
+		return DAFS_ET_NOSPC_META;
+	rs->dirty_clusters += n;
+	rs->promised_clusters += m;
+	rs->bound_clusters += m;
+	return 0;
+}
+
+void dafs_reserve_release(struct dafs_reserve *rs, uint64_t n, uint64_t m)
+{
+	assert(n <= rs->dirty_clusters && m <= rs->bound_clusters);
+	rs->dirty_clusters -= n;
+	rs->bound_clusters -= m;
+	if (rs->promised_clusters > rs->bound_clusters)
+		rs->promised_clusters = rs->bound_clusters;
+}
+
+void dafs_reserve_claim(struct dafs_reserve *rs, uint64_t n)
+{
+	assert(n <= rs->dirty_clusters && n <= rs->free_clusters);
+	rs->dirty_clusters -= n;
+	rs->free_clusters -= n;
+}
+
+errcode_t dafs_reserve_take_inodes(struct dafs_reserve *rs, uint64_t n)
+{
+	assert(rs->promised_inodes <= rs->free_inodes);
+	if (n > rs->free_inodes - rs->promised_inodes)
+		return DAFS_ET_NOINODES;
+	rs->promised_inodes += n;
+	return 0;
+}
+
+void dafs_reserve_release_inodes(struct dafs_reserve *rs, uint64_t n)
+{
+	assert(n <= rs->promised_inodes);
+	rs->promised_inodes -= n;
+}
+
+bool dafs_reserve_verify(const struct dafs_reserve *rs)
+{
+	return rs->dirty_clusters <= rs->free_clusters &&
+	       rs->promised_clusters <= rs->free_clusters - rs->dirty_clusters &&
+	       rs->promised_clusters <= rs->bound_clusters &&
+	       rs->promised_inodes <= rs->free_inodes;
+}
