@@ -82,6 +82,7 @@ static void test_set_splits_and_frees(void **state)
 	assert_int_equal(xl.n, 0);
 	dafs_extlist_fini(&xl);
 	assert_ok(dafs_extlist_clear(&xl, 0, 1000, NULL)); /* an empty list */
+	dafs_extlist_fini(&xl);
 }
 
 static void test_same_block_is_not_freed(void **state)
