@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * inode - one inode as dafs holds it in memory: pending ones, and those of the image that somebody looked at.
+ * inode - one inode as dafs holds it in memory: pending ones, and those of the image that somebody
+ * looked at.
  *
- * It belongs to the name space (ns), which makes and frees it; the write path works on its file part, the commit encodes it.
- * A million of these are held at once during an import: every byte counts, and a file that is just "all of that host file"
- * has no struct dafs_file at all.
+ * It belongs to the name space (ns), which makes and frees it; the write path works on its file
+ * part, the commit encodes it. A million of these are held at once during an import: every byte
+ * counts, and a file that is just "all of that host file" has no struct dafs_file at all.
  *
  * An inode's data, by state:
- *   S_ISREG, DAFS_I_WHOLE   u.whole: the bytes [0, size) of one source, no holes, nothing else pending
+ *   S_ISREG, DAFS_I_WHOLE   u.whole: the bytes [0, size) of one source, no holes
  *   S_ISREG otherwise       u.file, or NULL: nothing known or pending beyond the image
  *   S_ISDIR                 u.dir, or NULL: not looked into yet (ns/dir.h)
  *   S_ISLNK                 u.target, NUL-terminated, or NULL: as in the image
@@ -22,34 +23,37 @@
 #include "model/extlist.h"
 #include "model/pagecache.h"
 
-/* ids: an inode of the image is its number; a pending one is DAFS_ID_NEW + serial until the flush places it. */
-#define DAFS_ID_NEW (UINT64_C(1) << 32)
+/* ids: an inode of the image is its number; a pending one is DAFS_ID_NEW + serial until the flush
+ * places it. */
+#define DAFS_ID_NEW  (UINT64_C(1) << 32)
 #define DAFS_ID_ROOT UINT64_C(2)
 
 enum dafs_inode_state {
-	DAFS_I_NEW = 1,		/* not in the image */
-	DAFS_I_ATTR = 2,	/* attributes differ from the image */
-	DAFS_I_DATA = 4,	/* file data or size differ */
-	DAFS_I_NAMES = 8,	/* directory entries differ */
-	DAFS_I_XATTR = 16,	/* xattrs differ; .xattrs is the whole new set */
-	DAFS_I_GONE = 32,	/* last name removed: an image inode to be freed at the flush */
-	DAFS_I_WHOLE = 64,	/* u.whole holds */
-	DAFS_I_XLOADED = 128,	/* .xattrs is valid (an image inode's were read) */
-	DAFS_I_TRUNC0 = 256,	/* an image file whose old blocks all go (truncated to 0 at some time) */
+	DAFS_I_NEW = 1,	      /* not in the image */
+	DAFS_I_ATTR = 2,      /* attributes differ from the image */
+	DAFS_I_DATA = 4,      /* file data or size differ */
+	DAFS_I_NAMES = 8,     /* directory entries differ */
+	DAFS_I_XATTR = 16,    /* xattrs differ; .xattrs is the whole new set */
+	DAFS_I_GONE = 32,     /* last name removed: an image inode to be freed at the flush */
+	DAFS_I_WHOLE = 64,    /* u.whole holds */
+	DAFS_I_XLOADED = 128, /* .xattrs is valid (an image inode's were read) */
+	DAFS_I_TRUNC0 = 256,  /* an image file whose old blocks all go (truncated to 0 once) */
 };
-#define DAFS_I_DIRTY (DAFS_I_NEW | DAFS_I_ATTR | DAFS_I_DATA | DAFS_I_NAMES | DAFS_I_XATTR | DAFS_I_GONE)
+#define DAFS_I_DIRTY                                                                               \
+	(DAFS_I_NEW | DAFS_I_ATTR | DAFS_I_DATA | DAFS_I_NAMES | DAFS_I_XATTR | DAFS_I_GONE)
 
 struct dafs_time {
 	int64_t sec;
 	uint32_t nsec;
 } __attribute__((packed, aligned(4)));
 
-/* One extended attribute, its name with prefix ("user.a"), value not terminated. A set is a singly linked list sorted by nothing. */
+/* One extended attribute, its name with prefix ("user.a"), value not terminated. A set is a singly
+ * linked list sorted by nothing. */
 struct dafs_xattr {
 	struct dafs_xattr *next;
 	uint32_t value_len;
 	uint16_t name_len;
-	char name[];		/* name_len bytes, NUL, then value_len value bytes: dafs_xattr_value() */
+	char name[]; /* name_len bytes, NUL, then value_len value bytes: dafs_xattr_value() */
 };
 
 static inline const uint8_t *dafs_xattr_value(const struct dafs_xattr *x)
@@ -61,35 +65,40 @@ static inline const uint8_t *dafs_xattr_value(const struct dafs_xattr *x)
 struct dafs_file {
 	struct dafs_es es;
 	struct dafs_pagecache pages;
-	uint64_t reserved_clusters;	/* == delayed clusters in es that have a reserve (bigalloc: less the pending ones) */
-	uint32_t promised_clusters;	/* metadata promised for this file in struct dafs_reserve */
-	uint32_t image_end_lblk;	/* blocks of the image's mapping at and past this one are to be dropped (truncate); 0xFFFFFFFF: none */
-	uint64_t dirtied_seq;		/* order of first dirtying; 0: clean */
-	uint32_t *pend;			/* bigalloc: sorted logical clusters with a pending reservation */
+	/* == delayed clusters in es that have a reserve (bigalloc: less the pending ones) */
+	uint64_t reserved_clusters;
+	uint32_t promised_clusters; /* metadata promised for this file in struct dafs_reserve */
+	/* blocks of the image's mapping at and past this one are to be dropped (truncate);
+	 * 0xFFFFFFFF: none */
+	uint32_t image_end_lblk;
+	uint64_t dirtied_seq; /* order of first dirtying; 0: clean */
+	uint32_t *pend;	      /* bigalloc: sorted logical clusters with a pending reservation */
 	uint32_t npend;
-	struct dafs_extlist punched;	/* logical ranges of the image's mapping to unmap at the flush (pblk == lblk: neighbours merge) */
-	struct dafs_extlist placed;	/* direct path: ranges whose blocks are chosen already */
-	struct dafs_extlist falloc;	/* ranges to allocate as unwritten at the flush (pblk == lblk) */
+	/* logical ranges (pblk == lblk, so that neighbours merge): of the image's mapping to unmap
+	 * at the flush; to allocate as unwritten at the flush */
+	struct dafs_extlist punched;
+	struct dafs_extlist falloc;
+	struct dafs_extlist placed; /* direct path: ranges whose blocks are chosen already */
 };
 
-struct dafs_dir;	/* ns/dir.h */
+struct dafs_dir; /* ns/dir.h */
 
 struct dafs_inode {
 	uint64_t id;
 	uint64_t size;
-	uint32_t ino;			/* in the image; 0 until the flush places it */
-	uint16_t mode;			/* type and permissions */
-	uint16_t state;			/* dafs_inode_state bits */
+	uint32_t ino;	/* in the image; 0 until the flush places it */
+	uint16_t mode;	/* type and permissions */
+	uint16_t state; /* dafs_inode_state bits */
 	uint32_t uid, gid;
 	uint32_t nlink;
 	uint32_t generation;
-	uint32_t iflags;		/* EXT4_*_FL as on disk */
+	uint32_t iflags; /* EXT4_*_FL as on disk */
 	uint32_t projid;
 	uint32_t rdev_major, rdev_minor;
-	uint32_t refs;			/* ns: names and holders */
+	uint32_t refs; /* ns: names and holders */
 	struct dafs_time atime, mtime, ctime, crtime;
 	struct dafs_xattr *xattrs;
-	uint64_t parent;		/* a directory's parent; a file's directory at creation (placement goes by it) */
+	uint64_t parent; /* a directory's parent; a file's directory at creation (for placement) */
 	union {
 		struct dafs_file *file;
 		struct dafs_source *whole;
@@ -99,17 +108,22 @@ struct dafs_inode {
 	} u;
 };
 
-/* The file part of a regular file, made when absent: an empty one, or u.whole turned into it (DAFS_I_WHOLE goes; one DELAYED entry,
- * one page run over the source, reserved_clusters as adopting took them; promised_clusters and dirtied_seq are the caller's to set).
- * ENOMEM, DAFS_ET_FILE_TOO_BIG (a whole source of 0xFFFFFFFF blocks and more) leave the inode as it was and *ret NULL. */
-errcode_t dafs_inode_file(struct dafs_inode *inode, uint32_t block_size, unsigned cluster_bits, struct dafs_file **ret);
+/* The file part of a regular file, made when absent: an empty one, or u.whole turned into it
+ * (DAFS_I_WHOLE goes; one DELAYED entry, one page run over the source, reserved_clusters as
+ * adopting took them; promised_clusters and dirtied_seq are the caller's to set). ENOMEM,
+ * DAFS_ET_FILE_TOO_BIG (a whole source of more than 0xFFFFFFFF blocks) leave the inode as it was and
+ * *ret NULL. */
+errcode_t dafs_inode_file(struct dafs_inode *inode, uint32_t block_size, unsigned cluster_bits,
+			  struct dafs_file **ret);
 
 /* Free the file part's memory (not the reserve, not the sources). NULL is fine. */
 void dafs_file_free(struct dafs_file *file);
 
-/* Set, replace or (value NULL) remove one attribute in the set; the order of first setting is kept. ENOMEM, DAFS_ET_XATTR_NAME (name longer
- * than 65535) leave the set as it was; removing an absent one: ENODATA. */
-errcode_t dafs_xattr_put(struct dafs_xattr **set, const char *name, const void *value, uint32_t value_len);
+/* Set, replace or (value NULL) remove one attribute in the set; the order of first setting is kept.
+ * ENOMEM, DAFS_ET_XATTR_NAME (name longer than 65535) leave the set as it was; removing an absent
+ * one: ENODATA. */
+errcode_t dafs_xattr_put(struct dafs_xattr **set, const char *name, const void *value,
+			 uint32_t value_len);
 
 /* The attribute of that name, or NULL. Good until it is put again or the set is freed. */
 const struct dafs_xattr *dafs_xattr_get(const struct dafs_xattr *set, const char *name);
