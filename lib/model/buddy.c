@@ -7,9 +7,10 @@
 
 #include "model/buddy.h"
 
+#include "base/bits.h"
+
 #include <assert.h>
 #include <bsd/sys/tree.h>
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,32 +118,6 @@ static void resize_run(struct dafs_buddy *b, struct run *r, uint32_t start, uint
 	b->hot = r;
 }
 
-/* Eight bytes of the bitmap; what lies past its end reads as in use. */
-static uint64_t bitmap_word(const uint8_t *bitmap, uint32_t nclusters, uint32_t at)
-{
-	size_t bytes = (nclusters + 7) / 8 - at / 8;
-	uint64_t word = ~UINT64_C(0);
-
-	memcpy(&word, bitmap + at / 8, bytes < sizeof(word) ? bytes : sizeof(word));
-	return le64toh(word);
-}
-
-/* The first bit at or after at that is as wanted, or nclusters. */
-static uint32_t next_bit(const uint8_t *bitmap, uint32_t nclusters, uint32_t at, bool in_use)
-{
-	while (at < nclusters) {
-		uint64_t word = bitmap_word(bitmap, nclusters, at & ~63u);
-
-		word = (in_use ? word : ~word) >> (at & 63);
-		if (word) {
-			at += (uint32_t)__builtin_ctzll(word);
-			break;
-		}
-		at = (at & ~63u) + 64;
-	}
-	return at < nclusters ? at : nclusters;
-}
-
 errcode_t dafs_buddy_new(const uint8_t *bitmap, uint32_t nclusters, struct dafs_buddy **ret)
 {
 	struct dafs_buddy *b = calloc(1, sizeof(*b));
@@ -155,10 +130,12 @@ errcode_t dafs_buddy_new(const uint8_t *bitmap, uint32_t nclusters, struct dafs_
 	RB_INIT(&b->sizes);
 	b->nclusters = nclusters;
 	while (at < nclusters) {
-		uint32_t start = bitmap ? next_bit(bitmap, nclusters, at, false) : 0;
-		uint32_t end = bitmap ? next_bit(bitmap, nclusters, start, true) : nclusters;
+		uint32_t start = bitmap ? dafs_bits_next(bitmap, nclusters, at, false) : 0;
+		uint32_t end = nclusters;
 		struct run *r;
 
+		if (bitmap)
+			end = dafs_bits_next(bitmap, nclusters, start, true);
 		if (start == end)
 			break;
 		r = malloc(sizeof(*r));
@@ -367,6 +344,17 @@ errcode_t dafs_buddy_give(struct dafs_buddy *b, uint32_t start, uint32_t len)
 	return 0;
 }
 
+/* Order of the first chunk of a free run [at, at+left). */
+static unsigned chunk_order(uint32_t at, uint32_t left, unsigned max_order)
+{
+	unsigned order = 31 - (unsigned)__builtin_clz(left);
+	unsigned align = at ? (unsigned)__builtin_ctz(at) : 31;
+
+	if (order > align)
+		order = align;
+	return order < max_order ? order : max_order;
+}
+
 void dafs_buddy_orders(const struct dafs_buddy *b, unsigned max_order, uint32_t counts[32])
 {
 	struct run *r;
@@ -375,19 +363,36 @@ void dafs_buddy_orders(const struct dafs_buddy *b, unsigned max_order, uint32_t 
 	memset(counts, 0, 32 * sizeof(*counts));
 	for (r = by_place_RB_MINMAX((struct by_place *)&b->places, RB_NEGINF); r;
 	     r = by_place_RB_NEXT(r)) {
-		for (uint32_t at = r->start, left = r->len; left;) {
-			unsigned order = 31 - (unsigned)__builtin_clz(left);
-			unsigned align = at ? (unsigned)__builtin_ctz(at) : 31;
+		for (uint32_t at = r->start; at < run_end(r);) {
+			unsigned order = chunk_order(at, run_end(r) - at, max_order);
 
-			if (order > align)
-				order = align;
-			if (order > max_order)
-				order = max_order;
 			counts[order]++;
 			at += UINT32_C(1) << order;
-			left -= UINT32_C(1) << order;
 		}
 	}
+}
+
+struct dafs_buddy_run dafs_buddy_chunk(const struct dafs_buddy *b, unsigned max_order,
+				       unsigned order)
+{
+	struct dafs_buddy_run best = { 0, 0 };
+	struct run *r;
+
+	assert(max_order < 32);
+	for (r = by_place_RB_MINMAX((struct by_place *)&b->places, RB_NEGINF); r;
+	     r = by_place_RB_NEXT(r)) {
+		if (r->len >> order == 0)
+			continue;
+		for (uint32_t at = r->start; at < run_end(r);) {
+			unsigned o = chunk_order(at, run_end(r) - at, max_order);
+			uint32_t len = UINT32_C(1) << o;
+
+			if (o >= order && (!best.len || len < best.len))
+				best = (struct dafs_buddy_run){ at, len };
+			at += len;
+		}
+	}
+	return best;
 }
 
 bool dafs_buddy_verify(const struct dafs_buddy *b)

@@ -145,6 +145,12 @@ static void test_orders(void **state)
 		assert_int_equal(counts[k], 1);
 	assert_int_equal(counts[1], 0);
 	assert_int_equal(counts[0], 1); /* cluster 3 */
+	expect_run(dafs_buddy_chunk(b, 13, 0), 3, 1);
+	expect_run(dafs_buddy_chunk(b, 13, 1), 4, 4);
+	assert_ok(dafs_buddy_take(b, 16, 16));
+	expect_run(dafs_buddy_chunk(b, 13, 4), 32, 32);
+	expect_run(dafs_buddy_chunk(b, 13, 13), 8192, 8192);
+	expect_run(dafs_buddy_chunk(b, 13, 14), 0, 0);
 	dafs_buddy_free(b);
 }
 

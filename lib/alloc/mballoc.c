@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * mballoc - see mballoc.h. Works in clusters numbered through the file system; blocks appear at the
+ * borders only.
+ */
+#include "config.h"
+
+#include "alloc/mballoc.h"
+
+#include "alloc/mb_int.h"
+#include "base/trace.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* From here on a run is worth a search for the place that fits best. */
+#define LARGE_BLKS 256u
+
+errcode_t dafs_mballoc_new(struct dafs_ctx *ctx, const struct dafs_space *space,
+			   struct dafs_mballoc **ret)
+{
+	struct dafs_mballoc *ma = calloc(1, sizeof(*ma));
+	errcode_t err;
+
+	*ret = NULL;
+	if (!ma)
+		return ENOMEM;
+	ma->ctx = ctx;
+	ma->space = *space;
+	err = dafs_spacemap_new(&ma->space, &ma->map);
+	if (err)
+		dafs_mballoc_free(ma);
+	else
+		*ret = ma;
+	return err;
+}
+
+void dafs_mballoc_free(struct dafs_mballoc *ma)
+{
+	if (!ma)
+		return;
+	dafs_spacemap_free(ma->map);
+	free(ma->pieces.v);
+	free(ma);
+}
+
+uint64_t dafs_mballoc_free_clusters(const struct dafs_mballoc *ma)
+{
+	return dafs_spacemap_free_clusters(ma->map);
+}
+
+static uint32_t cluster_mask(const struct dafs_mballoc *ma)
+{
+	return (UINT32_C(1) << ma->space.cluster_bits) - 1;
+}
+
+static uint64_t first_pblk(const struct dafs_mballoc *ma, uint64_t cluster)
+{
+	return (cluster << ma->space.cluster_bits) + ma->space.first_data_block;
+}
+
+/* The cluster that lblk should go to by the goal; the first one when there is none or it is
+ * nonsense. */
+static uint64_t goal_cluster(const struct dafs_mballoc *ma, uint64_t goal, uint32_t lblk,
+			     bool *given)
+{
+	uint64_t off, c;
+
+	*given = false;
+	if (goal < ma->space.first_data_block || !goal)
+		return 0;
+	off = goal - ma->space.first_data_block;
+	c = off >> ma->space.cluster_bits;
+	/* A goal in the middle of a cluster is the end of something, unless lblk belongs there. */
+	if ((off & cluster_mask(ma)) != (lblk & cluster_mask(ma)) && (off & cluster_mask(ma)))
+		c++;
+	if (c >= ma->space.clusters)
+		return 0;
+	*given = true;
+	return c;
+}
+
+errcode_t dafs_mb_take(struct dafs_mballoc *ma, uint64_t start, uint64_t n)
+{
+	struct dafs_mb_pieces *p = &ma->pieces;
+	errcode_t err;
+
+	if (p->n == p->room) {
+		size_t room = p->room ? 2 * p->room : 8;
+		struct dafs_mb_piece *v = reallocarray(p->v, room, sizeof(*v));
+
+		if (!v)
+			return ENOMEM;
+		p->v = v;
+		p->room = room;
+	}
+	err = dafs_spacemap_take(ma->map, start, n);
+	if (!err)
+		p->v[p->n++] = (struct dafs_mb_piece){ start, n };
+	return err;
+}
+
+static void give_back(struct dafs_mballoc *ma)
+{
+	while (ma->pieces.n) {
+		const struct dafs_mb_piece *p = &ma->pieces.v[--ma->pieces.n];
+
+		dafs_spacemap_give(ma->map, p->start, p->n);
+	}
+}
+
+/* A place for n clusters in one run: DAFS_NO_CLUSTER when no run holds them. */
+static errcode_t find_run(struct dafs_mballoc *ma, unsigned flags, uint64_t goal, uint64_t n,
+			  uint64_t *start)
+{
+	bool data = flags & DAFS_ALLOC_DATA;
+	bool large = data && n << ma->space.cluster_bits >= LARGE_BLKS;
+	enum dafs_spacemap_view view = data ? DAFS_VIEW_DATA : DAFS_VIEW_ALL;
+	errcode_t err;
+
+	for (;;) {
+		err = large ? dafs_spacemap_best_fit(ma->map, view, goal, n, start)
+			    : dafs_spacemap_first_fit(ma->map, view, goal, n, start);
+		if (err || *start != DAFS_NO_CLUSTER || view == DAFS_VIEW_ALL)
+			return err;
+		view = DAFS_VIEW_ALL;
+	}
+}
+
+static int compare_pieces(const void *a, const void *b)
+{
+	const struct dafs_mb_piece *p = a, *q = b;
+
+	return p->start < q->start ? -1 : p->start > q->start;
+}
+
+/* No run holds n clusters. What remains after the longest runs goes where it fits best. */
+static errcode_t place_split(struct dafs_mballoc *ma, unsigned flags, uint64_t goal, uint64_t n)
+{
+	uint64_t most = DAFS_EXT_MAX_WRITTEN >> ma->space.cluster_bits, start, len;
+	errcode_t err = 0;
+
+	if (!most)
+		most = 1;
+	while (!err && n) {
+		err = dafs_spacemap_longest(ma->map, &start, &len);
+		if (err)
+			break;
+		if (!len)
+			return DAFS_ET_NOSPC_ALLOC;
+		if (len >= n) {
+			len = n;
+			err = find_run(ma, flags, goal, n, &start);
+		} else if (len > most) {
+			len -= len % most;
+		}
+		if (!err)
+			err = dafs_mb_take(ma, start, len);
+		n -= len;
+	}
+	if (ma->pieces.n > 1)
+		qsort(ma->pieces.v, ma->pieces.n, sizeof(*ma->pieces.v), compare_pieces);
+	return err;
+}
+
+/* Place n clusters by the rules in mballoc.h. */
+static errcode_t place_clusters(struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
+				uint64_t n)
+{
+	uint64_t goal, start, len;
+	bool given;
+	errcode_t err;
+
+	goal = goal_cluster(ma, req->goal, req->lblk, &given);
+	if (given) {
+		err = dafs_spacemap_run_at(ma->map, goal, n, &len);
+		if (err)
+			return err;
+		if (len >= n)
+			return dafs_mb_take(ma, goal, n);
+	}
+	if (req->flags & DAFS_ALLOC_GOAL_ONLY)
+		return 0;
+	if (n > dafs_spacemap_free_clusters(ma->map))
+		return DAFS_ET_NOSPC_ALLOC;
+	err = find_run(ma, req->flags, goal, n, &start);
+	if (err)
+		return err;
+	if (start != DAFS_NO_CLUSTER)
+		return dafs_mb_take(ma, start, n);
+	return place_split(ma, req->flags, goal, n);
+}
+
+static const char *flag_names(unsigned flags)
+{
+	static const char *const names[] = {
+		"",
+		"HINT_DATA|DELALLOC_RESV",
+		"HINT_GOAL_ONLY",
+		"HINT_DATA|HINT_GOAL_ONLY|DELALLOC_RESV",
+	};
+
+	return names[(flags & DAFS_ALLOC_DATA ? 1 : 0) | (flags & DAFS_ALLOC_GOAL_ONLY ? 2 : 0)];
+}
+
+/* The fields of the kernel's two events; neighbours are not known here. */
+static void trace_request(const struct dafs_mballoc *ma, const struct dafs_alloc_req *req)
+{
+	DAFS_TRACE(ma->ctx, "ext4_request_blocks", req->ino,
+		   "flags %s len %u lblk %u goal %" PRIu64 " lleft 0 lright 0 pleft 0 pright 0",
+		   flag_names(req->flags), req->len, req->lblk, req->goal);
+}
+
+static void trace_piece(const struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
+			uint64_t pblk, uint32_t lblk, uint32_t len)
+{
+	DAFS_TRACE(ma->ctx, "ext4_allocate_blocks", req->ino,
+		   "flags %s len %u block %" PRIu64 " lblk %u goal %" PRIu64
+		   " lleft 0 lright 0 pleft 0 pright 0",
+		   flag_names(req->flags), len, pblk, lblk, req->goal);
+}
+
+/* The pieces as blocks, appended to out. */
+static errcode_t append_pieces(const struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
+			       struct dafs_extlist *out)
+{
+	struct dafs_extent last = { 0 };
+	uint32_t lblk = req->lblk, end = req->lblk + req->len;
+	size_t before = out->n;
+
+	if (before)
+		last = out->v[before - 1];
+	for (size_t i = 0; i < ma->pieces.n; i++) {
+		const struct dafs_mb_piece *p = &ma->pieces.v[i];
+		uint32_t off = lblk & cluster_mask(ma);
+		uint64_t pblk = first_pblk(ma, p->start) + off;
+		uint64_t len = (p->n << ma->space.cluster_bits) - off;
+		errcode_t err;
+
+		if (len > end - lblk)
+			len = end - lblk;
+		err = dafs_extlist_append(out, pblk, lblk, (uint32_t)len, false);
+		if (err) {
+			out->n = before;
+			if (before)
+				out->v[before - 1] = last;
+			return err;
+		}
+		trace_piece(ma, req, pblk, lblk, (uint32_t)len);
+		lblk += (uint32_t)len;
+	}
+	return 0;
+}
+
+errcode_t dafs_mballoc_place(struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
+			     struct dafs_extlist *out)
+{
+	unsigned bits = ma->space.cluster_bits;
+	uint64_t n;
+	errcode_t err;
+
+	if (!req->len || req->len > UINT32_MAX - req->lblk)
+		return DAFS_ET_RANGE;
+	trace_request(ma, req);
+	n = (((uint64_t)req->lblk + req->len - 1) >> bits) - (req->lblk >> bits) + 1;
+	ma->pieces.n = 0;
+	if (req->flags & DAFS_ALLOC_KERNEL)
+		err = dafs_mb_kernel_place(ma, req, n);
+	else
+		err = place_clusters(ma, req, n);
+	if (!err)
+		err = append_pieces(ma, req, out);
+	if (err)
+		give_back(ma);
+	if (err == DAFS_ET_NOSPC_ALLOC)
+		dafs_fail(ma->ctx, err, "%u blocks for inode %" PRIu64, req->len, req->ino);
+	return err;
+}
+
+/* The clusters [*start, *start + *n) that hold [pblk, pblk+len). */
+static errcode_t clusters_of(const struct dafs_mballoc *ma, uint64_t pblk, uint32_t len,
+			     uint64_t *start, uint64_t *n)
+{
+	unsigned bits = ma->space.cluster_bits;
+	uint64_t off;
+
+	if (!len || pblk < ma->space.first_data_block)
+		return DAFS_ET_RANGE;
+	off = pblk - ma->space.first_data_block;
+	*start = off >> bits;
+	*n = ((off + len - 1) >> bits) + 1 - *start;
+	return 0;
+}
+
+errcode_t dafs_mballoc_take(struct dafs_mballoc *ma, uint64_t pblk, uint32_t len)
+{
+	uint64_t start, n;
+	errcode_t err = clusters_of(ma, pblk, len, &start, &n);
+
+	return err ? err : dafs_spacemap_take(ma->map, start, n);
+}
+
+errcode_t dafs_mballoc_return(struct dafs_mballoc *ma, uint64_t pblk, uint32_t len)
+{
+	uint64_t start, n;
+	errcode_t err = clusters_of(ma, pblk, len, &start, &n);
+
+	return err ? err : dafs_spacemap_give(ma->map, start, n);
+}
+
+uint64_t dafs_mballoc_find_window(struct dafs_mballoc *ma, uint64_t goal, uint64_t len_blks)
+{
+	uint64_t n = (len_blks + cluster_mask(ma)) >> ma->space.cluster_bits,
+		 start = DAFS_NO_CLUSTER;
+	bool given;
+
+	goal = goal_cluster(ma, goal, 0, &given);
+	if (n && n <= dafs_spacemap_free_clusters(ma->map) &&
+	    dafs_spacemap_first_fit(ma->map, DAFS_VIEW_DATA, goal, n, &start) == 0 &&
+	    start == DAFS_NO_CLUSTER)
+		dafs_spacemap_first_fit(ma->map, DAFS_VIEW_ALL, goal, n, &start);
+	return start == DAFS_NO_CLUSTER ? 0 : first_pblk(ma, start);
+}
