@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "image/etree.h"
 #include "image/icodec.h"
 
@@ -165,20 +166,6 @@ struct loader {
 	size_t leaves_room, nodes_room[2];
 };
 
-static errcode_t grow(void **v, size_t n, size_t *room, size_t size)
-{
-	void *bigger;
-
-	if (n < *room)
-		return 0;
-	*room = *room ? *room * 2 : 64;
-	bigger = reallocarray(*v, *room, size);
-	if (!bigger)
-		return ENOMEM;
-	*v = bigger;
-	return 0;
-}
-
 /* One child of an index block: depth 0 is a leaf. */
 static errcode_t load_child(struct loader *ld, uint32_t parent, uint32_t lblk, uint32_t hash, unsigned depth)
 {
@@ -192,15 +179,15 @@ static errcode_t load_child(struct loader *ld, uint32_t parent, uint32_t lblk, u
 		return dafs_dir_corrupt(ld->dir, parent, "index hashes out of order");
 	ld->hash = hash;
 	if (!depth) {
-		err = grow((void **)&dx->leaves, dx->nleaves, &ld->leaves_room, sizeof(*dx->leaves));
+		err = dafs_array_grow(&dx->leaves, dx->nleaves, &ld->leaves_room, sizeof(*dx->leaves));
 		if (err)
 			return err;
 		dx->leaves[dx->nleaves++] = (struct dafs_dx_leaf){
 			hash, lblk, dx->nnodes[0] ? (uint32_t)dx->nnodes[0] - 1 : 0 };
 		return 0;
 	}
-	err = grow((void **)&dx->nodes[depth - 1], dx->nnodes[depth - 1], &ld->nodes_room[depth - 1],
-		   sizeof(**dx->nodes));
+	err = dafs_array_grow(&dx->nodes[depth - 1], dx->nnodes[depth - 1], &ld->nodes_room[depth - 1],
+			      sizeof(**dx->nodes));
 	if (err)
 		return err;
 	dx->nodes[depth - 1][dx->nnodes[depth - 1]++] = (struct dafs_dx_node){

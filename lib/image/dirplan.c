@@ -80,14 +80,19 @@ static errcode_t plan_inline(struct dafs_dirplan *dp)
 static errcode_t plan_existing(struct dafs_dirplan *dp)
 {
 	const struct ext2_inode_large *raw = dp->req.raw;
+	uint8_t *first;
+	errcode_t err;
 
 	if (raw->i_flags & EXT4_INLINE_DATA_FL)
 		return plan_inline(dp);
 	if (dp->dir.indexed)
 		return dafs_dirplan_edit_htree(dp);
 	dp->shape = DIRPLAN_LINEAR;
-	/* Nothing but ".." changes: dirplan_emit does that in place. */
-	return dp->req.nadd || dp->req.ndel ? dafs_dirplan_edit_linear(dp) : 0;
+	if (dp->req.nadd || dp->req.ndel)
+		return dafs_dirplan_edit_linear(dp);
+	/* Nothing but ".." changes: dirplan_emit does that in place, in a block that is sound. */
+	err = dafs_dirplan_keep(dp, dp->img->block_size, &first);
+	return err ? err : dafs_dir_read(&dp->dir, 0, NULL, first, NULL);
 }
 
 /* What an existing directory is, before its names are looked at: the hash depends on it. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "image/dirplan_int.h"
 
 /* A kept copy of a leaf. */
@@ -201,17 +202,10 @@ static errcode_t split_leaf(struct edit *e, size_t i, const uint8_t *buf, size_t
 	dp->leaves[first_leaf].lblk = dp->dx.leaves[i].lblk;
 	for (size_t k = first_leaf + 1; k < dp->nleaves; k++)
 		dp->leaves[k].lblk = dp->blks++;
-	if (e->nsplits == e->splits_room) {
-		size_t room = e->splits_room ? e->splits_room * 2 : 16;
-		struct split *v = reallocarray(e->splits, room, sizeof(*v));
-
-		if (!v)
-			return ENOMEM;
-		e->splits = v;
-		e->splits_room = room;
-	}
-	e->splits[e->nsplits++] = (struct split){ i, first_leaf, dp->nleaves - first_leaf };
-	return 0;
+	err = dafs_array_grow(&e->splits, e->nsplits, &e->splits_room, sizeof(*e->splits));
+	if (!err)
+		e->splits[e->nsplits++] = (struct split){ i, first_leaf, dp->nleaves - first_leaf };
+	return err;
 }
 
 /* One touched leaf: names go, names come. Additions are sorted, so that each leaf's lie side by side. */

@@ -8,27 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "image/dirplan_int.h"
-
-/* Room for one more in a growing array; *v is the array. */
-static errcode_t grow(void *v_ptr, size_t n, size_t *room, size_t size)
-{
-	void *v;
-
-	if (n < *room)
-		return 0;
-	memcpy(&v, v_ptr, sizeof(v));
-	v = reallocarray(v, *room ? *room * 2 : 16, size);
-	if (!v)
-		return ENOMEM;
-	*room = *room ? *room * 2 : 16;
-	memcpy(v_ptr, &v, sizeof(v));
-	return 0;
-}
 
 errcode_t dafs_dirplan_add_item(struct dafs_dirplan *dp, const struct dirplan_item *item)
 {
-	errcode_t err = grow(&dp->items, dp->nitems, &dp->items_room, sizeof(*dp->items));
+	errcode_t err = dafs_array_grow(&dp->items, dp->nitems, &dp->items_room, sizeof(*dp->items));
 
 	if (!err)
 		dp->items[dp->nitems++] = *item;
@@ -37,7 +22,7 @@ errcode_t dafs_dirplan_add_item(struct dafs_dirplan *dp, const struct dirplan_it
 
 errcode_t dafs_dirplan_add_leaf(struct dafs_dirplan *dp, const struct dirplan_leaf *leaf)
 {
-	errcode_t err = grow(&dp->leaves, dp->nleaves, &dp->leaves_room, sizeof(*dp->leaves));
+	errcode_t err = dafs_array_grow(&dp->leaves, dp->nleaves, &dp->leaves_room, sizeof(*dp->leaves));
 
 	if (!err)
 		dp->leaves[dp->nleaves++] = *leaf;
@@ -46,7 +31,7 @@ errcode_t dafs_dirplan_add_leaf(struct dafs_dirplan *dp, const struct dirplan_le
 
 errcode_t dafs_dirplan_keep(struct dafs_dirplan *dp, size_t len, uint8_t **buf)
 {
-	errcode_t err = grow(&dp->bufs, dp->nbufs, &dp->bufs_room, sizeof(*dp->bufs));
+	errcode_t err = dafs_array_grow(&dp->bufs, dp->nbufs, &dp->bufs_room, sizeof(*dp->bufs));
 
 	*buf = err ? NULL : malloc(len ? len : 1);
 	if (!*buf)
@@ -311,7 +296,7 @@ errcode_t dafs_dirplan_adopt(struct dafs_dirplan *dp, const uint8_t *buf, uint32
 			continue;
 		err = hash_name(dp, de->name, de->name_len, &item);
 		if (!err)
-			err = grow(&dp->olds, dp->nolds, &dp->olds_room, sizeof(*dp->olds));
+			err = dafs_array_grow(&dp->olds, dp->nolds, &dp->olds_room, sizeof(*dp->olds));
 		if (!err) {
 			dp->olds[dp->nolds++] = de;
 			err = dafs_dirplan_add_item(dp, &item);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/crc32c.h"
 #include "image/etree_int.h"
 #include "image/icodec.h"
@@ -28,17 +29,11 @@ void dafs_blklist_fini(struct dafs_blklist *bl)
 
 errcode_t dafs_blklist_add(struct dafs_blklist *bl, uint64_t pblk)
 {
-	if (bl->n == bl->room) {
-		size_t room = bl->room ? bl->room * 2 : 8;
-		uint64_t *v = reallocarray(bl->v, room, sizeof(*v));
+	errcode_t err = dafs_array_grow(&bl->v, bl->n, &bl->room, sizeof(*bl->v));
 
-		if (!v)
-			return ENOMEM;
-		bl->v = v;
-		bl->room = room;
-	}
-	bl->v[bl->n++] = pblk;
-	return 0;
+	if (!err)
+		bl->v[bl->n++] = pblk;
+	return err;
 }
 
 bool dafs_etree_range_ok(const struct dafs_image *img, uint32_t ino, uint64_t pblk, uint64_t len)

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "image/etree_int.h"
 
 #define NDIRECT 12u
@@ -58,17 +59,11 @@ static uint64_t span(const struct map_walk *w, unsigned level)
 
 static errcode_t add_ref(struct ref_list *list, uint64_t pblk, uint64_t lblk)
 {
-	if (list->n == list->room) {
-		size_t room = list->room ? list->room * 2 : 16;
-		struct ref *v = reallocarray(list->v, room, sizeof(*v));
+	errcode_t err = dafs_array_grow(&list->v, list->n, &list->room, sizeof(*list->v));
 
-		if (!v)
-			return ENOMEM;
-		list->v = v;
-		list->room = room;
-	}
-	list->v[list->n++] = (struct ref){ pblk, lblk };
-	return 0;
+	if (!err)
+		list->v[list->n++] = (struct ref){ pblk, lblk };
+	return err;
 }
 
 static errcode_t end_run(struct map_walk *w)

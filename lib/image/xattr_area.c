@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/crc32c.h"
 #include "image/xattr_int.h"
 
@@ -39,17 +40,11 @@ void dafs_xattr_ents_fini(struct dafs_xattr_ents *list)
 
 errcode_t dafs_xattr_ents_add(struct dafs_xattr_ents *list, const struct dafs_xattr_ent *ent)
 {
-	if (list->n == list->room) {
-		size_t room = list->room ? list->room * 2 : 8;
-		struct dafs_xattr_ent *v = reallocarray(list->v, room, sizeof(*v));
+	errcode_t err = dafs_array_grow(&list->v, list->n, &list->room, sizeof(*list->v));
 
-		if (!v)
-			return ENOMEM;
-		list->v = v;
-		list->room = room;
-	}
-	list->v[list->n++] = *ent;
-	return 0;
+	if (!err)
+		list->v[list->n++] = *ent;
+	return err;
 }
 
 struct dafs_xattr_area dafs_xattr_ibody(const struct dafs_image *img, const struct ext2_inode_large *raw,
