@@ -2,8 +2,8 @@
 /*
  * space - what the allocators allocate from: an image, or a test's bitmaps.
  *
- * Both structs are plain values that the caller fills. Bitmaps are the committed ones: bit set = in use, bit 0
- * first, and they stay the same while an allocator uses them.
+ * Both structs are plain values that the caller fills. Bitmaps are the committed ones: bit set = in
+ * use, bit 0 first, and they stay the same while an allocator uses them.
  */
 #ifndef DAFS_ALLOC_SPACE_H
 #define DAFS_ALLOC_SPACE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * buddy - see buddy.h. Every free run is one node in two trees: by place, each node knowing the longest run below it (first
- * fit is one descent), and by length (best fit is one descent).
+ * buddy - see buddy.h. Every free run is one node in two trees: by place, each node knowing the
+ * longest run below it (first fit is one descent), and by length (best fit is one descent).
  */
 #include "config.h"
 
@@ -92,7 +92,8 @@ static void unlink_run(struct dafs_buddy *b, struct run *r)
 {
 	struct run *lowest = RB_PARENT(r, place);
 
-	/* With two children the next run takes r's position: what it leaves is the lowest change. */
+	/* With two children the next run takes r's position: what it leaves is the lowest change.
+	 */
 	if (RB_LEFT(r, place) && RB_RIGHT(r, place)) {
 		struct run *next = by_place_RB_NEXT(r);
 
@@ -244,8 +245,8 @@ struct dafs_buddy_run dafs_buddy_longest(const struct dafs_buddy *b)
 	return dafs_buddy_best_fit(b, dafs_buddy_largest(b));
 }
 
-/* The first run of n or more that starts at or after from. At most one descent fails: right of the place where it turns, every run
- * is past from, so that longest is a promise. */
+/* The first run of n or more that starts at or after from. At most one descent fails: right of the
+ * place where it turns, every run is past from, so that longest is a promise. */
 static const struct run *first_long(const struct run *top, uint32_t from, uint32_t n)
 {
 	while (top && top->longest >= n) {

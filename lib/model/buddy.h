@@ -64,8 +64,8 @@ struct dafs_buddy_run dafs_buddy_longest(const struct dafs_buddy *b);
  * are cut into greedily. ext4's max_order is log2(block size) + 1. */
 void dafs_buddy_orders(const struct dafs_buddy *b, unsigned max_order, uint32_t counts[32]);
 
-/* The smallest of these chunks that has at least the order (the lowest of its size); len 0 when there is
- * none. Linear in the runs. */
+/* The smallest of these chunks that has at least the order (the lowest of its size); len 0 when
+ * there is none. Linear in the runs. */
 struct dafs_buddy_run dafs_buddy_chunk(const struct dafs_buddy *b, unsigned max_order,
 				       unsigned order);
 

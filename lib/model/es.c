@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * es - see es.h. A rangemap whose tags are the entry types; what is added here is the meaning of the types and the count of
- * DELAYED blocks.
+ * es - see es.h. A rangemap whose tags are the entry types; what is added here is the meaning of
+ * the types and the count of DELAYED blocks.
  */
 #include "config.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * extlist - see extlist.h. Every edit rewrites the window of extents that it touches (one neighbour more on each side) into a
- * new array and then splices that in, so that nothing has changed when memory runs out.
+ * extlist - see extlist.h. Every edit rewrites the window of extents that it touches (one neighbour
+ * more on each side) into a new array and then splices that in, so that nothing has changed when
+ * memory runs out.
  */
 #include "config.h"
 
@@ -236,7 +237,8 @@ static errcode_t change(struct dafs_extlist *xl, const struct edit *edits, size_
 	size_t more = k; /* an edit may cut an extent in two */
 	errcode_t err;
 
-	/* A neighbour on the left; on the right one that may be cut, and the one that its rest may merge with. */
+	/* A neighbour on the left; on the right one that may be cut, and the one that its rest may
+	 * merge with. */
 	if (first)
 		first--;
 	past = xl->n - past > 2 ? past + 2 : xl->n;

@@ -111,8 +111,8 @@ struct dafs_inode {
 /* The file part of a regular file, made when absent: an empty one, or u.whole turned into it
  * (DAFS_I_WHOLE goes; one DELAYED entry, one page run over the source, reserved_clusters as
  * adopting took them; promised_clusters and dirtied_seq are the caller's to set). ENOMEM,
- * DAFS_ET_FILE_TOO_BIG (a whole source of more than 0xFFFFFFFF blocks) leave the inode as it was and
- * *ret NULL. */
+ * DAFS_ET_FILE_TOO_BIG (a whole source of more than 0xFFFFFFFF blocks) leave the inode as it was
+ * and *ret NULL. */
 errcode_t dafs_inode_file(struct dafs_inode *inode, uint32_t block_size, unsigned cluster_bits,
 			  struct dafs_file **ret);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * pagecache - see pagecache.h. A rangemap whose bases are byte offsets in a source, and the count of dirty blocks.
+ * pagecache - see pagecache.h. A rangemap whose bases are byte offsets in a source, and the count
+ * of dirty blocks.
  */
 #include "config.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * rangemap - see rangemap.h. Every change is the same three steps: cut the ranges at both ends of the interval (the only step
- * that needs memory, so it is taken first), work on whole ranges, merge at the seams.
+ * rangemap - see rangemap.h. Every change is the same three steps: cut the ranges at both ends of
+ * the interval (the only step that needs memory, so it is taken first), work on whole ranges, merge
+ * at the seams.
  */
 #include "config.h"
 
@@ -137,7 +138,8 @@ static void remove_node(struct dafs_rangemap *map, struct dafs_range_node *n)
 	free(n);
 }
 
-/* Cut the node that has at in its middle; does nothing when none has. *spare is used up if it was needed. */
+/* Cut the node that has at in its middle; does nothing when none has. *spare is used up if it was
+ * needed. */
 static void cut_at(struct dafs_rangemap *map, uint32_t at, struct dafs_range_node **spare)
 {
 	struct dafs_range_node *n = node_past(map, at), *tail = *spare;

@@ -25,7 +25,8 @@ struct dafs_reserve {
 	uint64_t dirty_clusters; /* reserved for delayed data */
 	/* for metadata the flush will need: extent, directory, xattr blocks */
 	uint64_t promised_clusters;
-	/* sum of the upper bounds that asked for the promise; only a dry plan makes promised less */
+	/* sum of the upper bounds that asked for the promise; only a dry plan makes promised less
+	 */
 	uint64_t bound_clusters;
 	uint64_t root_clusters; /* s_r_blocks_count in clusters */
 	/* the pool the kernel keeps: min(2 %, 4096); dafs promises exactly, so 0 unless asked */

@@ -2,8 +2,9 @@
 /*
  * seeded - random numbers for model tests: every run says its seed, and can be repeated with it.
  *
- * DAFS_TEST_SEED=N runs that one seed instead of the built-in ones; DAFS_TEST_LONG=1 takes the long number of steps. A failing
- * assertion is preceded by the line "seed N" of the round it failed in (tests/run-all shows the log of what failed).
+ * DAFS_TEST_SEED=N runs that one seed instead of the built-in ones; DAFS_TEST_LONG=1 takes the long
+ * number of steps. A failing assertion is preceded by the line "seed N" of the round it failed in
+ * (tests/run-all shows the log of what failed).
  */
 #ifndef DAFS_TESTS_SEEDED_H
 #define DAFS_TESTS_SEEDED_H

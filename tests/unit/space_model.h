@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * space_model - a file system's free space as a flat array of clusters, with the struct dafs_space over
- * it: what the allocators are tested against.
+ * space_model - a file system's free space as a flat array of clusters, with the struct dafs_space
+ * over it: what the allocators are tested against.
  *
- * The array changes with what a test takes; the bitmaps that the allocator reads are those of model_seal()
- * (the "committed" ones).
+ * The array changes with what a test takes; the bitmaps that the allocator reads are those of
+ * model_seal() (the "committed" ones).
  */
 #ifndef DAFS_TESTS_SPACE_MODEL_H
 #define DAFS_TESTS_SPACE_MODEL_H

@@ -120,7 +120,8 @@ static void test_pushed_stay_apart(void **state)
 	assert_int_equal(xl.n, 5);
 	assert_ok(dafs_extlist_clear(&xl, 65, 70, NULL));
 	assert_int_equal(xl.n, 5);
-	/* An edit merges what it touches: its left neighbour, and what its right neighbour's rest goes on into. */
+	/* An edit merges what it touches: its left neighbour, and what its right neighbour's rest
+	 * goes on into. */
 	assert_ok(dafs_extlist_clear(&xl, 9, 11, NULL));
 	EXPECT(&xl, { .pblk = 100, .lblk = 0, .len = 9 }, { .pblk = 111, .lblk = 11, .len = 19 },
 	       { .pblk = 900, .lblk = 50, .len = 10 }, { .pblk = 800, .lblk = 60, .len = 5 });

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ialloc: order of the numbers, and on random bitmaps that every free one is given once, as the rule says. */
+/* ialloc: order of the numbers, and on random bitmaps that every free one is given once, as the
+ * rule says. */
 #include "config.h"
 
 #include "alloc/ialloc.h"

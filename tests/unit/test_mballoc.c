@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * mballoc: the rules one by one; on random spaces every answer is checked against the flat array (free, disjoint, aligned) and
- * its number of pieces against an exact solver; the comparison mode never does better in sum.
+ * mballoc: the rules one by one; on random spaces every answer is checked against the flat array
+ * (free, disjoint, aligned) and its number of pieces against an exact solver; the comparison mode
+ * never does better in sum.
  */
 #include "config.h"
 
@@ -261,7 +262,8 @@ static void test_window(void **state)
 	model_fini(&m);
 }
 
-/* Fewest runs that hold n of the free clusters: by clusters, not by runs, so as not to assume what is to be shown. */
+/* Fewest runs that hold n of the free clusters: by clusters, not by runs, so as not to assume what
+ * is to be shown. */
 static size_t fewest_pieces(const struct space_model *m, uint64_t n)
 {
 	/* best[taken][in a piece]: pieces so far, the clusters up to here considered. */
@@ -410,7 +412,8 @@ static void test_never_worse_than_kernel(void **state)
 	for_seeds(6, kernel_round, NULL);
 }
 
-/* What a kernel was seen to do: a new file system of 4 KiB blocks, group 1 begins with a backup of the superblock. */
+/* What a kernel was seen to do: a new file system of 4 KiB blocks, group 1 begins with a backup of
+ * the superblock. */
 static void test_kernel_mode(void **state)
 {
 	struct dafs_alloc_req small = { .len = 3, .flags = DATA | DAFS_ALLOC_KERNEL };
@@ -438,7 +441,8 @@ static void test_kernel_mode(void **state)
 	model_fini(&m);
 }
 
-/* Every other 5-block file deleted: the kernel cut 30 blocks in five, once, because it looks at 200 runs only. */
+/* Every other 5-block file deleted: the kernel cut 30 blocks in five, once, because it looks at 200
+ * runs only. */
 static void test_aged_minimum(void **state)
 {
 	struct space_model m;
@@ -466,7 +470,8 @@ static double now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* Small files back to back, as an import asks for them: on a new file system, and where every other block is free. */
+/* Small files back to back, as an import asks for them: on a new file system, and where every other
+ * block is free. */
 static void many_small(struct space_model *m, uint32_t n, const char *what)
 {
 	struct dafs_mballoc *ma = allocator(m);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pagecache: runs and their bytes, against a flat array. Every block of every source is told apart by its (source, offset), so
- * a run that points one block beside its bytes is found.
+ * pagecache: runs and their bytes, against a flat array. Every block of every source is told apart
+ * by its (source, offset), so a run that points one block beside its bytes is found.
  */
 #include "config.h"
 
@@ -143,7 +143,8 @@ static struct dafs_page_run random_run(struct rng *rng)
 		.len = rng_len(rng, BLOCKS - at),
 		.state = (uint16_t)rng_below(rng, 4),
 		.src = src < 3 ? &sources[src] : NULL,
-		/* Mostly at the same distance from the block, so that runs meet their continuation. */
+		/* Mostly at the same distance from the block, so that runs meet their continuation.
+		 */
 		.src_off_bytes =
 			(at + (rng_below(rng, 4) ? 0 : rng_below(rng, 9))) * (uint64_t)BLOCK_SIZE,
 	};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* spacemap: every search against a scan of a flat array, over groups that were looked into and others. */
+/* spacemap: every search against a scan of a flat array, over groups that were looked into and
+ * others. */
 #include "config.h"
 
 #include "alloc/spacemap.h"
