@@ -8,6 +8,7 @@
 #include "alloc/mballoc.h"
 
 #include "alloc/mb_int.h"
+#include "base/array.h"
 #include "base/trace.h"
 
 #include <errno.h>
@@ -87,16 +88,9 @@ errcode_t dafs_mb_take(struct dafs_mballoc *ma, uint64_t start, uint64_t n)
 	struct dafs_mb_pieces *p = &ma->pieces;
 	errcode_t err;
 
-	if (p->n == p->room) {
-		size_t room = p->room ? 2 * p->room : 8;
-		struct dafs_mb_piece *v = reallocarray(p->v, room, sizeof(*v));
-
-		if (!v)
-			return ENOMEM;
-		p->v = v;
-		p->room = room;
-	}
-	err = dafs_spacemap_take(ma->map, start, n);
+	err = dafs_array_grow(&p->v, p->n, &p->room, sizeof(*p->v));
+	if (!err)
+		err = dafs_spacemap_take(ma->map, start, n);
 	if (!err)
 		p->v[p->n++] = (struct dafs_mb_piece){ start, n };
 	return err;
@@ -111,18 +105,17 @@ static void give_back(struct dafs_mballoc *ma)
 	}
 }
 
-/* A place for n clusters in one run: DAFS_NO_CLUSTER when no run holds them. */
-static errcode_t find_run(struct dafs_mballoc *ma, unsigned flags, uint64_t goal, uint64_t n,
-			  uint64_t *start)
+/* A place for n clusters in one run, where it fits best or at the first place from goal on:
+ * DAFS_NO_CLUSTER when no run holds them. */
+static errcode_t find_run(struct dafs_mballoc *ma, unsigned flags, bool best, uint64_t goal,
+			  uint64_t n, uint64_t *start)
 {
-	bool data = flags & DAFS_ALLOC_DATA;
-	bool large = data && n << ma->space.cluster_bits >= LARGE_BLKS;
-	enum dafs_spacemap_view view = data ? DAFS_VIEW_DATA : DAFS_VIEW_ALL;
+	enum dafs_spacemap_view view = flags & DAFS_ALLOC_DATA ? DAFS_VIEW_DATA : DAFS_VIEW_ALL;
 	errcode_t err;
 
 	for (;;) {
-		err = large ? dafs_spacemap_best_fit(ma->map, view, goal, n, start)
-			    : dafs_spacemap_first_fit(ma->map, view, goal, n, start);
+		err = best ? dafs_spacemap_best_fit(ma->map, view, goal, n, start)
+			   : dafs_spacemap_first_fit(ma->map, view, goal, n, start);
 		if (err || *start != DAFS_NO_CLUSTER || view == DAFS_VIEW_ALL)
 			return err;
 		view = DAFS_VIEW_ALL;
@@ -152,7 +145,7 @@ static errcode_t place_split(struct dafs_mballoc *ma, unsigned flags, uint64_t g
 			return DAFS_ET_NOSPC_ALLOC;
 		if (len >= n) {
 			len = n;
-			err = find_run(ma, flags, goal, n, &start);
+			err = find_run(ma, flags, true, goal, n, &start);
 		} else if (len > most) {
 			len -= len % most;
 		}
@@ -170,7 +163,7 @@ static errcode_t place_clusters(struct dafs_mballoc *ma, const struct dafs_alloc
 				uint64_t n)
 {
 	uint64_t goal, start, len;
-	bool given;
+	bool given, large;
 	errcode_t err;
 
 	goal = goal_cluster(ma, req->goal, req->lblk, &given);
@@ -185,7 +178,8 @@ static errcode_t place_clusters(struct dafs_mballoc *ma, const struct dafs_alloc
 		return 0;
 	if (n > dafs_spacemap_free_clusters(ma->map))
 		return DAFS_ET_NOSPC_ALLOC;
-	err = find_run(ma, req->flags, goal, n, &start);
+	large = req->flags & DAFS_ALLOC_DATA && n << ma->space.cluster_bits >= LARGE_BLKS;
+	err = find_run(ma, req->flags, large, goal, n, &start);
 	if (err)
 		return err;
 	if (start != DAFS_NO_CLUSTER)
@@ -312,14 +306,12 @@ errcode_t dafs_mballoc_return(struct dafs_mballoc *ma, uint64_t pblk, uint32_t l
 
 uint64_t dafs_mballoc_find_window(struct dafs_mballoc *ma, uint64_t goal, uint64_t len_blks)
 {
-	uint64_t n = (len_blks + cluster_mask(ma)) >> ma->space.cluster_bits,
-		 start = DAFS_NO_CLUSTER;
+	uint64_t n = (len_blks + cluster_mask(ma)) >> ma->space.cluster_bits, start;
 	bool given;
 
 	goal = goal_cluster(ma, goal, 0, &given);
-	if (n && n <= dafs_spacemap_free_clusters(ma->map) &&
-	    dafs_spacemap_first_fit(ma->map, DAFS_VIEW_DATA, goal, n, &start) == 0 &&
-	    start == DAFS_NO_CLUSTER)
-		dafs_spacemap_first_fit(ma->map, DAFS_VIEW_ALL, goal, n, &start);
-	return start == DAFS_NO_CLUSTER ? 0 : first_pblk(ma, start);
+	if (!n || n > dafs_spacemap_free_clusters(ma->map) ||
+	    find_run(ma, DAFS_ALLOC_DATA, false, goal, n, &start) || start == DAFS_NO_CLUSTER)
+		return 0;
+	return first_pblk(ma, start);
 }

@@ -13,7 +13,7 @@
  *     data tries the groups that are not kept for metadata first, then all;
  *  4. no free run holds it: cut, by the longest runs first, each used in multiples of the longest
  *     extent where it is longer than that; so the extents are the fewest possible. The last piece
- *     is placed as by rule 2. The pieces are in physical order.
+ *     goes where it fits best, as by rule 2. The pieces are in physical order.
  * Clusters are taken whole; with bigalloc a block stands at the same place in its physical cluster
  * as in its logical one, and the request must not share a logical cluster with blocks placed
  * before. Deterministic: same space, same requests, same answers. One thread at a time.

@@ -457,6 +457,7 @@ static void test_aged_minimum(void **state)
 	ma = allocator(&m);
 	assert_int_equal(place(ma, &m, (struct dafs_alloc_req){ .len = 29, .flags = DATA }, &at),
 			 5);
+	/* The last piece of a cut run goes where it fits best: a run of 5 is left whole. */
 	assert_int_equal(place(ma, &m, (struct dafs_alloc_req){ .len = 5, .flags = DATA }, &at), 1);
 	dafs_mballoc_free(ma);
 	model_fini(&m);
