@@ -23,8 +23,9 @@
 enum dafs_dev_flags {
 	DAFS_DEV_RW = 1,
 	DAFS_DEV_CREATE = 2, /* make a regular file when absent */
-	DAFS_DEV_EXCL =
-		4, /* block device: O_EXCL; neither it nor a loop device over the file may be mounted: DAFS_ET_MOUNTED */
+	/* Block device: O_EXCL. Neither it nor a loop device over the file may be mounted
+	 * (DAFS_ET_MOUNTED). */
+	DAFS_DEV_EXCL = 4,
 };
 
 struct dafs_dev;

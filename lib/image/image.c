@@ -8,14 +8,21 @@
 
 #include "image/image.h"
 
-#include "image/feature.h"
-#include "image/image_int.h"
-
 #include <blkid/blkid.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/crc32c.h"
+#include "image/feature.h"
+#include "image/group.h"
+#include "image/image_int.h"
+#include "image/redo.h"
+#include "image/txn_int.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	       "ext4's on-disk structures are used as they are");
 
 enum { SUPER_BYTES = 1024, SUPER_OFF = 1024, MAX_LOG_BLOCK_SIZE = 6 };
 
@@ -92,9 +99,9 @@ static errcode_t check_size(struct dafs_image *img, const struct ext2_super_bloc
 }
 
 /* Not after a crash of others, and not with errors that a check should see first. */
-static errcode_t check_state(struct dafs_image *img, const struct ext2_super_block *sb)
+static errcode_t check_state(struct dafs_image *img)
 {
-	unsigned state = ext2fs_le16_to_cpu(sb->s_state);
+	unsigned state = img->fs->super->s_state;
 
 	if (!(img->flags & DAFS_IMAGE_RW) || (img->flags & DAFS_IMAGE_ANY_STATE))
 		return 0;
@@ -106,19 +113,14 @@ static errcode_t check_state(struct dafs_image *img, const struct ext2_super_blo
 	return 0;
 }
 
-static errcode_t check_super(struct dafs_image *img, uint64_t sb_blk, uint32_t *bs)
+static errcode_t check_super(struct dafs_image *img, struct ext2_super_block *sb)
 {
-	struct ext2_super_block sb;
-	errcode_t err = read_super(img, sb_blk, bs, &sb);
+	errcode_t err = read_super(img, img->open_sb, &img->open_bs, sb);
 
 	if (!err && !(img->flags & DAFS_IMAGE_ANY_FEATURE))
-		err = dafs_feature_check(img->ctx, img->dev->address, &sb,
+		err = dafs_feature_check(img->ctx, img->dev->address, sb,
 					 img->flags & DAFS_IMAGE_RW);
-	if (!err)
-		err = check_size(img, &sb);
-	if (!err)
-		err = check_state(img, &sb);
-	return err;
+	return err ? err : check_size(img, sb);
 }
 
 /* Take the numbers everybody needs out of the superblock that libext2fs has accepted. */
@@ -150,9 +152,10 @@ static void fill_numbers(struct dafs_image *img)
 }
 
 /* libext2fs' handle. Its superblock checks are the second line: sizes, geometry, checksum. */
-static errcode_t open_fs(struct dafs_image *img, uint64_t sb_blk, uint32_t bs)
+static errcode_t open_fs(struct dafs_image *img)
 {
 	int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP | EXT2_FLAG_SOFTSUPP_FEATURES;
+	uint64_t sb_blk = img->open_sb;
 	char name[32];
 	errcode_t err;
 
@@ -163,36 +166,159 @@ static errcode_t open_fs(struct dafs_image *img, uint64_t sb_blk, uint32_t bs)
 	if (img->flags & DAFS_IMAGE_ANY_FEATURE)
 		flags |= EXT2_FLAG_FORCE | EXT2_FLAG_JOURNAL_DEV_OK;
 	dafs_dev_io_name(img->dev, name);
-	err = ext2fs_open2(name, NULL, flags, (int)sb_blk, sb_blk ? bs : 0, dafs_dev_io_manager(),
-			   &img->fs);
+	err = ext2fs_open2(name, NULL, flags, (int)sb_blk, sb_blk ? img->open_bs : 0,
+			   dafs_dev_io_manager(), &img->fs);
 	if (err)
 		return dafs_fail(img->ctx, err, "%s: superblock", img->dev->address);
 	fill_numbers(img);
 	return 0;
 }
 
-static errcode_t open_steps(struct dafs_image *img, const char *address, uint64_t sb_blk,
-			    uint32_t bs)
+static errcode_t open_fs_and_groups(struct dafs_image *img)
 {
-	bool rw = img->flags & DAFS_IMAGE_RW;
+	errcode_t err = open_fs(img);
+
+	return err ? err : dafs_groups_open(img);
+}
+
+errcode_t dafs_image_reload(struct dafs_image *img)
+{
+	dafs_groups_close(img);
+	if (img->fs)
+		ext2fs_free(img->fs);
+	img->fs = NULL;
+	return open_fs_and_groups(img);
+}
+
+/* --- what an interrupted commit left --- */
+
+static errcode_t hold_block(void *arg, uint64_t pblk, const uint8_t *data)
+{
+	return dafs_txn_hold((struct dafs_image *)arg, pblk, data);
+}
+
+/* A redo record beside an image without a journal: finished by a writer, looked through by a
+ * reader. */
+static errcode_t settle_redo(struct dafs_image *img)
+{
+	bool write = img->flags & DAFS_IMAGE_RW;
+	uint8_t uuid[16];
+	void *record;
+	size_t len;
 	errcode_t err;
 
-	if (sb_blk > INT32_MAX)
+	memcpy(uuid, img->fs->super->s_uuid, sizeof(uuid));
+	err = dafs_redo_find_file(img->ctx, img->dev, uuid, write, &record, &len);
+	if (err || !record)
+		return err;
+	if (write) {
+		dafs_notice(img->ctx, "%s: finishing an interrupted commit", img->dev->address);
+		err = dafs_redo_apply(img->ctx, img->dev, record, len);
+		if (!err)
+			err = dafs_redo_remove_file(img->ctx, img->dev, uuid);
+	} else {
+		err = dafs_redo_walk(img->ctx, img->dev, record, len, hold_block, img);
+	}
+	free(record);
+	return err ? err : dafs_image_reload(img);
+}
+
+/* The kernel leaves an error number in the journal when it could not write the superblock any more.
+ * */
+static errcode_t take_over_errno(struct dafs_image *img)
+{
+	struct ext2_super_block sb;
+	errcode_t err;
+
+	if (!dafs_journal_errno(img->txn->journal))
+		return 0;
+	err = dafs_dev_read(img->dev, &sb, sizeof(sb), SUPER_OFF);
+	if (err)
+		return err;
+	sb.s_state |= EXT2_ERROR_FS;
+	dafs_super_seal(img, &sb);
+	return dafs_dev_write(img->dev, &sb, sizeof(sb), SUPER_OFF);
+}
+
+static errcode_t write_entry(void *arg, uint64_t pblk, const uint8_t *data)
+{
+	struct dafs_image *img = arg;
+	errcode_t err = dafs_cancelled(img->ctx);
+
+	return err ? err : dafs_dev_write(img->dev, data, img->block_size, pblk << img->block_bits);
+}
+
+static errcode_t replay_to_disk(struct dafs_image *img)
+{
+	struct dafs_journal *j = img->txn->journal;
+	errcode_t err;
+
+	if (dafs_journal_needs_recovery(j))
+		dafs_notice(img->ctx, "%s: replaying the journal", img->dev->address);
+	err = dafs_journal_replay(j, write_entry, img);
+	if (!err)
+		err = take_over_errno(img);
+	if (!err)
+		err = dafs_dev_sync(img->dev);
+	return err ? err : dafs_journal_empty(j);
+}
+
+/* A dirty journal: its blocks to disk for a writer, over the disk for a reader. A journal that
+ * holds something although the superblock does not say so is not replayed by the kernel, but is by
+ * e2fsck: a check should look first. */
+static errcode_t settle_journal(struct dafs_image *img)
+{
+	bool write = img->flags & DAFS_IMAGE_RW;
+	struct dafs_txn *txn = img->txn;
+	struct dafs_journal *j;
+	bool recover = ext2fs_has_feature_journal_needs_recovery(img->fs->super);
+	errcode_t err;
+
+	if (!img->has_journal || (img->flags & DAFS_IMAGE_NO_REPLAY) || (!write && !recover))
+		return 0;
+	err = dafs_journal_open(img, &j);
+	if (err)
+		return err;
+	txn->journal = j;
+	if (write && !recover && dafs_journal_needs_recovery(j))
+		return dafs_fail(img->ctx, DAFS_ET_FS_ERRORS, "%s: the journal is not empty",
+				 img->dev->address);
+	if (!recover)
+		return 0;
+	if (write)
+		err = replay_to_disk(img);
+	else
+		err = dafs_journal_replay_map(j, &txn->base, &txn->n_base);
+	return err ? err : dafs_image_reload(img);
+}
+
+/* --- open and close --- */
+
+static errcode_t open_steps(struct dafs_image *img, const char *address)
+{
+	bool write = img->flags & DAFS_IMAGE_RW;
+	struct ext2_super_block sb;
+	errcode_t err;
+
+	if (img->open_sb > INT32_MAX)
 		return dafs_fail(img->ctx, DAFS_ET_RANGE, "%s: backup superblock at block %" PRIu64,
-				 address, sb_blk);
-	err = dafs_dev_open(img->ctx, address, rw ? DAFS_DEV_RW | DAFS_DEV_EXCL : 0, &img->dev);
+				 address, img->open_sb);
+	err = dafs_dev_open(img->ctx, address, write ? DAFS_DEV_RW | DAFS_DEV_EXCL : 0, &img->dev);
 	if (err)
 		return err;
 	img->lock_fd = img->dev->fd;
 	err = dafs_image_lock(img);
 	if (!err)
-		err = check_super(img, sb_blk, &bs);
+		err = check_super(img, &sb);
 	if (!err)
-		err = open_fs(img, sb_blk, bs);
-	if (!err && ext2fs_has_feature_journal_needs_recovery(img->fs->super) &&
-	    !(img->flags & DAFS_IMAGE_NO_REPLAY))
-		err = dafs_fail(img->ctx, DAFS_ET_NEEDS_RECOVERY, "%s", address);
-	return err;
+		err = open_fs_and_groups(img);
+	if (!err && write)
+		err = dafs_mmp_take(img);
+	if (!err)
+		err = dafs_txn_attach(img, false);
+	if (!err)
+		err = img->has_journal ? settle_journal(img) : settle_redo(img);
+	return err ? err : check_state(img);
 }
 
 errcode_t dafs_image_open(struct dafs_ctx *ctx, const char *address, int flags, uint64_t backup_sb,
@@ -207,7 +333,9 @@ errcode_t dafs_image_open(struct dafs_ctx *ctx, const char *address, int flags, 
 	img->ctx = ctx;
 	img->flags = flags;
 	img->lock_fd = -1;
-	err = open_steps(img, address, backup_sb, backup_bs);
+	img->open_sb = backup_sb;
+	img->open_bs = backup_bs;
+	err = open_steps(img, address);
 	if (err)
 		dafs_image_close(img);
 	else
@@ -219,11 +347,95 @@ void dafs_image_close(struct dafs_image *img)
 {
 	if (!img)
 		return;
+	if (img->dev && img->fs)
+		dafs_mmp_give(img);
+	dafs_txn_detach(img);
+	dafs_groups_close(img);
 	if (img->fs)
 		ext2fs_free(img->fs);
 	dafs_dev_close(img->dev);
 	free(img);
 }
+
+/* --- images being created --- */
+
+errcode_t dafs_image_from_new(struct dafs_ctx *ctx, struct dafs_dev *dev, ext2_filsys fs,
+			      struct dafs_image **ret)
+{
+	struct dafs_image *img = calloc(1, sizeof(*img));
+	errcode_t err = 0;
+
+	*ret = NULL;
+	if (!img)
+		return ENOMEM;
+	img->ctx = ctx;
+	img->dev = dev;
+	img->fs = fs;
+	img->flags = DAFS_IMAGE_RW;
+	img->lock_fd = dev->fd;
+	fill_numbers(img);
+	/* From here on the bitmaps are the groups', as they are on disk. */
+	if (fs->block_map || fs->inode_map)
+		err = ext2fs_write_bitmaps(fs);
+	if (err) {
+		dafs_fail(ctx, err, "%s: bitmaps", dev->address);
+	} else {
+		ext2fs_free_block_bitmap(fs->block_map);
+		ext2fs_free_inode_bitmap(fs->inode_map);
+		fs->block_map = NULL;
+		fs->inode_map = NULL;
+		err = dafs_groups_open(img);
+	}
+	if (!err)
+		err = dafs_txn_attach(img, true);
+	if (!err) {
+		*ret = img;
+		return 0;
+	}
+	/* Not taken over: fs and dev stay the caller's. */
+	img->fs = NULL;
+	img->dev = NULL;
+	dafs_groups_close(img);
+	free(img);
+	return err;
+}
+
+errcode_t dafs_image_finish_create(struct dafs_image *img)
+{
+	errcode_t err;
+
+	if (!img->txn->creating || img->txn->collecting)
+		return dafs_fail(img->ctx, DAFS_ET_SEQUENCE,
+				 "%s: finish of an image that is not being created",
+				 img->dev->address);
+	if (img->failed)
+		return dafs_fail(img->ctx, DAFS_ET_HANDLE_FAILED, "%s", img->dev->address);
+	ext2fs_free_blocks_count_set(img->fs->super, dafs_group_total_free_clusters(img)
+							     << img->cluster_bits);
+	img->fs->super->s_free_inodes_count = (uint32_t)dafs_group_total_free_inodes(img);
+	/* All that the superblock refers to is durable before it is written. */
+	err = dafs_dev_sync(img->dev);
+	if (!err) {
+		/* libext2fs writes the copies first, the descriptors next, the primary superblock
+		 * last. */
+		ext2fs_mark_super_dirty(img->fs);
+		err = ext2fs_flush2(img->fs, EXT2_FLAG_FLUSH_NO_SYNC);
+		if (err)
+			dafs_fail(img->ctx, err, "%s: superblock", img->dev->address);
+	}
+	if (!err)
+		err = dafs_dev_sync(img->dev);
+	if (!err) {
+		img->txn->creating = false;
+		if (img->has_journal && img->fs->super->s_journal_inum)
+			err = dafs_journal_open(img, &img->txn->journal);
+	}
+	if (err)
+		img->failed = true;
+	return err;
+}
+
+/* --- reading, and what identifies the state --- */
 
 errcode_t dafs_image_read_blks(struct dafs_image *img, uint64_t pblk, uint64_t count, void *buf)
 {
@@ -239,4 +451,51 @@ errcode_t dafs_image_read_blks(struct dafs_image *img, uint64_t pblk, uint64_t c
 	if (!err && over)
 		err = over->patch(over->arg, off, len, buf);
 	return err;
+}
+
+static uint64_t mix(uint64_t print, const void *data, size_t len)
+{
+	const uint8_t *at = data;
+
+	/* FNV-1a. */
+	for (size_t i = 0; i < len; i++)
+		print = (print ^ at[i]) * 0x100000001b3u;
+	return print;
+}
+
+errcode_t dafs_image_fingerprint(struct dafs_image *img, uint8_t uuid[16], uint64_t *print)
+{
+	struct ext2_super_block *sb = img->fs->super;
+	struct dafs_journal *j = img->txn->journal, *own = NULL;
+	uint64_t value = 0xcbf29ce484222325u;
+	uint32_t sequence = 0, descs;
+	errcode_t err = 0;
+
+	*print = 0;
+	memcpy(uuid, sb->s_uuid, 16);
+	if (img->has_journal && !j && !(img->flags & DAFS_IMAGE_NO_REPLAY)) {
+		err = dafs_journal_open(img, &own);
+		j = own;
+	}
+	if (!err && j)
+		err = dafs_journal_sequence(j, &sequence);
+	dafs_journal_close(own);
+	if (err)
+		return err;
+	descs = dafs_crc32c(~0u, img->fs->group_desc,
+			    (size_t)img->fs->group_desc_count * EXT2_DESC_SIZE(sb));
+	value = mix(value, &sb->s_wtime, sizeof(sb->s_wtime));
+	value = mix(value, &sb->s_wtime_hi, sizeof(sb->s_wtime_hi));
+	value = mix(value, &sb->s_mtime, sizeof(sb->s_mtime));
+	value = mix(value, &sb->s_mtime_hi, sizeof(sb->s_mtime_hi));
+	value = mix(value, &sb->s_mnt_count, sizeof(sb->s_mnt_count));
+	value = mix(value, &sb->s_kbytes_written, sizeof(sb->s_kbytes_written));
+	value = mix(value, &sb->s_free_blocks_count, sizeof(sb->s_free_blocks_count));
+	value = mix(value, &sb->s_free_blocks_hi, sizeof(sb->s_free_blocks_hi));
+	value = mix(value, &sb->s_free_inodes_count, sizeof(sb->s_free_inodes_count));
+	value = mix(value, &sb->s_blocks_count, sizeof(sb->s_blocks_count));
+	value = mix(value, &sb->s_state, sizeof(sb->s_state));
+	value = mix(value, &sequence, sizeof(sequence));
+	*print = mix(value, &descs, sizeof(descs));
+	return 0;
 }

@@ -21,15 +21,13 @@ struct dafs_groups;
 
 enum dafs_image_flags {
 	DAFS_IMAGE_RW = 1,
-	DAFS_IMAGE_NO_REPLAY =
-		2, /* leave the journal alone (dafsck -n looks at what is there; logdump) */
+	DAFS_IMAGE_NO_REPLAY = 2,   /* leave the journal alone (dafsck -n, logdump) */
 	DAFS_IMAGE_IGNORE_CSUM = 4, /* dafsdebug -n, dafsck */
 	DAFS_IMAGE_NO_LOCK = 8,
 	DAFS_IMAGE_ANY_FEATURE = 16, /* reading: no feature is refused (who looks takes care) */
 	DAFS_IMAGE_ANY_STATE =
-		32, /* writing: even when the superblock says "has errors" or "not clean" (repairs) */
-	DAFS_IMAGE_TRUNCATED_OK =
-		64, /* reading: the file may be shorter than its file system (dafsck says so itself) */
+		32, /* writing: even when it "has errors" or is "not clean" (repairs) */
+	DAFS_IMAGE_TRUNCATED_OK = 64, /* reading: the file may be shorter than its file system */
 };
 
 struct dafs_image {
@@ -41,6 +39,10 @@ struct dafs_image {
 	int lock_fd;
 	int flags;
 	bool failed; /* a write-back failed: DAFS_ET_HANDLE_FAILED from now on */
+
+	bool mmp_taken;	  /* our sequence stands in the MMP block */
+	uint64_t open_sb; /* where the superblock was read: 0, or a backup's block... */
+	uint32_t open_bs; /* ...and block size */
 
 	uint32_t block_size;
 	unsigned block_bits;

@@ -12,4 +12,14 @@
  * DAFS_ET_CANCELLED. */
 errcode_t dafs_image_lock(struct dafs_image *img);
 
+/* Read superblock, descriptors and groups anew, after blocks under them changed (a replay). No
+ * transaction is open. */
+errcode_t dafs_image_reload(struct dafs_image *img);
+
+/* Multiple-mount protection (mmp.c), for writing: check that nobody uses the file system, take it,
+ * and give it back. Taking waits for as long as the file system asks (twice its interval), with a
+ * notice. DAFS_ET_MOUNTED names the node that has it. No-ops without the feature. */
+errcode_t dafs_mmp_take(struct dafs_image *img);
+void dafs_mmp_give(struct dafs_image *img);
+
 #endif
