@@ -122,8 +122,7 @@ uint32_t dafs_dx_limit(const struct dafs_image *img, enum dafs_dirblock_kind kin
 	return room / (uint32_t)sizeof(struct dafs_dx_entry);
 }
 
-/* Over what is in use, then the tail with its checksum taken as zero. The tail stands behind the
- * last entry there is room for. */
+/* Over what is in use, then the tail with its checksum taken as zero. The tail stands behind the last entry there is room for. */
 static uint32_t dx_crc(const struct dafs_image *img, uint32_t seed, enum dafs_dirblock_kind kind, const uint8_t *buf,
 		       struct dx_tail **tail)
 {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dircodec - directories of the image read: all entries, or one name. Changing them is in
- * dirplan.c.
+ * dircodec - directories of the image read: all entries, or one name. Changing them is in dirplan.c.
  */
 #include "config.h"
 

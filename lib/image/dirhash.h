@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirhash - how names of one directory are hashed and compared: the image's hash, seed and
- * signedness, folded where the directory is casefolded. A plain value; nothing to free.
+ * dirhash - how names of one directory are hashed and compared: the image's hash, seed and signedness, folded where the directory is
+ * casefolded. A plain value; nothing to free.
  */
 #ifndef DAFS_IMAGE_DIRHASH_H
 #define DAFS_IMAGE_DIRHASH_H
@@ -17,9 +17,8 @@ struct dafs_dirhash {
 	const uint32_t *seed;
 };
 
-/* For a directory with these inode flags whose index says disk_version (or is to: the superblock's
- * default is dafs_dirhash_default). DAFS_ET_FEATURE names a hash or an encoding that is not known
- * (siphash among them). */
+/* For a directory with these inode flags whose index says disk_version (or is to: the superblock's default is
+ * dafs_dirhash_default). DAFS_ET_FEATURE names a hash or an encoding that is not known (siphash among them). */
 errcode_t dafs_dirhash_init(struct dafs_image *img, uint32_t iflags, uint8_t disk_version, struct dafs_dirhash *dh);
 uint8_t dafs_dirhash_default(const struct dafs_image *img);
 

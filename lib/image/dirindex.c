@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirindex - directories of the image read block by block, and their index read as a list or along
- * one path. Shaping and writing an index is in dirshape.c.
+ * dirindex - directories of the image read block by block, and their index read as a list or along one path. Shaping and writing
+ * an index is in dirshape.c.
  *
- * What an accepted index guarantees: every block of it lies in the directory and is named once,
- * hashes do not fall.
+ * What an accepted index guarantees: every block of it lies in the directory and is named once, hashes do not fall.
  */
 #include "config.h"
 

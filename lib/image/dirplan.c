@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirplan - the new shape of a directory, worked out before anything is placed. Names are checked
- * and hashed in dirplan_names.c, put into leaves in dirplan_build.c, existing directories are
- * edited in dirplan_edit.c, and dirplan_emit.c writes.
+ * dirplan - the new shape of a directory, worked out before anything is placed. Names are checked and hashed in dirplan_names.c, put into
+ * leaves in dirplan_build.c, existing directories are edited in dirplan_edit.c, and dirplan_emit.c writes.
  *
- * Invariants (dafs_dirplan_verify): leaves name blocks of the directory, none twice; every addition
- * lies in exactly one leaf, or the directory is inline.
+ * Invariants (dafs_dirplan_verify): leaves name blocks of the directory, none twice; every addition lies in exactly one leaf, or the
+ * directory is inline.
  */
 #include "config.h"
 
@@ -16,8 +15,7 @@
 
 #include "image/dirplan_int.h"
 
-/* A new directory fits into its inode when the inode has an attribute area for the (empty) spill,
- * and i_block room for the names. */
+/* A new directory fits into its inode when the inode has an attribute area for the (empty) spill, and i_block room for the names. */
 static errcode_t try_inline(struct dafs_dirplan *dp, bool *fits)
 {
 	uint8_t *chain;

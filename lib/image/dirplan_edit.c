@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirplan_edit - existing directories with blocks: which leaves names fall into, what becomes of
- * those leaves.
+ * dirplan_edit - existing directories with blocks: which leaves names fall into, what becomes of those leaves.
  */
 #include "config.h"
 
@@ -29,8 +28,7 @@ struct linear {
 	uint8_t *buf;
 };
 
-/* What is in a block; kept when something in it goes, or when it is an index block without an index
- * to be part of. */
+/* What is in a block; kept when something in it goes, or when it is an index block without an index to be part of. */
 static errcode_t look_at(struct linear *l, uint32_t lblk)
 {
 	struct dafs_dirplan *dp = l->dp;
@@ -53,8 +51,7 @@ static errcode_t look_at(struct linear *l, uint32_t lblk)
 	return err;
 }
 
-/* Additions into the room that blocks have, in request order. The first that finds none is the
- * return value's. */
+/* Additions into the room that blocks have, in request order. The first that finds none is the return value's. */
 static errcode_t fill_room(struct linear *l, size_t *next)
 {
 	struct dafs_dirplan *dp = l->dp;
@@ -127,8 +124,7 @@ static errcode_t shape_linear(struct linear *l)
 	if (dp->img->has_dir_index) {
 		start_over(dp);
 		err = to_htree(l);
-		/* Blocks cannot be given back: an index over fewer than there are would leave some
-		 * outside it. */
+		/* Blocks cannot be given back: an index over fewer than there are would leave some outside it. */
 		if (err || dp->blks >= dp->old_blks)
 			return err;
 		start_over(dp);
@@ -212,8 +208,7 @@ static errcode_t split_leaf(struct edit *e, size_t i, const uint8_t *buf, size_t
 	return err;
 }
 
-/* One touched leaf: names go, names come. Additions are sorted, so that each leaf's lie side by
- * side. */
+/* One touched leaf: names go, names come. Additions are sorted, so that each leaf's lie side by side. */
 static errcode_t edit_leaf(struct edit *e, size_t i)
 {
 	enum dafs_dirblock_kind leaf_kind = DAFS_DIRBLOCK_LEAF;
@@ -237,8 +232,7 @@ static errcode_t edit_leaf(struct edit *e, size_t i)
 	return 0;
 }
 
-/* Put the pieces of split leaves into the flat list, behind each other in the node where the leaf
- * was. */
+/* Put the pieces of split leaves into the flat list, behind each other in the node where the leaf was. */
 static errcode_t insert_pieces(struct edit *e)
 {
 	struct dafs_dirplan *dp = e->dp;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirplan_emit - a planned directory into its blocks, when every inode has its number and every
- * block its place. Old blocks are written through the transaction and only where their bytes
- * change, new ones in place.
+ * dirplan_emit - a planned directory into its blocks, when every inode has its number and every block its place. Old blocks are
+ * written through the transaction and only where their bytes change, new ones in place.
  */
 #include "config.h"
 

@@ -140,8 +140,7 @@ static errcode_t hash_name(const struct dafs_dirplan *dp, const char *name, uint
 	return err;
 }
 
-/* Equal names have equal hashes, so they lie side by side; with folding, somewhere in a row of
- * equal hashes. */
+/* Equal names have equal hashes, so they lie side by side; with folding, somewhere in a row of equal hashes. */
 static errcode_t refuse_twice(const struct dafs_dirplan *dp)
 {
 	for (size_t i = 1; i < dp->nitems; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirshape - the tree over a flat list of leaves: how many levels and nodes, which node holds which
- * leaf, and the bytes of index blocks.
+ * dirshape - the tree over a flat list of leaves: how many levels and nodes, which node holds which leaf, and the bytes of index
+ * blocks.
  */
 #include "config.h"
 
@@ -86,8 +86,7 @@ static bool mark_firsts(const struct dafs_image *img, struct dafs_dx *dx, unsign
 	return fits;
 }
 
-/* Spread the children of a level evenly over its nodes, of which there will be at least as many as
- * there are. */
+/* Spread the children of a level evenly over its nodes, of which there will be at least as many as there are. */
 static errcode_t spread(struct dafs_image *img, struct dafs_dx *dx, unsigned level, uint32_t *next_lblk)
 {
 	size_t children = level ? dx->nnodes[0] : dx->nleaves;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * etree - extent trees read: whole ones into a list, single paths for a lookup. Writing is in
- * etree_write.c, block-mapped files are in etree_map.c.
+ * etree - extent trees read: whole ones into a list, single paths for a lookup. Writing is in etree_write.c, block-mapped files
+ * are in etree_map.c.
  *
  * Invariants of a tree that is accepted:
  *  1. depth falls by one a level, from at most 5 to 0 in the leaves; nodes below the root are not empty;

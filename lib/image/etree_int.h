@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * etree_int - what the files of etree share: the layout of extent nodes, and the reading of
- * indirect maps.
+ * etree_int - what the files of etree share: the layout of extent nodes, and the reading of indirect maps.
  */
 #ifndef DAFS_IMAGE_ETREE_INT_H
 #define DAFS_IMAGE_ETREE_INT_H
@@ -58,8 +57,7 @@ static inline uint64_t dafs_etree_child(const struct dafs_etree_entry *e)
 	return (uint64_t)e->index.child_hi << 32 | e->index.child_lo;
 }
 
-/* May [pblk, pblk + len) hold a file's data or mapping? The resize and bad-block inodes map what
- * others may not. */
+/* May [pblk, pblk + len) hold a file's data or mapping? The resize and bad-block inodes map what others may not. */
 bool dafs_etree_range_ok(const struct dafs_image *img, uint32_t ino, uint64_t pblk, uint64_t len);
 
 /* decode and lookup for inodes without the EXTENTS flag (etree_map.c). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * etree_map - block maps of ext2 and ext3: twelve direct blocks, then trees of one, two and three
- * levels of indirect blocks. Reading only: what dafs writes has extents.
+ * etree_map - block maps of ext2 and ext3: twelve direct blocks, then trees of one, two and three levels of indirect blocks.
+ * Reading only: what dafs writes has extents.
  *
  * Invariants:
  *  1. A tree is read level by level, and a level that names a block twice is refused before it is read: the work is bounded by
@@ -130,8 +130,7 @@ static errcode_t refuse_twice(const struct map_walk *w, const struct ref_list *l
 	return err;
 }
 
-/* Read the indirect blocks of one level (1: their entries are data); what they name goes to below.
- * */
+/* Read the indirect blocks of one level (1: their entries are data); what they name goes to below. */
 static errcode_t read_level(struct map_walk *w, const struct ref_list *list, unsigned level, struct ref_list *below)
 {
 	uint64_t step = span(w, level - 1);
@@ -204,8 +203,8 @@ errcode_t dafs_etree_map_decode(struct dafs_image *img, uint32_t ino, const stru
 
 /* ---- lookup ---- */
 
-/* What entry at of a table says: the run of blocks, or of empty slots, around it. base: logical
- * block of entry 0; step: blocks an entry stands for. */
+/* What entry at of a table says: the run of blocks, or of empty slots, around it. base: logical block of entry 0; step: blocks an
+ * entry stands for. */
 static void around(const uint32_t *table, uint32_t n, uint32_t at, uint64_t base, uint64_t step,
 		   struct dafs_extent *ext)
 {

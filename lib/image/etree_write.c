@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * etree_write - extent lists into the smallest valid tree: full leaves, least depth. Leaves are
- * laid out first and take the first blocks of the list, then the level above, and so on: appending
- * to a file rewrites its last leaf and little else.
+ * etree_write - extent lists into the smallest valid tree: full leaves, least depth. Leaves are laid out first and take the
+ * first blocks of the list, then the level above, and so on: appending to a file rewrites its last leaf and little else.
  */
 #include "config.h"
 
@@ -95,9 +94,8 @@ static errcode_t put_node(struct emit *e, uint64_t *pblk)
 	return err;
 }
 
-/* Write one level of n entries (extents when depth is 0, else children) in nodes as full as they
- * get; the nodes' own references go to up, which may be children itself (nodes are fewer than
- * entries). */
+/* Write one level of n entries (extents when depth is 0, else children) in nodes as full as they get; the nodes' own references
+ * go to up, which may be children itself (nodes are fewer than entries). */
 static errcode_t put_level(struct emit *e, const struct dafs_extent *extents, const struct child *children, size_t n,
 			   unsigned depth, struct child *up)
 {

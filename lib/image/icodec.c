@@ -166,8 +166,7 @@ bool dafs_icodec_fast_symlink(const struct dafs_image *img, const struct ext2_in
 
 	if (!S_ISLNK(raw->i_mode) || (raw->i_flags & EXT4_INLINE_DATA_FL))
 		return false;
-	/* With ea_inode i_blocks also counts the blocks of value inodes, so that the size alone
-	 * decides. */
+	/* With ea_inode i_blocks also counts the blocks of value inodes, so that the size alone decides. */
 	if (img->has_ea_inode)
 		return raw->i_size && raw->i_size < sizeof(raw->i_block);
 	if (raw->i_file_acl || raw->osd2.linux2.l_i_file_acl_high)
@@ -278,8 +277,7 @@ static void decode_rdev(const struct ext2_inode_large *raw, struct dafs_inode *i
 	inode->rdev_minor = (word & 0xff) | ((word >> 12) & 0xfff00);
 }
 
-/* Largest size of a file: what 2^32 - 1 logical blocks hold with extents, three levels of
- * indirection without. */
+/* Largest size of a file: what 2^32 - 1 logical blocks hold with extents, three levels of indirection without. */
 static bool size_ok(const struct dafs_image *img, const struct ext2_inode_large *raw, uint64_t size)
 {
 	uint64_t per_block = img->block_size / 4, blocks = UINT32_MAX;
@@ -346,8 +344,7 @@ errcode_t dafs_icodec_decode(struct dafs_image *img, uint32_t ino, const struct 
 
 /* ---- encoding ---- */
 
-/* Seconds into the low word, epoch bits and nanoseconds into *extra; clamped to what the format
- * holds, whole seconds at the ends. */
+/* Seconds into the low word, epoch bits and nanoseconds into *extra; clamped to what the format holds, whole seconds at the ends. */
 static uint32_t encode_time(struct dafs_time time, bool has_extra, uint32_t *extra)
 {
 	int64_t max = has_extra ? EPOCH_SEC_MAX : INT32_MAX;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * read - see read.h. Whole blocks go straight into the caller's buffer, run by run; only ragged
- * ends are copied.
+ * read - see read.h. Whole blocks go straight into the caller's buffer, run by run; only ragged ends are copied.
  */
 #include "config.h"
 

@@ -2,8 +2,8 @@
 /*
  * xattr_area - see xattr_int.h: one area of extended attributes taken apart and put together.
  *
- * What an accepted area guarantees: every entry and value lies inside, values lie behind the
- * entries and do not overlap, so that the sum of all values is below the area's size.
+ * What an accepted area guarantees: every entry and value lies inside, values lie behind the entries and do not overlap, so that
+ * the sum of all values is below the area's size.
  */
 #include "config.h"
 

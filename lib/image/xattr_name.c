@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xattr_name - names of extended attributes <-> the index that ext4 stores for their prefix, and
- * values in the form that goes with the name.
+ * xattr_name - names of extended attributes <-> the index that ext4 stores for their prefix, and values in the form that goes with
+ * the name.
  */
 #include "config.h"
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xcodec - extended attributes read from the image, and what an old set holds let go. Placing and
- * writing a set is in xplace.c.
+ * xcodec - extended attributes read from the image, and what an old set holds let go. Placing and writing a set is in xplace.c.
  *
  * Invariants:
  *  1. A block that other inodes share is never changed but for its count.
@@ -74,8 +73,7 @@ static errcode_t read_block(struct dafs_image *img, uint32_t ino, const struct e
 	return err;
 }
 
-/* All entries, those of the inode first; they point into raw and *block (to be freed by the caller,
- * on failure too). */
+/* All entries, those of the inode first; they point into raw and *block (to be freed by the caller, on failure too). */
 static errcode_t parse_all(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
 			   struct dafs_xattr_ents *list, uint8_t **block)
 {
@@ -97,8 +95,8 @@ static errcode_t parse_all(struct dafs_image *img, uint32_t ino, const struct ex
 
 /* ---- reading ---- */
 
-/* Does the value agree with the hashes of its inode and its entry? Files that Lustre made have
- * another scheme (their owner's number and generation stand in the inode), without hashes. */
+/* Does the value agree with the hashes of its inode and its entry? Files that Lustre made have another scheme (their owner's number
+ * and generation stand in the inode), without hashes. */
 static bool value_ok(const struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *owner,
 		     const struct ext2_inode_large *raw, const struct dafs_xattr_ent *ent, const uint8_t *value)
 {

@@ -2,10 +2,9 @@
 /*
  * xplace - where each attribute of a set goes, and the bytes of the areas.
  *
- * The placement is a function of the set, the inode's flags and size and its extra size: plan,
- * values and emit each work it out and come to the same. All that fits goes into the inode, the
- * rest into the block; several orders are tried before a value is given an inode of its own, the
- * largest first.
+ * The placement is a function of the set, the inode's flags and size and its extra size: plan, values and emit each work it out and
+ * come to the same. All that fits goes into the inode, the rest into the block; several orders are tried before a value is given
+ * an inode of its own, the largest first.
  */
 #include "config.h"
 
@@ -123,8 +122,8 @@ static errcode_t ibody_room(struct placement *p, const struct dafs_inode *inode,
 	return 0;
 }
 
-/* Put every entry somewhere, in v's order or largest first, trying the block before the inode or
- * after it. The first that has no place is returned, NULL when all have one. */
+/* Put every entry somewhere, in v's order or largest first, trying the block before the inode or after it. The first that has no
+ * place is returned, NULL when all have one. */
 static struct place *try_fit(struct placement *p, bool largest_first, bool block_first)
 {
 	uint32_t ibody = p->ibody_room, block = p->block_room;
@@ -144,8 +143,7 @@ static struct place *try_fit(struct placement *p, bool largest_first, bool block
 	return NULL;
 }
 
-/* The largest value that may go into an inode of its own: not an ACL, whose form there is not the
- * caller's. */
+/* The largest value that may go into an inode of its own: not an ACL, whose form there is not the caller's. */
 static struct place *largest_value(struct placement *p)
 {
 	struct place *best = NULL;
