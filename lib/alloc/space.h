@@ -2,7 +2,8 @@
 /*
  * space - what the allocators allocate from: an image, or a test's bitmaps.
  *
- * Both structs are plain values that the caller fills. Bitmaps are the committed ones: bit set = in
+ * Both structs are plain values that the caller fills (by hand, or by the *_of_image
+ * functions). Bitmaps are the committed ones: bit set = in
  * use, bit 0 first, and they stay the same while an allocator uses them.
  */
 #ifndef DAFS_ALLOC_SPACE_H
@@ -35,5 +36,10 @@ struct dafs_ispace {
 	errcode_t (*bits)(void *arg, uint32_t grp, const uint8_t **bits);
 	uint32_t (*free)(void *arg, uint32_t grp);
 };
+
+/* The space of an open image. What this transaction took or gave so far is not seen: one allocator
+ * serves one transaction, from its beginning. The image outlives the allocators. */
+void dafs_space_of_image(struct dafs_image *img, struct dafs_space *space);
+void dafs_ispace_of_image(struct dafs_image *img, struct dafs_ispace *space);
 
 #endif

@@ -457,8 +457,32 @@ static void test_aged_minimum(void **state)
 	ma = allocator(&m);
 	assert_int_equal(place(ma, &m, (struct dafs_alloc_req){ .len = 29, .flags = DATA }, &at),
 			 5);
-	/* The last piece of a cut run goes where it fits best: a run of 5 is left whole. */
 	assert_int_equal(place(ma, &m, (struct dafs_alloc_req){ .len = 5, .flags = DATA }, &at), 1);
+	dafs_mballoc_free(ma);
+	model_fini(&m);
+}
+
+/* What is left after the longest runs goes where it fits best, not to the first place. */
+static void test_last_piece_fits_best(void **state)
+{
+	struct dafs_alloc_req req = { .len = 12 };
+	struct dafs_extlist xl = { 0 };
+	struct space_model m;
+	struct dafs_mballoc *ma;
+
+	(void)state;
+	model_init(&m, 64, 64, 1);
+	model_mark(&m, 0, 5, true); /* free: 7 at 5, 10 at 20, 2 at 40 */
+	model_mark(&m, 12, 8, true);
+	model_mark(&m, 30, 10, true);
+	model_mark(&m, 42, 22, true);
+	ma = allocator(&m);
+	assert_ok(dafs_mballoc_place(ma, &req, &xl));
+	assert_int_equal(xl.n, 2);
+	assert_int_equal(xl.v[0].pblk, 20);
+	assert_int_equal(xl.v[0].len, 10);
+	assert_int_equal(xl.v[1].pblk, 40);
+	dafs_extlist_fini(&xl);
 	dafs_mballoc_free(ma);
 	model_fini(&m);
 }
@@ -520,6 +544,7 @@ int main(void)
 		cmocka_unit_test(test_never_worse_than_kernel),
 		cmocka_unit_test(test_kernel_mode),
 		cmocka_unit_test(test_aged_minimum),
+		cmocka_unit_test(test_last_piece_fits_best),
 		cmocka_unit_test(test_many_small),
 	};
 
