@@ -2,9 +2,9 @@
 /*
  * space - what the allocators allocate from: an image, or a test's bitmaps.
  *
- * Both structs are plain values that the caller fills (by hand, or by the *_of_image
- * functions). Bitmaps are the committed ones: bit set = in
- * use, bit 0 first, and they stay the same while an allocator uses them.
+ * Both structs are plain values that the caller fills (by hand, or by the *_of_image functions).
+ * Bitmaps are the committed ones: bit set = in use, bit 0 first, and they stay the same while an
+ * allocator uses them.
  */
 #ifndef DAFS_ALLOC_SPACE_H
 #define DAFS_ALLOC_SPACE_H
