@@ -357,6 +357,15 @@ errcode_t dafs_txn_put_unused(struct dafs_image *img, uint64_t pblk, const void 
 	return hold_new(img, pblk, buf);
 }
 
+static errcode_t put_each(struct dafs_image *img, uint64_t pblk, uint64_t count, const void *buf)
+{
+	errcode_t err = 0;
+
+	for (uint64_t i = 0; i < count && !err; i++)
+		err = dafs_txn_put(img, pblk + i, (const char *)buf + (i << img->block_bits));
+	return err;
+}
+
 errcode_t dafs_txn_put_new(struct dafs_image *img, uint64_t pblk, uint64_t count, const void *buf)
 {
 	struct dafs_txn *txn = img->txn;
@@ -365,6 +374,10 @@ errcode_t dafs_txn_put_new(struct dafs_image *img, uint64_t pblk, uint64_t count
 	if (!err)
 		err = txn->creating ? need_range(img, pblk, count)
 				    : dafs_txn_check_new(img, pblk, count);
+	/* With bigalloc a cluster in use may have blocks that nothing refers to; the bitmap cannot
+	 * tell them from others. */
+	if (err == DAFS_ET_INTERNAL && img->cluster_bits)
+		return put_each(img, pblk, count, buf);
 	if (err)
 		return err;
 	if (count << img->block_bits < DIRECT_BYTES) {

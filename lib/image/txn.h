@@ -60,7 +60,8 @@ errcode_t dafs_txn_put(struct dafs_image *img, uint64_t pblk, const void *buf);
 
 /* Write count blocks that nothing refers to yet, in place, now or before the commit (they are
  * collected, sorted and merged into large writes). DAFS_ET_INTERNAL, nothing written: one of them
- * is in use in the committed bitmap and not an inode-table block past its group's mark. */
+ * is in use in the committed bitmap and not an inode-table block past its group's mark; with
+ * bigalloc, where a cluster in use may hold such a block, it becomes part of the transaction. */
 errcode_t dafs_txn_put_new(struct dafs_image *img, uint64_t pblk, uint64_t count, const void *buf);
 
 /* Whether rule 4 lets [pblk, pblk+count) be written in place now: free in the committed bitmap, or
