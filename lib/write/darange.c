@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * darange - truncate, punch and fallocate of pending files (declared in delalloc.h).
+ *
+ * What the image maps in a range that goes is not touched: it is noted (image_end_lblk, punched)
+ * and unmapped at the flush. Bytes of blocks that are covered only in part are zeroed first, as an
+ * operation of its own that can be undone; what follows it can fail only for want of memory, and
+ * then before anything was given back.
+ */
+#include "config.h"
+
+#include "write/daop.h"
+
+#include <assert.h>
+
+#include "write/direct.h"
+
+/* Blocks [lblk, end) go: pending bytes are dropped, delayed blocks given back. noted: the image's
+ * blocks there are taken care of. */
+static errcode_t drop_range(struct dafs_daop *op, uint32_t lblk, uint32_t end)
+{
+	struct dafs_file *file = op->file;
+	int64_t change;
+	errcode_t err;
+
+	if (end <= lblk)
+		return 0;
+	err = dafs_pagecache_remove(&file->pages, lblk, end, dafs_daop_gone, op);
+	if (!err)
+		err = dafs_extlist_clear(&file->falloc, lblk, end, NULL);
+	if (!err)
+		err = dafs_direct_drop(op->w, file, lblk, end);
+	if (!err)
+		err = dafs_dareserve_unmap(op->w, op->inode, lblk, end, &change);
+	if (!err)
+		err = dafs_dareserve_settle(op->w, op->inode, change);
+	return err;
+}
+
+/* After drop_range there is nothing to go back to: keep what was done and only tidy up. */
+static errcode_t finish(struct dafs_daop *op, errcode_t err)
+{
+	dafs_daop_end(op, 0);
+	return err;
+}
+
+static bool in_image(const struct dafs_inode *inode)
+{
+	return !(inode->state & (DAFS_I_NEW | DAFS_I_TRUNC0));
+}
+
+errcode_t dafs_delalloc_truncate(struct dafs_write *w, struct dafs_inode *inode, uint64_t size)
+{
+	const uint32_t bs = w->img->block_size;
+	struct dafs_daop op = { 0 };
+	uint32_t end;
+	errcode_t err;
+
+	if (size > (uint64_t)DAFS_LBLK_END << w->img->block_bits)
+		return dafs_fail(w->img->ctx, DAFS_ET_FILE_TOO_BIG, "%llu bytes",
+				 (unsigned long long)size);
+	err = dafs_daop_begin(&op, w, inode);
+	if (!err && size > inode->size)
+		err = dafs_daop_zero_tail(&op);
+	else if (!err && (size & (bs - 1)))
+		err = dafs_daop_patch(&op, (uint32_t)(size >> w->img->block_bits),
+				      (uint32_t)(size & (bs - 1)), bs, NULL);
+	if (err)
+		return dafs_daop_end(&op, err);
+	if (size <= inode->size) {
+		end = (uint32_t)((size + bs - 1) >> w->img->block_bits);
+		if (op.file->image_end_lblk > end)
+			op.file->image_end_lblk = end;
+		err = dafs_extlist_clear(&op.file->punched, end, DAFS_LBLK_END, NULL);
+		if (!err)
+			err = drop_range(&op, end, DAFS_LBLK_END);
+		if (!size && in_image(inode))
+			inode->state |= DAFS_I_TRUNC0;
+	}
+	if (!err)
+		inode->size = size;
+	err = finish(&op, err);
+	assert(err || dafs_delalloc_verify(w, inode));
+	return err;
+}
+
+/* Note that the image's blocks in [lblk, end) are to be unmapped. */
+static errcode_t note_punched(struct dafs_daop *op, uint32_t lblk, uint32_t end)
+{
+	if (!in_image(op->inode))
+		return 0;
+	if (end > op->file->image_end_lblk)
+		end = op->file->image_end_lblk;
+	return end > lblk
+		       ? dafs_extlist_set(&op->file->punched, lblk, lblk, end - lblk, false, NULL)
+		       : 0;
+}
+
+errcode_t dafs_delalloc_punch(struct dafs_write *w, struct dafs_inode *inode, uint64_t off,
+			      uint64_t len)
+{
+	const unsigned bits = w->img->block_bits;
+	const uint32_t bs = w->img->block_size;
+	struct dafs_daop op = { 0 };
+	uint64_t stop = off + len;
+	uint32_t first, end;
+	errcode_t err;
+
+	if (stop < off)
+		return dafs_fail(w->img->ctx, DAFS_ET_RANGE, "%llu bytes at %llu",
+				 (unsigned long long)len, (unsigned long long)off);
+	if (off >= inode->size || !len)
+		return 0;
+	/* Nothing is behind the end of file: its last block counts as covered to its end. */
+	if (stop >= inode->size)
+		stop = (inode->size + bs - 1) & ~(uint64_t)(bs - 1);
+	first = (uint32_t)((off + bs - 1) >> bits);
+	end = (uint32_t)(stop >> bits);
+	err = dafs_daop_begin(&op, w, inode);
+	if (!err && (off & (bs - 1))) {
+		uint64_t to = first > end ? stop & (bs - 1) : bs;
+
+		err = dafs_daop_patch(&op, (uint32_t)(off >> bits), (uint32_t)(off & (bs - 1)),
+				      (uint32_t)to, NULL);
+	}
+	if (!err && (stop & (bs - 1)) && end >= first)
+		err = dafs_daop_patch(&op, end, 0, (uint32_t)(stop & (bs - 1)), NULL);
+	if (err || end <= first) {
+		err = dafs_daop_end(&op, err);
+	} else {
+		err = note_punched(&op, first, end);
+		err = finish(&op, err ? err : drop_range(&op, first, end));
+	}
+	assert(err || dafs_delalloc_verify(w, inode));
+	return err;
+}
+
+errcode_t dafs_delalloc_fallocate(struct dafs_write *w, struct dafs_inode *inode, uint64_t off,
+				  uint64_t len, bool keep_size)
+{
+	const unsigned bits = w->img->block_bits;
+	uint64_t most = (uint64_t)DAFS_LBLK_END << bits;
+	struct dafs_daop op = { 0 };
+	errcode_t err;
+
+	if (!len)
+		return dafs_fail(w->img->ctx, DAFS_ET_RANGE, "0 bytes");
+	if (len > most || off > most - len)
+		return dafs_fail(w->img->ctx, DAFS_ET_FILE_TOO_BIG, "%llu bytes at %llu",
+				 (unsigned long long)len, (unsigned long long)off);
+	err = dafs_daop_begin(&op, w, inode);
+	if (!err && !keep_size && off + len > inode->size)
+		err = dafs_daop_zero_tail(&op);
+	if (!err)
+		err = dafs_daop_falloc(&op, (uint32_t)(off >> bits),
+				       (uint32_t)((off + len + w->img->block_size - 1) >> bits));
+	if (!err && !keep_size && off + len > inode->size)
+		inode->size = off + len;
+	err = dafs_daop_end(&op, err);
+	assert(err || dafs_delalloc_verify(w, inode));
+	return err;
+}

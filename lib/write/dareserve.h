@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * dareserve - what a file's pending blocks cost: clusters with a reserve, bigalloc's pending
+ * reservations, metadata bounds.
+ *
+ * Counts and keeps struct dafs_file's reserve figures; it never touches bytes. Ranges are in
+ * blocks, half open. Rules: reference, sections 2.4 (reservation), 2.5 (bigalloc), 2.11 (release).
+ */
+#ifndef DAFS_WRITE_DARESERVE_H
+#define DAFS_WRITE_DARESERVE_H
+
+#include "write/delalloc.h"
+
+/* Past the last block that a file can have: es ends there too. */
+#define DAFS_LBLK_END 0xFFFFFFFFu
+
+/* Clusters touched by [lblk, end) that hold a DELAYED block and are not in pend. O(delayed entries
+ * in the range). */
+uint64_t dafs_dareserve_count(const struct dafs_image *img, const struct dafs_file *file,
+			      uint32_t lblk, uint32_t end);
+
+/* [lblk, end), holes until now, become DELAYED. *more gets the clusters that need a reserve for it;
+ * pend learns of the clusters at both ends that the file has allocated already. Takes nothing from
+ * the counters. On failure the tree is as it was. */
+errcode_t dafs_dareserve_delay(struct dafs_write *w, struct dafs_inode *inode, uint32_t lblk,
+			       uint32_t end, uint64_t *more);
+
+/* [lblk, end) becomes a HOLE, whatever it was. *change gets the clusters by which the reserve
+ * changes: negative where it shrinks, positive where a cluster that was allocated (pend) loses its
+ * last allocated block but still holds delayed ones. */
+errcode_t dafs_dareserve_unmap(struct dafs_write *w, struct dafs_inode *inode, uint32_t lblk,
+			       uint32_t end, int64_t *change);
+
+/* Bring the counters to the file's state: its data reserve changes by data_change clusters, its
+ * metadata promise to today's bound. DAFS_ET_NOSPC_RESERVE, DAFS_ET_NOSPC_META: nothing was
+ * changed. */
+errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode,
+				int64_t data_change);
+
+/* Metadata bound of the file as it is now. */
+uint32_t dafs_dareserve_bound(struct dafs_write *w, const struct dafs_inode *inode,
+			      const struct dafs_file *file);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * direct - see direct.h.
+ *
+ * Goal of a block: behind the nearest block to the left that is mapped at all, shifted by the
+ * distance (reference, 4.1: the file is assumed to become dense); else the allocator's own choice.
+ */
+#include "config.h"
+
+#include "write/direct.h"
+
+#include <stdlib.h>
+
+#include "alloc/mballoc.h"
+#include "base/trace.h"
+
+struct dafs_direct {
+	struct dafs_mballoc *ma;
+	struct dafs_space space;
+};
+
+errcode_t dafs_direct_open(struct dafs_write *w)
+{
+	struct dafs_direct *d;
+	errcode_t err;
+
+	if (w->img->has_bigalloc)
+		return dafs_fail(w->img->ctx, DAFS_ET_FEATURE,
+				 "%s: bigalloc (without delayed allocation)", w->img->dev->address);
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return ENOMEM;
+	dafs_space_of_image(w->img, &d->space);
+	err = dafs_mballoc_new(w->img->ctx, &d->space, &d->ma);
+	if (err) {
+		free(d);
+		return err;
+	}
+	w->direct = d;
+	return 0;
+}
+
+void dafs_direct_close(struct dafs_write *w)
+{
+	if (!w->direct)
+		return;
+	dafs_mballoc_free(w->direct->ma);
+	free(w->direct);
+	w->direct = NULL;
+}
+
+errcode_t dafs_direct_adopt(struct dafs_write *w, const struct dafs_file *file)
+{
+	errcode_t err = 0;
+
+	if (!w->direct)
+		return 0;
+	for (size_t i = 0; i < file->placed.n && !err; i++)
+		err = dafs_mballoc_take(w->direct->ma, file->placed.v[i].pblk,
+					file->placed.v[i].len);
+	return err;
+}
+
+static uint64_t goal_of(struct dafs_write *w, struct dafs_inode *inode, uint32_t lblk)
+{
+	struct dafs_es_extent left;
+
+	if (!lblk || dafs_delalloc_map(w, inode, lblk - 1, &left))
+		return 0;
+	if (left.type == DAFS_ES_WRITTEN || left.type == DAFS_ES_UNWRITTEN)
+		return left.pblk + (lblk - left.lblk);
+	return 0;
+}
+
+static errcode_t place_one(struct dafs_write *w, struct dafs_inode *inode, uint32_t lblk)
+{
+	struct dafs_file *file = inode->u.file;
+	struct dafs_alloc_req req = { .goal = goal_of(w, inode, lblk),
+				      .lblk = lblk,
+				      .len = 1,
+				      .flags = DAFS_ALLOC_DATA,
+				      .ino = inode->id };
+	struct dafs_extlist out = { 0 };
+	struct dafs_es_extent ext = { .lblk = lblk, .len = 1, .type = DAFS_ES_WRITTEN };
+	errcode_t err;
+
+	err = dafs_mballoc_place(w->direct->ma, &req, &out);
+	if (err)
+		return err;
+	ext.pblk = out.v[0].pblk;
+	dafs_extlist_fini(&out);
+	err = dafs_extlist_set(&file->placed, ext.pblk, lblk, 1, false, NULL);
+	if (!err)
+		err = dafs_es_insert(&file->es, &ext, NULL);
+	if (err) {
+		dafs_extlist_clear(&file->placed, lblk, lblk + 1, NULL);
+		dafs_mballoc_return(w->direct->ma, ext.pblk, 1);
+		return err;
+	}
+	file->reserved_clusters--;
+	dafs_reserve_claim(w->reserve, 1);
+	DAFS_TRACE(w->img->ctx, "ext4_da_update_reserve_space", inode->id,
+		   "mode 0%o i_blocks 0 used_blocks 1 reserved_data_blocks %llu quota_claim 1",
+		   inode->mode, (unsigned long long)file->reserved_clusters + 1);
+	return 0;
+}
+
+errcode_t dafs_direct_place(struct dafs_write *w, struct dafs_inode *inode, uint32_t lblk,
+			    uint32_t end)
+{
+	errcode_t err = 0;
+
+	for (; lblk < end && !err; lblk++)
+		err = place_one(w, inode, lblk);
+	return err;
+}
+
+errcode_t dafs_direct_drop(struct dafs_write *w, struct dafs_file *file, uint32_t lblk,
+			   uint32_t end)
+{
+	struct dafs_extlist gone = { 0 };
+	errcode_t err;
+
+	if (!file->placed.n)
+		return 0;
+	err = dafs_extlist_clear(&file->placed, lblk, end, &gone);
+	for (size_t i = 0; i < gone.n; i++) {
+		if (w->direct)
+			dafs_mballoc_return(w->direct->ma, gone.v[i].pblk, gone.v[i].len);
+		w->reserve->free_clusters += gone.v[i].len;
+	}
+	dafs_extlist_fini(&gone);
+	return err;
+}
+
+void dafs_direct_forget(struct dafs_write *w, struct dafs_file *file)
+{
+	for (size_t i = 0; i < file->placed.n; i++) {
+		if (w->direct)
+			dafs_mballoc_return(w->direct->ma, file->placed.v[i].pblk,
+					    file->placed.v[i].len);
+		w->reserve->free_clusters += file->placed.v[i].len;
+	}
+	dafs_extlist_fini(&file->placed);
+}
