@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * flush - from pending to placed: collect, plan, submit, encode, commit (DESIGN.md section 1, steps 2 to 6).
+ * flush - from pending to placed: collect, plan, submit, encode, commit (DESIGN.md section 1, steps
+ * 2 to 6).
  *
- * The caller (ns) hands over a change set in reading order; the plan is a value that can be printed and dropped. A flush either
- * commits or leaves the image as it was; settling the pending state (step 7) is the caller's, who gets every inode's number and mapping.
+ * The caller (ns) hands over a change set in reading order; the plan is a value that can be printed
+ * and dropped. A flush either commits or leaves the image as it was; settling the pending state
+ * (step 7) is the caller's, who gets every inode's number and mapping.
  *
- * Stages: writeback.c (collect: runs of a file), plan.c (place), submit.c (data: reader threads, large sequential writes), commit.c (encode + txn).
+ * Stages: writeback.c (collect: runs of a file), plan.c (place), submit.c (data: reader threads,
+ * large sequential writes), commit.c (encode + txn).
  */
 #ifndef DAFS_WRITE_FLUSH_H
 #define DAFS_WRITE_FLUSH_H
@@ -13,31 +16,33 @@
 #include "image/dircodec.h"
 #include "model/inode.h"
 
-/* What is to be flushed. Order matters: the planner places in this order (directories first is its own business). */
+/* What is to be flushed. Order matters: the planner places in this order (directories first is its
+ * own business). */
 struct dafs_changeset {
-	struct dafs_inode **inodes;	/* every dirty inode once: new, changed, gone */
+	struct dafs_inode **inodes; /* every dirty inode once: new, changed, gone */
 	size_t n;
 	void *arg;
-	/* Names to add to and remove from a directory with DAFS_I_NAMES (or a new one). The arrays live until dir_done. */
+	/* Names to add to and remove from a directory with DAFS_I_NAMES (or a new one). The arrays
+	 * live until dir_done. */
 	errcode_t (*dir_begin)(void *arg, struct dafs_inode *dir, struct dafs_dirplan_req *req);
 	void (*dir_done)(void *arg, struct dafs_inode *dir, struct dafs_dirplan_req *req);
 	/* The inode behind an id (a parent). */
 	struct dafs_inode *(*inode_of)(void *arg, uint64_t id);
 	/* A path for messages; buf at least 4096 bytes. */
 	const char *(*path_of)(void *arg, const struct dafs_inode *inode, char *buf);
-	const void *tag;		/* kept with the commit: the cache's flush id */
+	const void *tag; /* kept with the commit: the cache's flush id */
 	size_t tag_len;
 };
 
 struct dafs_flush_opts {
-	size_t size;			/* sizeof(struct dafs_flush_opts) */
-	bool order_dirty;		/* --order dirty */
-	bool kernel_place;		/* comparison mode */
-	uint32_t max_chunk_blks;	/* 0: unlimited; 2048 as the kernel does */
-	uint64_t max_data_bytes;	/* stop after about this much (flush --max-bytes); 0: all */
+	size_t size;		 /* sizeof(struct dafs_flush_opts) */
+	bool order_dirty;	 /* --order dirty */
+	bool kernel_place;	 /* comparison mode */
+	uint32_t max_chunk_blks; /* 0: unlimited; 2048 as the kernel does */
+	uint64_t max_data_bytes; /* stop after about this much (flush --max-bytes); 0: all */
 };
 
-struct dafs_plan_extent {		/* one placed piece, as printed by --dry-run */
+struct dafs_plan_extent { /* one placed piece, as printed by --dry-run */
 	uint32_t lblk, len;
 	uint64_t pblk;
 };
@@ -52,20 +57,24 @@ struct dafs_flush_stats {
 
 struct dafs_plan;
 
-/* Steps 2 and 3. Nothing is written. Inodes get their numbers (inode->ino) only in the plan until commit. */
-errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs, const struct dafs_flush_opts *opts,
-			struct dafs_plan **ret);
+/* Steps 2 and 3. Nothing is written. Inodes get their numbers (inode->ino) only in the plan until
+ * commit. */
+errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
+			const struct dafs_flush_opts *opts, struct dafs_plan **ret);
 void dafs_plan_free(struct dafs_plan *plan);
 
 /* Walk the plan: every file with its number, and its pieces. */
 errcode_t dafs_plan_walk(struct dafs_plan *plan,
-			 errcode_t (*fn)(void *arg, const struct dafs_inode *inode, uint32_t ino, const struct dafs_plan_extent *ext,
-					 size_t n_ext, uint32_t n_runs), void *arg);
+			 errcode_t (*fn)(void *arg, const struct dafs_inode *inode, uint32_t ino,
+					 const struct dafs_plan_extent *ext, size_t n_ext,
+					 uint32_t n_runs),
+			 void *arg);
 
 /* Clusters of metadata that the plan takes (what delalloc's dry_plan wants to know). */
 uint64_t dafs_plan_meta_clusters(const struct dafs_plan *plan);
 
-/* Steps 4 to 6. On success every inode of the change set has its number and the image is as it was to become. */
+/* Steps 4 to 6. On success every inode of the change set has its number and the image is as it was
+ * to become. */
 errcode_t dafs_plan_execute(struct dafs_plan *plan, struct dafs_flush_stats *stats);
 
 #endif

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * encode - step 5 of a flush: inodes into their table blocks, one block after the other, each
+ * encoded once.
+ *
+ * A table block before its group's used mark is live: it is changed in the transaction. Blocks at
+ * and past the mark hold nothing yet; they are built in memory and written in place, those between
+ * the mark and the first new inode as zeros (whoever scans the table up to the new mark must not
+ * find what was on the disk before).
+ */
+#include "config.h"
+
+#include "write/plan_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TABLE_BUFFER_BYTES = 1 << 20 };
+
+struct slot { /* one inode to be encoded */
+	uint32_t ino;
+	uint32_t item;
+	uint32_t value; /* index + 1 of an attribute's value; 0: the item itself */
+};
+
+struct table { /* the run of fresh table blocks being built */
+	struct dafs_plan *plan;
+	uint8_t *buf;
+	uint32_t room_blks;
+	uint64_t start, nblks; /* buf holds [start, start + nblks) */
+	uint32_t grp;	       /* the group whose fresh blocks these are, and */
+	uint64_t next;	       /* its first fresh block that was not built yet */
+};
+
+static errcode_t table_write(struct table *t)
+{
+	errcode_t err = 0;
+
+	if (t->nblks)
+		err = dafs_txn_put_new(t->plan->img, t->start, t->nblks, t->buf);
+	t->plan->stats.meta_new_blks += t->nblks;
+	t->start += t->nblks;
+	t->nblks = 0;
+	return err;
+}
+
+/* The bytes of a fresh table block; those before it that were passed over become zeros. */
+static errcode_t table_fresh(struct table *t, uint64_t pblk, uint8_t **block)
+{
+	const uint32_t bs = t->plan->img->block_size;
+	errcode_t err = 0;
+
+	if (t->next != t->start + t->nblks) {
+		err = table_write(t);
+		t->start = t->next;
+	}
+	while (t->next <= pblk && !err) {
+		if (t->nblks == t->room_blks)
+			err = table_write(t);
+		memset(t->buf + t->nblks * bs, 0, bs);
+		t->nblks++;
+		t->next++;
+	}
+	/* The block asked for is the last one built. */
+	*block = t->buf + (pblk - t->start) * bs;
+	return err;
+}
+
+/* First table block of a group that nothing live is in. */
+static uint64_t first_fresh(const struct dafs_image *img, uint32_t grp)
+{
+	uint64_t bytes = (uint64_t)dafs_group_itable_mark(img, grp) * img->inode_size;
+
+	return dafs_group_itable_pblk(img, grp) +
+	       ((bytes + img->block_size - 1) >> img->block_bits);
+}
+
+/* Where an inode is to be encoded: in the transaction's copy of its block, or in a fresh one. */
+static errcode_t find_raw(struct table *t, uint32_t ino, struct ext2_inode_large **raw)
+{
+	struct dafs_image *img = t->plan->img;
+	uint32_t grp = (ino - 1) / img->fs->super->s_inodes_per_group, off;
+	uint64_t pblk;
+	uint8_t *block;
+	bool live;
+	errcode_t err = dafs_icodec_locate(img, ino, &pblk, &off, &live);
+
+	if (err)
+		return err;
+	if (live) {
+		err = dafs_txn_get(img, pblk, true, &block);
+	} else {
+		if (grp != t->grp) {
+			t->grp = grp;
+			t->next = first_fresh(img, grp);
+		}
+		/* Ascending numbers: the block is the last one built, or one further on. */
+		if (pblk + 1 == t->next && t->nblks)
+			block = t->buf + (t->nblks - 1) * img->block_size;
+		else
+			err = table_fresh(t, pblk, &block);
+	}
+	if (!err)
+		*raw = (struct ext2_inode_large *)(block + off);
+	return err;
+}
+
+static int by_ino(const void *a, const void *b)
+{
+	uint32_t x = ((const struct slot *)a)->ino, y = ((const struct slot *)b)->ino;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Everything that has a slot in an inode table, by number. */
+static errcode_t list_slots(struct dafs_plan *plan, struct slot **ret, size_t *n)
+{
+	const struct dafs_changeset *cs = plan->cs;
+	size_t room = cs->n, at = 0;
+	bool sorted = true;
+	struct slot *v;
+
+	for (size_t i = 0; i < plan->nextras; i++)
+		room += plan->extras[i]->lay.nvalues;
+	v = calloc(room ? room : 1, sizeof(*v));
+	*ret = v;
+	if (!v)
+		return ENOMEM;
+	for (size_t i = 0; i < cs->n; i++) {
+		const struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, i);
+
+		if ((cs->inodes[i]->state & DAFS_I_GONE) && (cs->inodes[i]->state & DAFS_I_NEW))
+			continue;
+		v[at++] = (struct slot){ .ino = plan->items[i].ino, .item = (uint32_t)i };
+		for (uint32_t x = 0; extra && x < extra->lay.nvalues; x++)
+			v[at++] = (struct slot){ .ino = extra->values[x].ino,
+						 .item = (uint32_t)i,
+						 .value = x + 1 };
+	}
+	for (size_t i = 1; i < at && sorted; i++)
+		sorted = v[i - 1].ino < v[i].ino;
+	if (!sorted)
+		qsort(v, at, sizeof(*v), by_ino);
+	*n = at;
+	return 0;
+}
+
+static errcode_t encode_slot(struct table *t, const struct slot *slot)
+{
+	struct dafs_plan *plan = t->plan;
+	const struct dafs_inode *inode = plan->cs->inodes[slot->item];
+	bool fresh = slot->value || (inode->state & DAFS_I_NEW);
+	struct ext2_inode_large *raw;
+	errcode_t err = find_raw(t, slot->ino, &raw);
+
+	if (err)
+		return err;
+	if (fresh) {
+		memset(raw, 0, plan->img->inode_size);
+		err = dafs_group_take_inode(plan->img, slot->ino,
+					    !slot->value && S_ISDIR(inode->mode));
+	}
+	if (err)
+		return err;
+	if (slot->value)
+		return dafs_encode_value(plan, slot->item, slot->value - 1, raw);
+	if (inode->state & DAFS_I_GONE)
+		return dafs_encode_gone(plan, slot->ino, raw);
+	return dafs_encode_item(plan, slot->item, raw);
+}
+
+errcode_t dafs_encode_inodes(struct dafs_plan *plan)
+{
+	struct table t = { .plan = plan,
+			   .grp = UINT32_MAX,
+			   .room_blks = TABLE_BUFFER_BYTES >> plan->img->block_bits };
+	struct slot *slots = NULL;
+	size_t n = 0;
+	errcode_t err = list_slots(plan, &slots, &n);
+
+	t.buf = malloc(TABLE_BUFFER_BYTES);
+	if (!err && !t.buf)
+		err = ENOMEM;
+	for (size_t i = 0; i < n && !err; i++) {
+		if (!(i & 1023)) {
+			dafs_progress(plan->img->ctx, "encoding", i, n);
+			err = dafs_cancelled(plan->img->ctx);
+		}
+		if (!err)
+			err = encode_slot(&t, &slots[i]);
+	}
+	if (!err)
+		err = table_write(&t);
+	free(t.buf);
+	free(slots);
+	return err;
+}

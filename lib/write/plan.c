@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * plan - steps 2 and 3 of a flush as one value (see flush.h and plan_int.h). This file makes, walks
+ * and frees it.
+ *
+ * Leaves the image alone: inode numbers and blocks are known to the plan only, until
+ * dafs_plan_execute.
+ */
+#include "config.h"
+
+#include "write/plan_int.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+
+/* File data through the journal: at most this part of it, and this much memory. */
+#define LIVE_PART_OF_JOURNAL 4u
+#define LIVE_MOST_BYTES	     (UINT64_C(64) << 20)
+
+/* What a plan works with: a table of items, and allocators over the image as it is committed. */
+static errcode_t new_parts(struct dafs_plan *plan)
+{
+	struct dafs_image *img = plan->img;
+	errcode_t err;
+
+	plan->items = calloc(plan->cs->n ? plan->cs->n : 1, sizeof(*plan->items));
+	if (!plan->items)
+		return ENOMEM;
+	dafs_space_of_image(img, &plan->space);
+	dafs_ispace_of_image(img, &plan->ispace);
+	err = dafs_mballoc_new(img->ctx, &plan->space, &plan->ma);
+	if (!err)
+		err = dafs_ialloc_new(img->ctx, &plan->ispace, &plan->ia);
+	return err;
+}
+
+errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
+			const struct dafs_flush_opts *opts, struct dafs_plan **ret)
+{
+	struct dafs_plan *plan = calloc(1, sizeof(*plan));
+	errcode_t err;
+
+	*ret = NULL;
+	if (!plan)
+		return ENOMEM;
+	plan->img = img;
+	plan->cs = cs;
+	plan->cluster_mask = (1u << img->cluster_bits) - 1;
+	if (opts)
+		memcpy(&plan->opts, opts,
+		       opts->size < sizeof(plan->opts) ? opts->size : sizeof(plan->opts));
+	plan->live_budget_blks = dafs_txn_capacity_blks(img) / LIVE_PART_OF_JOURNAL;
+	if (plan->live_budget_blks > LIVE_MOST_BYTES >> img->block_bits)
+		plan->live_budget_blks = LIVE_MOST_BYTES >> img->block_bits;
+	err = cs->n >= UINT32_MAX ? DAFS_ET_RANGE : new_parts(plan);
+	if (!err)
+		err = dafs_plan_number(plan);
+	if (!err)
+		err = dafs_plan_shape(plan);
+	if (!err)
+		err = dafs_plan_place(plan);
+	if (err)
+		dafs_plan_free(plan);
+	else
+		*ret = plan;
+	return err;
+}
+
+static void free_extra(struct dafs_plan_extra *extra)
+{
+	dafs_extlist_fini(&extra->map);
+	dafs_extlist_fini(&extra->edits);
+	free(extra->rest);
+	dafs_extlist_fini(&extra->over);
+	dafs_extlist_fini(&extra->freed);
+	dafs_blklist_fini(&extra->nodes);
+	for (uint32_t i = 0; extra->value_places && i < extra->lay.nvalues; i++) {
+		dafs_extlist_fini(&extra->value_places[i].map);
+		dafs_blklist_fini(&extra->value_places[i].nodes);
+	}
+	free(extra->value_places);
+	free(extra->values);
+	free(extra->raw);
+	free(extra);
+}
+
+void dafs_plan_free(struct dafs_plan *plan)
+{
+	if (!plan)
+		return;
+	for (size_t i = 0; plan->items && i < plan->cs->n; i++) {
+		if (plan->items[i].extra)
+			dafs_plan_close_dir(plan, i);
+	}
+	for (size_t i = 0; i < plan->nextras; i++)
+		free_extra(plan->extras[i]);
+	free(plan->extras);
+	free(plan->items);
+	free(plan->runs);
+	free(plan->dirs);
+	free(plan->taken.v);
+	free(plan->given.v);
+	free(plan->revoked.v);
+	dafs_writeback_fini(&plan->wb);
+	dafs_extlist_fini(&plan->pieces);
+	dafs_extlist_fini(&plan->edits);
+	dafs_mballoc_free(plan->ma);
+	dafs_ialloc_free(plan->ia);
+	free(plan);
+}
+
+errcode_t dafs_plan_extra(struct dafs_plan *plan, size_t item, struct dafs_plan_extra **ret)
+{
+	errcode_t err;
+
+	*ret = dafs_plan_extra_of(plan, item);
+	if (*ret)
+		return 0;
+	err = dafs_array_grow(&plan->extras, plan->nextras, &plan->extras_room,
+			      sizeof(*plan->extras));
+	if (err)
+		return err;
+	*ret = calloc(1, sizeof(**ret));
+	if (!*ret)
+		return ENOMEM;
+	plan->extras[plan->nextras++] = *ret;
+	plan->items[item].extra = (uint32_t)plan->nextras;
+	return 0;
+}
+
+errcode_t dafs_plan_raw(struct dafs_plan *plan, size_t item, struct ext2_inode_large **ret)
+{
+	struct dafs_plan_extra *extra;
+	errcode_t err = dafs_plan_extra(plan, item, &extra);
+
+	*ret = NULL;
+	if (err)
+		return err;
+	if (!extra->raw) {
+		/* Only as much as the image's inodes have, but at least the struct. */
+		size_t room = plan->img->inode_size > sizeof(struct ext2_inode_large)
+				      ? plan->img->inode_size
+				      : sizeof(struct ext2_inode_large);
+
+		extra->raw = calloc(1, room);
+		if (!extra->raw)
+			return ENOMEM;
+		err = dafs_icodec_read(plan->img, plan->items[item].ino, &extra->raw->raw,
+				       plan->img->inode_size);
+	}
+	*ret = &extra->raw->raw;
+	return err;
+}
+
+errcode_t dafs_plan_range_add(struct dafs_plan_ranges *ranges, uint64_t pblk, uint64_t len)
+{
+	struct dafs_plan_range *last = ranges->n ? &ranges->v[ranges->n - 1] : NULL;
+	errcode_t err;
+
+	if (last && last->pblk + last->len == pblk) {
+		last->len += len;
+		return 0;
+	}
+	err = dafs_array_grow(&ranges->v, ranges->n, &ranges->room, sizeof(*ranges->v));
+	if (err)
+		return err;
+	ranges->v[ranges->n++] = (struct dafs_plan_range){ .pblk = pblk, .len = len };
+	return 0;
+}
+
+errcode_t dafs_plan_run_add(struct dafs_plan *plan, size_t item, const struct dafs_plan_run *run)
+{
+	struct dafs_plan_item *it = &plan->items[item];
+
+	if (plan->nruns == plan->runs_room) {
+		/* One run a file is the rule: ask for that at once. */
+		size_t room =
+			plan->runs_room ? plan->runs_room + plan->runs_room / 2 : plan->cs->n + 16;
+		struct dafs_plan_run *v = reallocarray(plan->runs, room, sizeof(*v));
+
+		if (!v || room >= UINT32_MAX)
+			return ENOMEM;
+		plan->runs = v;
+		plan->runs_room = room;
+	}
+	if (!it->nruns)
+		it->first_run = (uint32_t)plan->nruns;
+	assert(it->first_run + it->nruns == plan->nruns);
+	it->nruns++;
+	plan->runs[plan->nruns] = *run;
+	plan->runs[plan->nruns++].item = (uint32_t)item;
+	return 0;
+}
+
+errcode_t dafs_plan_fail(struct dafs_plan *plan, const struct dafs_inode *inode, errcode_t code,
+			 const char *what)
+{
+	char buf[4096];
+	const char *path = plan->cs->path_of ? plan->cs->path_of(plan->cs->arg, inode, buf) : NULL;
+
+	if (path)
+		return dafs_fail(plan->img->ctx, code, "%s%s%s", path, what ? ": " : "",
+				 what ? what : "");
+	return dafs_fail(plan->img->ctx, code, "inode %llu%s%s", (unsigned long long)inode->id,
+			 what ? ": " : "", what ? what : "");
+}
+
+errcode_t dafs_plan_walk(struct dafs_plan *plan,
+			 errcode_t (*fn)(void *arg, const struct dafs_inode *inode, uint32_t ino,
+					 const struct dafs_plan_extent *ext, size_t n_ext,
+					 uint32_t n_runs),
+			 void *arg)
+{
+	struct dafs_plan_extent *ext = NULL;
+	size_t room = 0;
+	errcode_t err = 0;
+
+	for (size_t i = 0; i < plan->cs->n && !err; i++) {
+		const struct dafs_plan_item *it = &plan->items[i];
+		const struct dafs_plan_run *run = &plan->runs[it->first_run];
+		uint32_t asked = 0;
+
+		if (it->nruns > room) {
+			struct dafs_plan_extent *v = reallocarray(ext, it->nruns, sizeof(*v));
+
+			if (!v) {
+				err = ENOMEM;
+				break;
+			}
+			ext = v;
+			room = it->nruns;
+		}
+		for (uint32_t r = 0; r < it->nruns; r++) {
+			ext[r] = (struct dafs_plan_extent){ .lblk = run[r].lblk,
+							    .len = run[r].len,
+							    .pblk = run[r].pblk };
+			asked += !r || run[r - 1].lblk + run[r - 1].len != run[r].lblk;
+		}
+		err = fn(arg, plan->cs->inodes[i], it->ino, ext, it->nruns, asked);
+	}
+	free(ext);
+	return err;
+}
+
+uint64_t dafs_plan_meta_clusters(const struct dafs_plan *plan)
+{
+	return plan->meta_clusters;
+}

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * plan_file - what becomes of one file's mapping: what is cut off goes, what is delayed is placed,
+ * unwritten blocks with bytes become written, and blocks of the image that get new bytes are
+ * remapped or sent through the transaction.
+ *
+ * Of a file of the image the whole mapping is decoded, edited and kept in its extra (DESIGN.md
+ * section 1, rule 5); a new file has no extra here, its runs are its mapping.
+ */
+#include "config.h"
+
+#include "write/plan_int.h"
+
+#include <stdlib.h>
+
+#include "base/trace.h"
+
+/* Overwrites of up to this many blocks in a file are journaled even where remapping would not split
+ * it. */
+enum { SMALL_OVER_BLKS = 16 };
+
+uint64_t dafs_plan_file_new_blks(const struct dafs_plan *plan, size_t item)
+{
+	const struct dafs_inode *inode = plan->cs->inodes[item];
+
+	if (inode->state & DAFS_I_WHOLE)
+		return (inode->size + plan->img->block_size - 1) >> plan->img->block_bits;
+	return inode->u.file ? inode->u.file->es.delayed_blks : 0;
+}
+
+/* Record placed pieces as the item's runs. */
+static errcode_t record(struct dafs_plan *plan, size_t item, const struct dafs_extlist *pieces,
+			enum dafs_run_kind kind)
+{
+	errcode_t err = 0;
+
+	for (size_t i = 0; i < pieces->n && !err; i++) {
+		const struct dafs_extent *e = &pieces->v[i];
+		struct dafs_plan_run run = { .pblk = e->pblk,
+					     .lblk = e->lblk,
+					     .len = e->len,
+					     .kind = e->unwritten ? DAFS_RUN_UNWRITTEN : kind };
+
+		err = dafs_plan_run_add(plan, item, &run);
+	}
+	return err;
+}
+
+/* Where a run belongs if the file is to stay in one piece: behind what comes before it, in a hole
+ * of just its size, or before what comes after it. 0: nothing is next to it. */
+static uint64_t goal_of(const struct dafs_extlist *map, const struct dafs_extlist *edits,
+			const struct dafs_wb_run *run)
+{
+	size_t i = map ? dafs_extlist_search(map, run->lblk) : 0;
+	const struct dafs_extent *prev = i ? &map->v[i - 1] : NULL;
+	const struct dafs_extent *next = map && i < map->n ? &map->v[i] : NULL;
+
+	if (edits->n && dafs_extent_end(&edits->v[edits->n - 1]) == run->lblk)
+		return edits->v[edits->n - 1].pblk + edits->v[edits->n - 1].len;
+	if (prev && dafs_extent_end(prev) == run->lblk)
+		return prev->pblk + prev->len;
+	if (prev && next && next->pblk > prev->pblk &&
+	    next->pblk - prev->pblk == next->lblk - prev->lblk)
+		return prev->pblk + (run->lblk - prev->lblk);
+	if (next && next->lblk == run->lblk + run->len && next->pblk > run->len)
+		return next->pblk - run->len;
+	return 0;
+}
+
+/* Place one collected run; map NULL: the file is new. */
+static errcode_t place(struct dafs_plan *plan, size_t item, const struct dafs_wb_run *run,
+		       const struct dafs_extlist *map, struct dafs_extlist *edits)
+{
+	struct dafs_place_req req = { .old = map,
+				      .edits = edits,
+				      .lblk = run->lblk,
+				      .len = run->len,
+				      .flags = DAFS_ALLOC_DATA,
+				      .unwritten = run->kind == DAFS_WB_UNWRITTEN,
+				      .ino = plan->items[item].ino };
+
+	/* The runs of a sparse file follow each other. */
+	if (edits->n)
+		req.goal = edits->v[edits->n - 1].pblk + edits->v[edits->n - 1].len;
+	plan->stats.runs++;
+	return dafs_plan_place_run(plan, &req);
+}
+
+/* A run of a file of the image: in place, or among the rest. */
+static errcode_t grow(struct dafs_plan *plan, size_t item, const struct dafs_wb_run *run)
+{
+	struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, item);
+	struct dafs_place_req req = { .old = &extra->map,
+				      .edits = &extra->edits,
+				      .lblk = run->lblk,
+				      .len = run->len,
+				      .flags = DAFS_ALLOC_DATA | DAFS_ALLOC_GOAL_ONLY,
+				      .ino = plan->items[item].ino,
+				      .unwritten = run->kind == DAFS_WB_UNWRITTEN };
+	const struct dafs_extlist *edits = &extra->edits;
+	struct dafs_wb_run *rest;
+	errcode_t err = 0;
+
+	req.goal = goal_of(&extra->map, &extra->edits, run);
+	/* With bigalloc only the second pass knows what a run's clusters are made of. */
+	if (req.goal && !plan->cluster_mask)
+		err = dafs_plan_place_run(plan, &req);
+	if (err)
+		return err;
+	if (edits->n && dafs_extent_end(&edits->v[edits->n - 1]) == run->lblk + run->len) {
+		plan->stats.runs++;
+		return 0;
+	}
+	rest = reallocarray(extra->rest, extra->nrest + 1, sizeof(*rest));
+	if (!rest)
+		return ENOMEM;
+	rest[extra->nrest++] = *run;
+	extra->rest = rest;
+	return 0;
+}
+
+/* Bytes for blocks that have their place: chosen at the write, unwritten in the image, or written
+ * there. */
+static errcode_t over_run(struct dafs_plan *plan, size_t item, const struct dafs_wb_run *run,
+			  const struct dafs_extlist *map, struct dafs_extlist *edits,
+			  struct dafs_extlist *over)
+{
+	const struct dafs_inode *inode = plan->cs->inodes[item];
+	const struct dafs_extlist *placed = &inode->u.file->placed;
+	uint32_t end = run->lblk + run->len, stop;
+	errcode_t err = 0;
+
+	for (uint32_t at = run->lblk; at < end && !err; at = stop) {
+		size_t m = map ? dafs_extlist_search(map, at) : 0,
+		       p = dafs_extlist_search(placed, at);
+		const struct dafs_extent *e;
+
+		if (p < placed->n && placed->v[p].lblk <= at) {
+			e = &placed->v[p];
+			stop = dafs_extent_end(e) < end ? dafs_extent_end(e) : end;
+			err = dafs_extlist_append(edits, e->pblk + (at - e->lblk), at, stop - at,
+						  false);
+			if (!err)
+				err = dafs_plan_range_add(&plan->taken, e->pblk + (at - e->lblk),
+							  stop - at);
+		} else if (map && m < map->n && map->v[m].lblk <= at) {
+			e = &map->v[m];
+			stop = dafs_extent_end(e) < end ? dafs_extent_end(e) : end;
+			err = dafs_extlist_append(e->unwritten ? edits : over,
+						  e->pblk + (at - e->lblk), at, stop - at, false);
+		} else {
+			return dafs_plan_fail(plan, inode, DAFS_ET_INTERNAL,
+					      "a pending block without a place");
+		}
+	}
+	return err;
+}
+
+static errcode_t place_runs(struct dafs_plan *plan, size_t item, const struct dafs_extlist *map,
+			    struct dafs_extlist *edits, struct dafs_extlist *over)
+{
+	const struct dafs_inode *inode = plan->cs->inodes[item];
+	errcode_t err;
+
+	if (!inode->u.file)
+		return 0;
+	err = dafs_writeback_collect(inode->u.file, plan->opts.max_chunk_blks, &plan->wb);
+	for (size_t i = 0; i < plan->wb.n && !err; i++) {
+		const struct dafs_wb_run *run = &plan->wb.v[i];
+
+		DAFS_TRACE(plan->img->ctx, "ext4_da_write_pages_extent", plan->items[item].ino,
+			   "lblk %u len %u flags 0x%x", run->lblk, run->len,
+			   run->kind == DAFS_WB_NEW ? 0x100 : 0);
+		if (run->kind == DAFS_WB_OVER)
+			err = over_run(plan, item, run, map, edits, over);
+		else
+			err = map ? grow(plan, item, run) : place(plan, item, run, NULL, edits);
+	}
+	return err;
+}
+
+static errcode_t new_file(struct dafs_plan *plan, size_t item)
+{
+	const struct dafs_inode *inode = plan->cs->inodes[item];
+	uint64_t blks = dafs_plan_file_new_blks(plan, item);
+	uint32_t most = plan->opts.max_chunk_blks ? plan->opts.max_chunk_blks : UINT32_MAX;
+	errcode_t err = 0;
+
+	plan->edits.n = 0;
+	if (inode->state & DAFS_I_WHOLE) {
+		for (uint32_t at = 0; at < blks && !err;) {
+			struct dafs_wb_run run = { .lblk = at,
+						   .len = blks - at < most ? (uint32_t)(blks - at)
+									   : most,
+						   .kind = DAFS_WB_NEW };
+
+			DAFS_TRACE(plan->img->ctx, "ext4_da_write_pages_extent",
+				   plan->items[item].ino, "lblk %u len %u flags 0x100", run.lblk,
+				   run.len);
+			err = place(plan, item, &run, NULL, &plan->edits);
+			at += run.len;
+		}
+	} else {
+		err = place_runs(plan, item, NULL, &plan->edits, NULL);
+	}
+	return err ? err : record(plan, item, &plan->edits, DAFS_RUN_DATA);
+}
+
+/* What truncate and punch took from the image's mapping. */
+static errcode_t cut(const struct dafs_inode *inode, struct dafs_plan_extra *extra)
+{
+	const struct dafs_file *file = inode->u.file;
+	uint32_t end = file ? file->image_end_lblk : DAFS_RANGE_END;
+	errcode_t err;
+
+	if (inode->state & DAFS_I_TRUNC0)
+		end = 0;
+	err = dafs_extlist_clear(&extra->map, end, DAFS_RANGE_END, &extra->freed);
+	for (size_t i = 0; file && i < file->punched.n && !err; i++)
+		err = dafs_extlist_clear(&extra->map, file->punched.v[i].lblk,
+					 dafs_extent_end(&file->punched.v[i]), &extra->freed);
+	return err;
+}
+
+/* The image's mapping of the file, decoded into its extra. Indirect blocks are given back: the file
+ * will have extents. */
+static errcode_t load(struct dafs_plan *plan, size_t item, struct dafs_plan_extra **ret)
+{
+	struct dafs_plan_extra *extra;
+	struct ext2_inode_large *raw;
+	errcode_t err = dafs_plan_raw(plan, item, &raw);
+
+	*ret = extra = dafs_plan_extra_of(plan, item);
+	if (err)
+		return err;
+	extra->mapped = true;
+	if (raw->i_flags & EXT4_INLINE_DATA_FL)
+		return 0;
+	err = dafs_etree_decode(plan->img, plan->items[item].ino, raw, &extra->map, &extra->nodes);
+	extra->nold = extra->nodes.n;
+	if (!err && !(raw->i_flags & EXT4_EXTENTS_FL)) {
+		for (size_t i = 0; i < extra->nodes.n && !err; i++)
+			err = dafs_plan_give_meta(plan, extra->nodes.v[i]);
+		extra->nodes.n = extra->nold = 0;
+	}
+	return err;
+}
+
+static bool was_freed(const struct dafs_extlist *freed, uint64_t pblk)
+{
+	for (size_t f = 0; f < freed->n; f++) {
+		if (pblk >= freed->v[f].pblk && pblk - freed->v[f].pblk < freed->v[f].len)
+			return true;
+	}
+	return false;
+}
+
+/* Record what was placed. With bigalloc a block that was punched and written again comes back to
+ * its own place when the rest of its cluster stays: the image still maps it, its bytes are live. */
+static errcode_t record_edits(struct dafs_plan *plan, size_t item, struct dafs_plan_extra *extra)
+{
+	errcode_t err = 0;
+
+	if (!plan->cluster_mask || !extra->freed.n)
+		return record(plan, item, &extra->edits, DAFS_RUN_DATA);
+	for (size_t i = 0; i < extra->edits.n && !err; i++) {
+		struct dafs_extent e = extra->edits.v[i];
+
+		for (uint32_t b = 0; b < e.len && !err; b++) {
+			struct dafs_plan_run run = { .pblk = e.pblk + b,
+						     .lblk = e.lblk + b,
+						     .len = 1,
+						     .kind = DAFS_RUN_DATA };
+
+			if (e.unwritten)
+				run.kind = DAFS_RUN_UNWRITTEN;
+			else if (was_freed(&extra->freed, run.pblk))
+				run.kind = DAFS_RUN_LIVE;
+			err = dafs_plan_run_add(plan, item, &run);
+		}
+	}
+	return err;
+}
+
+errcode_t dafs_plan_file_grow(struct dafs_plan *plan, size_t item)
+{
+	struct dafs_plan_extra *extra;
+	errcode_t err = load(plan, item, &extra);
+
+	if (!err)
+		err = cut(plan->cs->inodes[item], extra);
+	return err ? err : place_runs(plan, item, &extra->map, &extra->edits, &extra->over);
+}
+
+/* The runs that found no room next to the file's own blocks. */
+static errcode_t place_rest(struct dafs_plan *plan, size_t item, struct dafs_plan_extra *extra)
+{
+	struct dafs_place_req req = { .old = &extra->map,
+				      .also = &extra->edits,
+				      .edits = &plan->edits,
+				      .flags = DAFS_ALLOC_DATA,
+				      .ino = plan->items[item].ino };
+	errcode_t err = 0;
+
+	plan->edits.n = 0;
+	for (size_t i = 0; i < extra->nrest && !err; i++) {
+		req.lblk = extra->rest[i].lblk;
+		req.len = extra->rest[i].len;
+		req.unwritten = extra->rest[i].kind == DAFS_WB_UNWRITTEN;
+		req.goal = i ? plan->edits.v[plan->edits.n - 1].pblk +
+					   plan->edits.v[plan->edits.n - 1].len
+			     : 0;
+		plan->stats.runs++;
+		err = dafs_plan_place_run(plan, &req);
+	}
+	free(extra->rest);
+	extra->rest = NULL;
+	extra->nrest = 0;
+	return err ? err : dafs_extlist_apply(&extra->edits, &plan->edits, NULL);
+}
+
+static errcode_t old_file(struct dafs_plan *plan, size_t item)
+{
+	struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, item);
+	errcode_t err = place_rest(plan, item, extra);
+
+	if (!err)
+		err = dafs_extlist_apply(&extra->map, &extra->edits, &extra->freed);
+	if (!err)
+		err = dafs_plan_give_map(plan, &extra->freed, &extra->map, false);
+	if (!err && extra->over.n) {
+		/* Runs stand together: they are recorded when the rest is decided. */
+		plan->any_over = true;
+		return 0;
+	}
+	if (!err)
+		err = record_edits(plan, item, extra);
+	dafs_extlist_fini(&extra->edits);
+	dafs_extlist_fini(&extra->freed);
+	return err;
+}
+
+errcode_t dafs_plan_file(struct dafs_plan *plan, size_t item)
+{
+	return plan->cs->inodes[item]->state & DAFS_I_NEW ? new_file(plan, item)
+							  : old_file(plan, item);
+}
+
+/* ---- overwritten blocks ---- */
+
+/* May [lblk, end) leave its place without cutting an extent in two (or, with bigalloc, a cluster)?
+ */
+static bool comes_off_whole(const struct dafs_plan *plan, const struct dafs_extlist *map,
+			    uint32_t lblk, uint32_t end)
+{
+	size_t first = dafs_extlist_search(map, lblk), last = dafs_extlist_search(map, end - 1);
+
+	if (map->v[first].lblk != lblk || dafs_extent_end(&map->v[last]) != end)
+		return false;
+	if (!plan->cluster_mask)
+		return true;
+	if (lblk & plan->cluster_mask)
+		return false;
+	return last + 1 == map->n || map->v[last + 1].lblk > ((end - 1) | plan->cluster_mask);
+}
+
+/* One stretch of overwritten blocks: pieces over[from, to) that follow each other logically. */
+static errcode_t decide(struct dafs_plan *plan, size_t item, size_t from, size_t to, bool small,
+			struct dafs_extlist *moved, struct dafs_extlist *live)
+{
+	struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, item);
+	const struct dafs_extent *v = extra->over.v;
+	uint32_t lblk = v[from].lblk, end = dafs_extent_end(&v[to - 1]);
+	bool whole = comes_off_whole(plan, &extra->map, lblk, end);
+	bool fits = end - lblk <= plan->live_budget_blks;
+	uint64_t clusters = ((uint64_t)(end - lblk) >> plan->img->cluster_bits) + 4;
+	bool room = dafs_mballoc_free_clusters(plan->ma) >= plan->keep_clusters + clusters;
+	errcode_t err = 0;
+
+	if (room && (whole ? !(small && fits) : !fits && !plan->cluster_mask)) {
+		struct dafs_place_req req = { .edits = moved,
+					      .lblk = lblk,
+					      .len = end - lblk,
+					      .flags = DAFS_ALLOC_DATA,
+					      .ino = plan->items[item].ino };
+
+		/* Moving may cut extents: leave room for that in the tree. */
+		plan->keep_clusters += 2;
+		return dafs_plan_place_run(plan, &req);
+	}
+	plan->live_budget_blks -= fits ? end - lblk : plan->live_budget_blks;
+	for (size_t i = from; i < to && !err; i++)
+		err = dafs_extlist_append(live, v[i].pblk, v[i].lblk, v[i].len, false);
+	return err;
+}
+
+errcode_t dafs_plan_file_over(struct dafs_plan *plan, size_t item)
+{
+	struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, item);
+	struct dafs_extlist moved = { 0 }, live = { 0 }, freed = { 0 };
+	bool small = dafs_extlist_blocks(&extra->over) <= SMALL_OVER_BLKS;
+	size_t to;
+	errcode_t err = 0;
+
+	for (size_t from = 0; from < extra->over.n && !err; from = to) {
+		for (to = from + 1; to < extra->over.n; to++) {
+			if (dafs_extent_end(&extra->over.v[to - 1]) != extra->over.v[to].lblk)
+				break;
+		}
+		err = decide(plan, item, from, to, small, &moved, &live);
+	}
+	if (!err)
+		err = dafs_extlist_apply(&extra->map, &moved, &freed);
+	if (!err)
+		err = dafs_plan_give_map(plan, &freed, &extra->map, false);
+	if (!err)
+		err = record_edits(plan, item, extra);
+	if (!err)
+		err = record(plan, item, &moved, DAFS_RUN_DATA);
+	if (!err)
+		err = record(plan, item, &live, DAFS_RUN_LIVE);
+	plan->stats.live_blks += dafs_extlist_blocks(&live);
+	dafs_extlist_fini(&extra->edits);
+	dafs_extlist_fini(&extra->freed);
+	dafs_extlist_fini(&extra->over);
+	dafs_extlist_fini(&moved);
+	dafs_extlist_fini(&live);
+	dafs_extlist_fini(&freed);
+	return err;
+}

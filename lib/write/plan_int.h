@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * plan_int - the plan as the files of the planner and of the commit share it.
+ *
+ * plan.c       makes and frees it, walks it, finds directories; the order of the steps
+ * plan_inode.c inode numbers, directories' and attributes' shapes
+ * plan_free.c  what mappings that go give back
+ * plan_file.c  what becomes of one file's mapping
+ * plan_place.c where everything goes
+ * submit.c     the bytes of files
+ * encode.c     inodes, directories, attributes, into the transaction
+ * commit.c     dafs_plan_execute: the order of all that, and going back
+ *
+ * A plan of a million new files must stay small: one item (16 bytes) an inode, one run (24 bytes) a
+ * placed piece; whatever else an inode needs (an old mapping, tree blocks, a directory's shape,
+ * attributes in blocks) is in an extra that most do not have.
+ *
+ * Transition -> function: made (dafs_plan_new) -> [executed] (dafs_plan_execute, once) -> freed.
+ */
+#ifndef DAFS_WRITE_PLAN_INT_H
+#define DAFS_WRITE_PLAN_INT_H
+
+#include "alloc/ialloc.h"
+#include "alloc/mballoc.h"
+#include "image/group.h"
+#include "image/icodec.h"
+#include "image/txn.h"
+#include "image/xcodec.h"
+#include "write/flush.h"
+#include "write/writeback.h"
+
+/* What is done with the bytes of a run. */
+enum dafs_run_kind {
+	DAFS_RUN_DATA = 1,  /* in place before the commit: blocks free or unwritten in the image */
+	DAFS_RUN_UNWRITTEN, /* no bytes */
+	DAFS_RUN_LIVE,	    /* blocks the image maps: through the transaction */
+};
+
+struct dafs_plan_run {
+	uint64_t pblk;
+	uint32_t lblk;
+	uint32_t len;
+	uint32_t item; /* whose */
+	uint32_t kind;
+};
+
+/* One inode of the change set; its runs are plan->runs[first_run, first_run + nruns). */
+struct dafs_plan_item {
+	uint32_t ino;
+	uint32_t first_run;
+	uint32_t nruns;
+	uint32_t extra; /* index + 1 into plan->extras; 0: none */
+};
+
+struct dafs_plan_range {
+	uint64_t pblk;
+	uint64_t len;
+};
+
+struct dafs_plan_ranges {
+	struct dafs_plan_range *v;
+	size_t n, room;
+};
+
+/* Blocks of an attribute's value that has an inode of its own. */
+struct dafs_plan_value {
+	struct dafs_extlist map;
+	struct dafs_blklist nodes;
+};
+
+struct dafs_plan_extra {
+	/* mapping: map is the whole one that an inode of the image is to have, valid (and to be
+	 * encoded) with mapped; a new inode's mapping is its runs */
+	bool mapped;
+	struct dafs_extlist map;
+	/* between the passes of placing: what is placed over map and not applied yet, runs without
+	 * a place, what edits and cuts took from map, blocks of map that get new bytes */
+	struct dafs_extlist edits;
+	struct dafs_wb_run *rest;
+	size_t nrest;
+	struct dafs_extlist freed;
+	struct dafs_extlist over;
+	struct dafs_blklist nodes; /* tree blocks: the first nold are the image's */
+	size_t nold;
+	/* directory */
+	bool names;		      /* entries change */
+	bool req_open;		      /* dir_done is due */
+	struct dafs_dirplan *dirplan; /* NULL with names: made again at the commit */
+	struct dafs_dirplan_req req;
+	uint32_t dir_blks, dir_new_blks;
+	/* attributes: written anew with xattrs */
+	bool xattrs;
+	struct dafs_xattr_layout lay;
+	uint64_t xattr_pblk;
+	struct dafs_xattr_value_inode *values; /* lay.nvalues: which attribute, and its inode */
+	struct dafs_plan_value *value_places;  /* lay.nvalues: where it goes */
+	/* block of a long symlink target, 0: none */
+	uint64_t target_pblk;
+	/* the image's version of the inode; NULL: not needed yet */
+	union dafs_inode_buf *raw;
+};
+
+struct dafs_plan_dir { /* id -> place in the change set, of directories */
+	uint64_t id;
+	uint32_t item;
+};
+
+struct dafs_plan {
+	struct dafs_image *img;
+	const struct dafs_changeset *cs;
+	struct dafs_flush_opts opts;
+	struct dafs_space space;
+	struct dafs_ispace ispace;
+	struct dafs_mballoc *ma;
+	struct dafs_ialloc *ia;
+
+	struct dafs_plan_item *items; /* cs->n */
+	struct dafs_plan_run *runs;
+	size_t nruns, runs_room;
+	struct dafs_plan_extra **extras;
+	size_t nextras, extras_room;
+	struct dafs_plan_dir *dirs; /* open addressing, ndirs_slots a power of two */
+	size_t dirs_slots, ndirs;
+
+	struct dafs_plan_ranges taken;	 /* blocks that become used (whole clusters) */
+	struct dafs_plan_ranges given;	 /* blocks that become free (whole clusters) */
+	struct dafs_plan_ranges revoked; /* blocks of those that held metadata */
+
+	bool any_over;		   /* some extra has blocks over the image's */
+	uint64_t keep_clusters;	   /* what overwritten blocks that move must leave to metadata */
+	uint64_t live_budget_blks; /* of file data that may still go through the transaction */
+	uint64_t meta_goal, data_goal; /* where the next of each kind would like to be */
+	uint64_t meta_clusters;
+	struct dafs_wb_runs wb;		   /* scratch */
+	struct dafs_extlist pieces, edits; /* scratch */
+	size_t names_held;		   /* names in directory plans kept open */
+	uint32_t cluster_mask;		   /* blocks a cluster less one */
+	struct dafs_flush_stats stats;
+	bool executed;
+};
+
+static inline struct dafs_plan_extra *dafs_plan_extra_of(const struct dafs_plan *plan, size_t item)
+{
+	uint32_t at = plan->items[item].extra;
+
+	return at ? plan->extras[at - 1] : NULL;
+}
+
+/* The extra of an item, made when absent. ENOMEM. */
+errcode_t dafs_plan_extra(struct dafs_plan *plan, size_t item, struct dafs_plan_extra **ret);
+
+/* The image's bytes of an item's inode, read once. */
+errcode_t dafs_plan_raw(struct dafs_plan *plan, size_t item, struct ext2_inode_large **ret);
+
+/* Index of a directory in the change set; false: not in it. */
+bool dafs_plan_find_dir(const struct dafs_plan *plan, uint64_t id, size_t *item);
+
+/* The inode number of a directory by id, planned or in the image. 0: unknown. */
+uint32_t dafs_plan_dir_ino(const struct dafs_plan *plan, uint64_t id);
+
+/* Append to a list of ranges; one that continues the last is merged. */
+errcode_t dafs_plan_range_add(struct dafs_plan_ranges *ranges, uint64_t pblk, uint64_t len);
+
+errcode_t dafs_plan_run_add(struct dafs_plan *plan, size_t item, const struct dafs_plan_run *run);
+
+/* Record a failure with the path of the inode that it is about: "path: " comes before what format
+ * says. */
+errcode_t dafs_plan_fail(struct dafs_plan *plan, const struct dafs_inode *inode, errcode_t code,
+			 const char *what);
+
+/* plan_inode.c: steps before placement. */
+errcode_t dafs_plan_number(struct dafs_plan *plan);
+errcode_t dafs_plan_shape(struct dafs_plan *plan);
+/* The directory plan of an item, made again when it was let go; and letting it go. */
+errcode_t dafs_plan_open_dir(struct dafs_plan *plan, size_t item);
+void dafs_plan_close_dir(struct dafs_plan *plan, size_t item);
+
+/* plan_free.c: what mappings and trees give back. kept: the mapping that stays (bigalloc: clusters
+ * it still uses are not given), NULL: none. metadata: a journal may hold these blocks (directories,
+ * tree blocks). */
+errcode_t dafs_plan_give_map(struct dafs_plan *plan, const struct dafs_extlist *freed,
+			     const struct dafs_extlist *kept, bool metadata);
+errcode_t dafs_plan_give_meta(struct dafs_plan *plan, uint64_t pblk);
+/* Everything an inode of the image maps, and its tree. */
+errcode_t dafs_plan_give_inode(struct dafs_plan *plan, uint32_t ino,
+			       const struct ext2_inode_large *raw);
+
+/* plan_place.c: where everything goes. */
+errcode_t dafs_plan_place(struct dafs_plan *plan);
+
+/* Place [lblk, lblk + len) of an inode whose mapping is old (NULL: nothing) with edits over it; the
+ * pieces are appended to edits. */
+struct dafs_place_req {
+	const struct dafs_extlist *old;
+	const struct dafs_extlist *also; /* placed before, beside edits; NULL: nothing */
+	struct dafs_extlist *edits;
+	uint32_t lblk, len;
+	uint64_t goal;	/* 0: the planner's own */
+	unsigned flags; /* DAFS_ALLOC_DATA or _META; with _GOAL_ONLY: there or not at all */
+	bool unwritten;
+	uint64_t ino;
+};
+errcode_t dafs_plan_place_run(struct dafs_plan *plan, const struct dafs_place_req *req);
+
+/* One metadata block (a whole cluster with bigalloc). */
+errcode_t dafs_plan_place_meta(struct dafs_plan *plan, uint64_t ino, uint64_t *pblk);
+
+/* plan_file.c: a file of the change set, in three passes over all of them: what grows in place; the
+ * other new blocks; what is to be remapped or journaled. A new file has the second only. */
+errcode_t dafs_plan_file_grow(struct dafs_plan *plan, size_t item);
+errcode_t dafs_plan_file(struct dafs_plan *plan, size_t item);
+errcode_t dafs_plan_file_over(struct dafs_plan *plan, size_t item);
+uint64_t dafs_plan_file_new_blks(const struct dafs_plan *plan, size_t item);
+
+/* submit.c */
+errcode_t dafs_submit_data(struct dafs_plan *plan);
+/* The bytes of a part of a run, whatever its kind. */
+errcode_t dafs_submit_read(struct dafs_plan *plan, const struct dafs_plan_run *run,
+			   uint32_t off_blks, uint32_t nblks, void *buf);
+
+/* encode.c: every inode of the change set, its directory, tree, attributes, into the open
+ * transaction. Inodes have their numbers. */
+errcode_t dafs_encode_inodes(struct dafs_plan *plan);
+
+/* encode_body.c: raw is the inode as it stands in its table block (zeros for a new one). */
+errcode_t dafs_encode_item(struct dafs_plan *plan, size_t item, struct ext2_inode_large *raw);
+/* The inode of value v of an item, and its blocks. */
+errcode_t dafs_encode_value(struct dafs_plan *plan, size_t item, uint32_t v,
+			    struct ext2_inode_large *raw);
+/* A removed inode: its attributes are let go, its slot is marked deleted. */
+errcode_t dafs_encode_gone(struct dafs_plan *plan, uint32_t ino, struct ext2_inode_large *raw);
+
+#endif
