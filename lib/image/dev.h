@@ -97,6 +97,9 @@ errcode_t dafs_dev_zero(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes);
 errcode_t dafs_dev_resize(struct dafs_dev *dev, uint64_t size_bytes);
 /* Durable when it returns; nothing with ctx->no_sync. */
 errcode_t dafs_dev_sync(struct dafs_dev *dev);
+/* Take the image's lock (lock.c): exclusive for who writes, shared for who reads, waiting with a
+ * notice up to ctx->lock_timeout_ms. Released by closing. DAFS_ET_LOCKED, DAFS_ET_CANCELLED. */
+errcode_t dafs_dev_lock(struct dafs_dev *dev, bool exclusive);
 
 /* Tests: called on every device just opened, may wrap its ops. */
 extern errcode_t (*dafs_dev_wrap)(struct dafs_dev *dev);

@@ -413,18 +413,13 @@ errcode_t dafs_image_finish_create(struct dafs_image *img)
 	ext2fs_free_blocks_count_set(img->fs->super, dafs_group_total_free_clusters(img)
 							     << img->cluster_bits);
 	img->fs->super->s_free_inodes_count = (uint32_t)dafs_group_total_free_inodes(img);
-	/* All that the superblock refers to is durable before it is written. */
-	err = dafs_dev_sync(img->dev);
-	if (!err) {
-		/* libext2fs writes the copies first, the descriptors next, the primary superblock
-		 * last. */
-		ext2fs_mark_super_dirty(img->fs);
-		err = ext2fs_flush2(img->fs, EXT2_FLAG_FLUSH_NO_SYNC);
-		if (err)
-			dafs_fail(img->ctx, err, "%s: superblock", img->dev->address);
-	}
-	if (!err)
-		err = dafs_dev_sync(img->dev);
+	/* libext2fs writes descriptors and copies, syncs, writes the primary superblock, syncs: all
+	 * that it refers to, data included, is durable before it is there. */
+	img->fs->super->s_kbytes_written += img->dev->written_bytes >> 10;
+	ext2fs_mark_super_dirty(img->fs);
+	err = ext2fs_flush2(img->fs, 0);
+	if (err)
+		dafs_fail(img->ctx, err, "%s: superblock", img->dev->address);
 	if (!err) {
 		img->txn->creating = false;
 		if (img->has_journal && img->fs->super->s_journal_inum)

@@ -7,9 +7,7 @@
 
 #include "image/image.h"
 
-/* Take the image's lock (exclusive for writing, shared for reading), waiting with a notice up to
- * ctx->lock_timeout_ms. Released by closing the device. DAFS_ET_LOCKED when the time is over,
- * DAFS_ET_CANCELLED. */
+/* dafs_dev_lock as the flags of the image ask for it; nothing with DAFS_IMAGE_NO_LOCK. */
 errcode_t dafs_image_lock(struct dafs_image *img);
 
 /* Read superblock, descriptors and groups anew, after blocks under them changed (a replay). No

@@ -31,45 +31,50 @@ static uint64_t now_ms(void)
 
 /* flock's timeout is ours to keep: a signal sets ctx->cancel, and a timeout is asked for in
  * milliseconds. */
-static errcode_t wait_for(struct dafs_image *img, int how)
+static errcode_t wait_for(struct dafs_dev *dev, int how)
 {
-	struct dafs_ctx *ctx = img->ctx;
+	struct dafs_ctx *ctx = dev->ctx;
 	uint64_t since_ms = now_ms();
 	unsigned nap_ms = FIRST_NAP_MS;
 	errcode_t err;
 
-	dafs_notice(ctx, "%s is in use by another process, waiting", img->dev->address);
+	dafs_notice(ctx, "%s is in use by another process, waiting", dev->address);
 	for (;;) {
-		if (flock(img->dev->fd, how) == 0)
+		if (flock(dev->fd, how) == 0)
 			return 0;
 		if (errno != EWOULDBLOCK && errno != EINTR)
-			return dafs_fail(ctx, errno, "%s: lock", img->dev->address);
+			return dafs_fail(ctx, errno, "%s: lock", dev->address);
 		err = dafs_cancelled(ctx);
 		if (err)
 			return err;
 		if (ctx->lock_timeout_ms != ~0u && now_ms() - since_ms >= ctx->lock_timeout_ms)
-			return dafs_fail(ctx, DAFS_ET_LOCKED, "%s", img->dev->address);
+			return dafs_fail(ctx, DAFS_ET_LOCKED, "%s", dev->address);
 		nap(nap_ms);
 		nap_ms = nap_ms * 2 < LONGEST_NAP_MS ? nap_ms * 2 : LONGEST_NAP_MS;
 	}
 }
 
-errcode_t dafs_image_lock(struct dafs_image *img)
+errcode_t dafs_dev_lock(struct dafs_dev *dev, bool exclusive)
 {
-	int how = (img->flags & DAFS_IMAGE_RW ? LOCK_EX : LOCK_SH) | LOCK_NB;
+	int how = (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB;
 
-	if (img->flags & DAFS_IMAGE_NO_LOCK)
-		return 0;
-	if (flock(img->dev->fd, how) == 0)
+	if (flock(dev->fd, how) == 0)
 		return 0;
 	if (errno == EWOULDBLOCK || errno == EINTR)
-		return wait_for(img, how);
+		return wait_for(dev, how);
 	if (errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) {
-		dafs_notice(img->ctx,
+		dafs_notice(dev->ctx,
 			    "%s: the file system it is on has no locks; make sure that nobody else "
 			    "uses it",
-			    img->dev->address);
+			    dev->address);
 		return 0;
 	}
-	return dafs_fail(img->ctx, errno, "%s: lock", img->dev->address);
+	return dafs_fail(dev->ctx, errno, "%s: lock", dev->address);
+}
+
+errcode_t dafs_image_lock(struct dafs_image *img)
+{
+	if (img->flags & DAFS_IMAGE_NO_LOCK)
+		return 0;
+	return dafs_dev_lock(img->dev, img->flags & DAFS_IMAGE_RW);
 }
