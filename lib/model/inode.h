@@ -95,7 +95,7 @@ struct dafs_inode {
 	uint32_t iflags; /* EXT4_*_FL as on disk */
 	uint32_t projid;
 	uint32_t rdev_major, rdev_minor;
-	uint32_t refs; /* ns: names and holders */
+	uint32_t marks; /* ns: its own bits (ns/ns_int.h) */
 	struct dafs_time atime, mtime, ctime, crtime;
 	struct dafs_xattr *xattrs;
 	uint64_t parent; /* a directory's parent; a file's directory at creation (for placement) */

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * editname - the part of edit.h that makes, moves and removes names.
+ */
+#include "config.h"
+
+#include "job/edit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "job/listing.h"
+
+static errcode_t make_dir(struct dafs *fs, const char *path, uint16_t mode, struct dafs_inode **ret)
+{
+	struct dafs_inode *dir;
+	const char *name;
+	size_t len;
+	errcode_t err = dafs_ns_parent(fs->ns, path, &dir, &name, &len);
+
+	if (err)
+		return err;
+	return dafs_ns_create(fs->ns, dir, name, len, (uint16_t)(S_IFDIR | (mode & 07777)), ret);
+}
+
+errcode_t dafs_edit_make_dirs(struct dafs *fs, const char *path, uint16_t mode, struct dafs_inode **ret, bool *made)
+{
+	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_FOLLOW, ret);
+	size_t len = strlen(path);
+	char *up;
+
+	*made = false;
+	if (!err && !S_ISDIR((*ret)->mode))
+		return dafs_fail(fs->ctx, ENOTDIR, "%s", path);
+	if (err != ENOENT)
+		return dafs_session_fail(fs, err, path);
+	fs->ctx->detail[0] = '\0';
+	up = strdup(path);
+	if (!up)
+		return ENOMEM;
+	while (len > 1 && up[len - 1] == '/')
+		up[--len] = '\0';
+	while (len > 1 && up[len - 1] != '/')
+		len--;
+	up[len] = '\0';
+	/* A path that has no directory part left and is absent cannot be made: the root always exists. */
+	err = len ? dafs_edit_make_dirs(fs, up, 0755, ret, made) : ENOENT;
+	free(up);
+	if (!err)
+		err = make_dir(fs, path, mode, ret);
+	*made = !err;
+	return dafs_session_fail(fs, err, path);
+}
+
+errcode_t dafs_mkdir(struct dafs *fs, const char *path, mode_t mode, bool parents)
+{
+	struct dafs_inode *inode;
+	bool made;
+
+	if (parents)
+		return dafs_edit_make_dirs(fs, path, (uint16_t)mode, &inode, &made);
+	return dafs_session_fail(fs, make_dir(fs, path, (uint16_t)mode, &inode), path);
+}
+
+errcode_t dafs_edit_remove_tree(struct dafs *fs, struct dafs_inode *dir, const char *name, size_t name_len)
+{
+	struct dafs_listing list = { 0 };
+	struct dafs_inode *inode;
+	errcode_t err = dafs_ns_child(fs->ns, dir, name, name_len, &inode);
+
+	if (err)
+		return err;
+	if (S_ISDIR(inode->mode))
+		err = dafs_listing_read(fs, inode, &list);
+	for (size_t i = 0; i < list.n && !err; i++)
+		err = dafs_edit_remove_tree(fs, inode, list.v[i].name, strlen(list.v[i].name));
+	dafs_listing_fini(&list);
+	return err ? err : dafs_ns_unlink(fs->ns, dir, name, name_len, true);
+}
+
+errcode_t dafs_remove(struct dafs *fs, const char *path, bool recursive, bool missing_ok)
+{
+	struct dafs_inode *dir, *inode;
+	const char *name;
+	size_t len;
+	errcode_t err = dafs_ns_parent(fs->ns, path, &dir, &name, &len);
+
+	if (!err)
+		err = dafs_ns_child(fs->ns, dir, name, len, &inode);
+	if (err == ENOENT && missing_ok) {
+		fs->ctx->detail[0] = '\0';
+		return 0;
+	}
+	if (!err && S_ISDIR(inode->mode) && !recursive)
+		return dafs_fail(fs->ctx, EISDIR, "%s", path);
+	if (!err)
+		err = dafs_edit_remove_tree(fs, dir, name, len);
+	return dafs_session_fail(fs, err, path);
+}
+
+/* The last component of a path, without trailing slashes. */
+static void last_name(const char *path, const char **name, size_t *len)
+{
+	size_t end = strlen(path), start;
+
+	while (end > 1 && path[end - 1] == '/')
+		end--;
+	for (start = end; start > 0 && path[start - 1] != '/'; start--)
+		;
+	*name = path + start;
+	*len = end - start;
+}
+
+/* Directory and name for something that is to be called path, or, when path is a directory, from's last name in it. */
+static errcode_t target_place(struct dafs *fs, const char *path, const char *from, struct dafs_inode **dir, const char **name,
+			      size_t *len)
+{
+	struct dafs_inode *inode;
+	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_FOLLOW, &inode);
+
+	if (!err && S_ISDIR(inode->mode)) {
+		*dir = inode;
+		last_name(from, name, len);
+		return *len ? 0 : dafs_fail(fs->ctx, EINVAL, "%s", from);
+	}
+	if (err && err != ENOENT)
+		return err;
+	fs->ctx->detail[0] = '\0';
+	return dafs_ns_parent(fs->ns, path, dir, name, len);
+}
+
+static errcode_t rename_at(struct dafs *fs, const char *from, struct dafs_inode *to_dir, const char *to_name, size_t to_len)
+{
+	struct dafs_ns_rename req = { .to_dir = to_dir, .to = to_name, .to_len = to_len };
+	errcode_t err = dafs_ns_parent(fs->ns, from, &req.from_dir, &req.from, &req.from_len);
+
+	return err ? err : dafs_ns_rename(fs->ns, &req);
+}
+
+errcode_t dafs_rename(struct dafs *fs, const char *from, const char *to)
+{
+	struct dafs_inode *dir;
+	const char *name;
+	size_t len;
+	errcode_t err = dafs_ns_parent(fs->ns, to, &dir, &name, &len);
+
+	if (err)
+		return dafs_session_fail(fs, err, to);
+	return dafs_session_fail(fs, rename_at(fs, from, dir, name, len), from);
+}
+
+errcode_t dafs_edit_move(struct dafs *fs, const char *from, const char *to)
+{
+	struct dafs_inode *dir;
+	const char *name;
+	size_t len;
+	errcode_t err = target_place(fs, to, from, &dir, &name, &len);
+
+	if (err)
+		return dafs_session_fail(fs, err, to);
+	return dafs_session_fail(fs, rename_at(fs, from, dir, name, len), from);
+}
+
+errcode_t dafs_edit_link(struct dafs *fs, const char *target, const char *path, bool symbolic)
+{
+	struct dafs_inode *dir, *inode;
+	const char *name;
+	size_t len;
+	errcode_t err = target_place(fs, path, target, &dir, &name, &len);
+
+	if (err)
+		return dafs_session_fail(fs, err, path);
+	if (symbolic)
+		return dafs_session_fail(fs, dafs_ns_symlink(fs->ns, dir, name, len, target, &inode), path);
+	err = dafs_ns_lookup(fs->ns, target, DAFS_NS_INO, &inode);
+	if (err)
+		return dafs_session_fail(fs, err, target);
+	return dafs_session_fail(fs, dafs_ns_link(fs->ns, dir, name, len, inode), path);
+}
+
+errcode_t dafs_link(struct dafs *fs, const char *target, const char *path)
+{
+	return dafs_edit_link(fs, target, path, false);
+}
+
+errcode_t dafs_symlink(struct dafs *fs, const char *target, const char *path)
+{
+	return dafs_edit_link(fs, target, path, true);
+}
+
+errcode_t dafs_edit_mknod(struct dafs *fs, const char *path, uint16_t mode, uint32_t major, uint32_t minor)
+{
+	struct dafs_inode *dir, *inode;
+	const char *name;
+	size_t len;
+	errcode_t err;
+
+	/* The on-disk form has 12 bits of major and 20 of minor number. */
+	if (major > 0xfff || minor > 0xfffff)
+		return dafs_fail(fs->ctx, DAFS_ET_RANGE, "%s: device %u,%u", path, major, minor);
+	err = dafs_ns_parent(fs->ns, path, &dir, &name, &len);
+	if (!err)
+		err = dafs_ns_create(fs->ns, dir, name, len, mode, &inode);
+	if (err)
+		return dafs_session_fail(fs, err, path);
+	inode->rdev_major = major;
+	inode->rdev_minor = minor;
+	return 0;
+}
+
+errcode_t dafs_mknod(struct dafs *fs, const char *path, mode_t mode, unsigned major, unsigned minor)
+{
+	return dafs_edit_mknod(fs, path, (uint16_t)mode, major, minor);
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * session - see session.h: wires image, cache, reserve, write path and name space together.
+ *
+ * Order of opening: image (lock, journal replay), cache (settles an interrupted flush), reserve, write path, name space.
+ * Closing is the reverse. A cancelled command throws the name space away and opens it anew over the cache.
+ */
+#include "config.h"
+
+#include "job/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/group.h"
+#include "job/hostsrc.h"
+#include "write/direct.h"
+
+/* What everything pending needs in metadata clusters, exactly: a plan that is dropped again. */
+static errcode_t dry_plan(void *arg, uint64_t *meta_clusters)
+{
+	struct dafs *fs = arg;
+	struct dafs_flush_opts opts = { .size = sizeof(opts) };
+	struct dafs_changeset cs;
+	struct dafs_plan *plan;
+	errcode_t err = dafs_ns_collect(fs->ns, NULL, &cs);
+
+	*meta_clusters = 0;
+	if (err)
+		return err;
+	err = dafs_plan_new(fs->img, &cs, &opts, &plan);
+	if (!err)
+		*meta_clusters = dafs_plan_meta_clusters(plan);
+	dafs_plan_free(plan);
+	dafs_ns_uncollect(fs->ns, &cs);
+	return err;
+}
+
+static errcode_t open_names(struct dafs *fs)
+{
+	errcode_t err;
+
+	dafs_ns_reserve_init(fs->img, &fs->reserve);
+	err = dafs_store_load_reserve(fs->store, &fs->reserve);
+	if (err)
+		return err;
+	fs->write.img = fs->img;
+	fs->write.reserve = &fs->reserve;
+	fs->write.stash = dafs_store_stash();
+	fs->write.stash_arg = fs->store;
+	fs->write.dry_plan = dry_plan;
+	fs->write.dry_plan_arg = fs;
+	return dafs_ns_new(fs->img, &fs->write, fs->cached ? dafs_store_backing() : NULL, fs->store, &fs->ns);
+}
+
+static errcode_t refuse_pending(struct dafs *fs, const char *cache_dir, bool rw)
+{
+	bool exists;
+	errcode_t err = dafs_store_exists(fs->img, cache_dir, &exists);
+
+	if (err || !exists)
+		return err;
+	if (rw)
+		return dafs_fail(fs->ctx, DAFS_ET_CACHE_PENDING, "%s", fs->img->dev->address);
+	dafs_notice(fs->ctx, "%s has pending work in its offline cache, which is not looked at here", fs->img->dev->address);
+	return 0;
+}
+
+/* The cache, or an ephemeral store where the cache is not wanted, or absent and not needed: by a reader, or by a command that
+ * flushes before it ends. */
+static errcode_t open_store(struct dafs *fs, int flags, const char *cache_dir)
+{
+	bool rw = flags & DAFS_SESSION_RW;
+	bool make = rw && !(flags & DAFS_SESSION_ADOPT);
+	int store_flags = make ? DAFS_STORE_CREATE : rw ? 0 : DAFS_STORE_RDONLY;
+	errcode_t err = ENOENT;
+
+	if (flags & DAFS_SESSION_CACHE)
+		err = dafs_store_open(fs->img, cache_dir, store_flags, &fs->store);
+	else if ((err = refuse_pending(fs, cache_dir, rw)) == 0)
+		err = ENOENT;
+	fs->cached = !err;
+	if (err != ENOENT || make)
+		return err;
+	fs->ctx->detail[0] = '\0';
+	return dafs_store_open(fs->img, NULL, DAFS_STORE_EPHEMERAL, &fs->store);
+}
+
+static struct dafs *session_alloc(struct dafs_ctx *ctx, struct dafs_image *img)
+{
+	struct dafs *fs = calloc(1, sizeof(*fs));
+
+	if (!fs)
+		return NULL;
+	fs->ctx = ctx;
+	fs->img = img;
+	return fs;
+}
+
+errcode_t dafs_session_open(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir, struct dafs **ret)
+{
+	struct dafs_image *img = NULL;
+	struct dafs *fs;
+	errcode_t err;
+
+	*ret = NULL;
+	err = dafs_image_open(ctx, address, flags & DAFS_SESSION_RW ? DAFS_IMAGE_RW : 0, 0, 0, &img);
+	if (err)
+		return err;
+	fs = session_alloc(ctx, img);
+	if (!fs) {
+		dafs_image_close(img);
+		return ENOMEM;
+	}
+	fs->adopt = flags & DAFS_SESSION_ADOPT || !(flags & DAFS_SESSION_CACHE);
+	err = open_store(fs, flags, cache_dir);
+	if (!err)
+		err = open_names(fs);
+	if (err) {
+		dafs_close(fs);
+		return err;
+	}
+	*ret = fs;
+	return 0;
+}
+
+errcode_t dafs_session_adopt_image(struct dafs_ctx *ctx, struct dafs_image *img, struct dafs **ret)
+{
+	struct dafs *fs = session_alloc(ctx, img);
+	errcode_t err;
+
+	*ret = NULL;
+	if (!fs) {
+		dafs_image_close(img);
+		return ENOMEM;
+	}
+	fs->adopt = true;
+	err = dafs_store_open(img, NULL, DAFS_STORE_EPHEMERAL, &fs->store);
+	if (!err)
+		err = open_names(fs);
+	if (err) {
+		dafs_close(fs);
+		return err;
+	}
+	*ret = fs;
+	return 0;
+}
+
+/* Does the end of a command save it? Not where the flush follows in this process: what refers to host files cannot be saved. */
+static bool saves(const struct dafs *fs)
+{
+	return fs->cached && !fs->adopt;
+}
+
+errcode_t dafs_session_direct(struct dafs *fs)
+{
+	return dafs_direct_open(&fs->write);
+}
+
+void dafs_close(struct dafs *fs)
+{
+	if (!fs)
+		return;
+	if (fs->in_command && saves(fs))
+		dafs_store_rollback(fs->store);
+	dafs_ns_free(fs->ns);
+	dafs_direct_close(&fs->write);
+	dafs_store_close(fs->store);
+	dafs_hostsrcs_free(fs->hosts);
+	dafs_image_close(fs->img);
+	free(fs);
+}
+
+errcode_t dafs_open(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir, struct dafs **ret)
+{
+	int mine = 0;
+
+	if (flags & DAFS_OPEN_RW)
+		mine |= DAFS_SESSION_RW;
+	if (flags & DAFS_OPEN_CACHE)
+		mine |= DAFS_SESSION_CACHE;
+	return dafs_session_open(ctx, address, mine, cache_dir, ret);
+}
+
+errcode_t dafs_begin(struct dafs *fs)
+{
+	errcode_t err;
+
+	if (fs->in_command)
+		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_begin");
+	if (fs->img->failed)
+		return dafs_fail(fs->ctx, DAFS_ET_HANDLE_FAILED, "%s", fs->img->dev->address);
+	fs->ctx->detail[0] = '\0';
+	err = saves(fs) ? dafs_store_begin(fs->store) : 0;
+	fs->in_command = !err;
+	return err;
+}
+
+errcode_t dafs_end(struct dafs *fs)
+{
+	errcode_t err;
+
+	if (!fs->in_command)
+		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_end");
+	err = saves(fs) ? dafs_store_commit(fs->store, fs->ns, &fs->reserve) : 0;
+	if (err) {
+		dafs_cancel(fs);
+		return err;
+	}
+	fs->in_command = false;
+	return 0;
+}
+
+void dafs_cancel(struct dafs *fs)
+{
+	char detail[sizeof(fs->ctx->detail)];
+
+	if (!fs->in_command)
+		return;
+	memcpy(detail, fs->ctx->detail, sizeof(detail));
+	if (saves(fs))
+		dafs_store_rollback(fs->store);
+	fs->in_command = false;
+	dafs_ns_free(fs->ns);
+	fs->ns = NULL;
+	if (open_names(fs))
+		fs->img->failed = true;
+	memcpy(fs->ctx->detail, detail, sizeof(detail));
+}
+
+errcode_t dafs_session_fail(struct dafs *fs, errcode_t err, const char *path)
+{
+	if (err && !fs->ctx->detail[0])
+		dafs_fail(fs->ctx, err, "%s", path);
+	return err;
+}
+
+/* The plan is made: write it, with the cache's bracket around it. */
+static errcode_t execute(struct dafs *fs, struct dafs_plan *plan, struct dafs_changeset *cs, struct dafs_flush_stats *stats)
+{
+	errcode_t err = dafs_store_flush_begin(fs->store, cs, plan, &cs->tag, &cs->tag_len);
+
+	if (err)
+		return err;
+	err = dafs_plan_execute(plan, stats);
+	if (err) {
+		if (!fs->img->failed)
+			dafs_store_flush_abort(fs->store);
+		return err;
+	}
+	dafs_ns_settled(fs->ns, cs);
+	return dafs_store_flush_end(fs->store, cs, fs->ns, &fs->reserve);
+}
+
+errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *req, struct dafs_flush_stats *stats)
+{
+	struct dafs_ns_selection sel = {
+		.size = sizeof(sel), .paths = req->npaths ? req->paths : NULL, .npaths = req->npaths,
+		.max_data_bytes = req->opts.max_data_bytes,
+	};
+	struct dafs_plan *plan = NULL;
+	struct dafs_changeset cs;
+	errcode_t err;
+
+	if (fs->in_command)
+		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_flush");
+	memset(stats, 0, sizeof(*stats));
+	fs->ctx->detail[0] = '\0';
+	err = dafs_ns_collect(fs->ns, &sel, &cs);
+	if (err)
+		return err;
+	if (cs.n || req->dry_run)
+		err = dafs_plan_new(fs->img, &cs, &req->opts, &plan);
+	if (!err && plan && req->plan_fn)
+		err = req->plan_fn(req->plan_arg, fs, plan);
+	if (!err && cs.n && !req->dry_run)
+		err = execute(fs, plan, &cs, stats);
+	dafs_plan_free(plan);
+	dafs_ns_uncollect(fs->ns, &cs);
+	return err;
+}
+
+errcode_t dafs_flush(struct dafs *fs)
+{
+	struct dafs_flush_request req = { .opts.size = sizeof(req.opts) };
+	struct dafs_flush_stats stats;
+
+	return dafs_session_flush(fs, &req, &stats);
+}
+
+errcode_t dafs_session_discard(struct dafs_ctx *ctx, const char *address, const char *cache_dir)
+{
+	struct dafs_image *img;
+	errcode_t err = dafs_image_open(ctx, address, DAFS_IMAGE_RW, 0, 0, &img);
+
+	if (err)
+		return err;
+	err = dafs_store_remove(img, cache_dir);
+	dafs_image_close(img);
+	return err == ENOENT ? 0 : err;
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * collect - change sets: which inodes, in which order, with which names of their directories.
+ */
+#include "config.h"
+
+#include "ns/ns_int.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/icodec.h"
+
+/* --- the names of one directory, asked for by the planner --- */
+
+static int add_order(const void *a, const void *b)
+{
+	const struct dafs_dirent_add *x = a, *y = b;
+	int diff = memcmp(x->name, y->name, x->name_len < y->name_len ? x->name_len : y->name_len);
+
+	return diff ? diff : (int)x->name_len - (int)y->name_len;
+}
+
+static int del_order(const void *a, const void *b)
+{
+	const struct dafs_dirent_del *x = a, *y = b;
+	int diff = memcmp(x->name, y->name, x->name_len < y->name_len ? x->name_len : y->name_len);
+
+	return diff ? diff : (int)x->name_len - (int)y->name_len;
+}
+
+static errcode_t fill_names(struct dafs_ns_collection *col, const struct dafs_dir *dir,
+			    struct dafs_dirplan_req *req)
+{
+	struct dafs_dirent_add *add = malloc((dir->add_names + 1u) * sizeof(*add));
+	struct dafs_dirent_del *del = malloc((dir->del_names + 1u) * sizeof(*del));
+	const struct dafs_name *record;
+	struct dafs_inode *child;
+	errcode_t err = 0;
+	uint32_t i;
+
+	req->add = add;
+	req->del = del;
+	if (!add || !del)
+		return ENOMEM;
+	DAFS_PTAB_EACH(&dir->names, i, record)
+	{
+		if (!dafs_name_pending(record) ||
+		    (!col->all && !dafs_ns_name_taken(col->ns, record)))
+			continue;
+		if (record->image_ino)
+			del[req->ndel++] = (struct dafs_dirent_del){ record->name, record->len };
+		if (!record->id)
+			continue;
+		child = dafs_ns_find(col->ns, record->id);
+		if (!child) {
+			err = dafs_fail(col->ns->ctx, DAFS_ET_CACHE_DAMAGED,
+					"name \"%.*s\" leads to inode %llu, which is missing",
+					record->len, record->name, (unsigned long long)record->id);
+			break;
+		}
+		add[req->nadd++] = (struct dafs_dirent_add){ record->name, record->len, child };
+	}
+	if (!err) {
+		qsort(add, req->nadd, sizeof(*add), add_order);
+		qsort(del, req->ndel, sizeof(*del), del_order);
+	}
+	return err;
+}
+
+static void dir_done(void *arg, struct dafs_inode *inode, struct dafs_dirplan_req *req)
+{
+	(void)arg, (void)inode;
+	free((void *)req->add);
+	free((void *)req->del);
+	memset(req, 0, sizeof(*req));
+}
+
+static errcode_t dir_begin(void *arg, struct dafs_inode *inode, struct dafs_dirplan_req *req)
+{
+	struct dafs_ns_collection *col = arg;
+	struct dafs_inode *parent;
+	struct dafs_dir *dir;
+	uint32_t dotdot;
+	errcode_t err;
+
+	memset(req, 0, sizeof(*req));
+	err = dafs_ns_dir(col->ns, inode, &dir);
+	if (!err)
+		err = dafs_ns_image_dotdot(col->ns, inode, &dotdot);
+	if (!err)
+		err = dafs_ns_dotdot(col->ns, inode, &parent);
+	if (err)
+		return err;
+	req->iflags = inode->iflags;
+	if (!(inode->state & DAFS_I_NEW)) {
+		req->ino = inode->ino;
+		req->raw = (const struct ext2_inode_large *)dir->raw;
+	}
+	if (dotdot != parent->id)
+		req->dotdot = parent;
+	err = fill_names(col, dir, req);
+	if (err)
+		dir_done(arg, inode, req);
+	return err;
+}
+
+static struct dafs_inode *inode_of(void *arg, uint64_t id)
+{
+	struct dafs_ns_collection *col = arg;
+	struct dafs_inode *inode;
+
+	return dafs_ns_inode(col->ns, id, &inode) ? NULL : inode;
+}
+
+static const char *path_of(void *arg, const struct dafs_inode *inode, char *buf)
+{
+	struct dafs_ns_collection *col = arg;
+
+	return dafs_ns_path(col->ns, inode, buf, 4096);
+}
+
+/* --- link counts --- */
+
+struct subdirs {
+	uint32_t n;
+};
+
+static errcode_t count_subdir(void *arg, const char *name, uint8_t name_len, uint64_t id,
+			      uint8_t file_type)
+{
+	(void)name, (void)name_len, (void)id;
+	if (file_type == EXT2_FT_DIR)
+		((struct subdirs *)arg)->n++;
+	return 0;
+}
+
+static bool is_dir(const struct dafs_ns *ns, uint64_t id)
+{
+	const struct dafs_inode *inode = id ? dafs_ns_find(ns, id) : NULL;
+
+	return inode && S_ISDIR(inode->mode);
+}
+
+/* Once past the limit a count is not kept any more: count anew, it may have come below. Without file types in the directory
+ * entries that would mean reading every inode; then it stays as the kernel leaves it. */
+static errcode_t recount(struct dafs_ns *ns, struct dafs_inode *inode)
+{
+	struct subdirs subdirs = { 0 };
+	errcode_t err;
+
+	if (inode->nlink != 1 || !ns->img->has_filetype)
+		return 0;
+	err = dafs_ns_readdir(ns, inode, count_subdir, &subdirs);
+	if (!err && subdirs.n + 2 <= DAFS_LINK_MAX)
+		inode->nlink = subdirs.n + 2;
+	return err;
+}
+
+/* Subdirectories that the set leaves behind do not count yet. */
+static void hold_links(struct dafs_ns *ns, struct dafs_inode *inode)
+{
+	const struct dafs_name *record;
+	uint32_t links = inode->nlink, i;
+
+	DAFS_PTAB_EACH(&inode->u.dir->names, i, record)
+	{
+		if (!dafs_name_pending(record) || dafs_ns_name_taken(ns, record))
+			continue;
+		links -= is_dir(ns, record->id);
+		links += is_dir(ns, record->image_ino);
+	}
+	if (links == inode->nlink || inode->nlink == 1)
+		return;
+	inode->u.dir->held_nlink = inode->nlink;
+	inode->nlink = links > DAFS_LINK_MAX ? 1 : links;
+}
+
+static errcode_t set_links(struct dafs_ns *ns, const struct dafs_ns_collection *col,
+			   struct dafs_inode *inode)
+{
+	errcode_t err;
+
+	if (!S_ISDIR(inode->mode) || !inode->u.dir || (inode->state & DAFS_I_GONE) ||
+	    !(inode->state & (DAFS_I_NAMES | DAFS_I_NEW)))
+		return 0;
+	err = recount(ns, inode);
+	if (!err && !col->all)
+		hold_links(ns, inode);
+	return err;
+}
+
+/* --- which --- */
+
+static uint64_t dirty_bytes(const struct dafs_ns *ns, const struct dafs_inode *inode)
+{
+	if (!S_ISREG(inode->mode) || !(inode->state & DAFS_I_DATA))
+		return 0;
+	if (inode->state & DAFS_I_WHOLE)
+		return inode->size;
+	return inode->u.file ? inode->u.file->pages.dirty_blks << ns->img->block_bits : 0;
+}
+
+static bool chooses(const struct dafs_ns_selection *sel)
+{
+	return sel && (sel->npaths || sel->max_data_bytes || sel->max_inodes);
+}
+
+/* The chosen ones of order become QUEUED: those below the paths, as many as the limits allow (at least one). */
+static void choose(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
+		   struct dafs_inode **order, size_t n)
+{
+	uint64_t bytes = 0;
+	size_t taken = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (sel->npaths && !(order[i]->marks & DAFS_NS_INSIDE))
+			continue;
+		bytes += dirty_bytes(ns, order[i]);
+		if (taken && ((sel->max_data_bytes && bytes > sel->max_data_bytes) ||
+			      (sel->max_inodes && taken >= sel->max_inodes)))
+			break;
+		order[i]->marks |= DAFS_NS_QUEUED;
+		taken++;
+	}
+}
+
+static errcode_t mark_paths(struct dafs_ns *ns, const struct dafs_ns_selection *sel)
+{
+	struct dafs_inode *inode;
+	errcode_t err = 0;
+
+	for (size_t i = 0; !err && sel && i < sel->npaths; i++) {
+		err = dafs_ns_lookup(ns, sel->paths[i], 0, &inode);
+		if (!err)
+			inode->marks |= DAFS_NS_INSIDE;
+	}
+	return err;
+}
+
+static void clear_marks(struct dafs_ns *ns, uint32_t marks)
+{
+	struct dafs_inode *inode;
+	uint32_t i;
+
+	DAFS_PTAB_EACH(&ns->inodes, i, inode)
+	inode->marks &= ~marks;
+}
+
+/* Only what is QUEUED stays in order. */
+static size_t keep_queued(struct dafs_inode **order, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (order[i]->marks & DAFS_NS_QUEUED)
+			order[kept++] = order[i];
+	}
+	return kept;
+}
+
+static errcode_t select_inodes(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
+			       struct dafs_changeset *cs, bool *all)
+{
+	size_t n;
+	errcode_t err = mark_paths(ns, sel);
+
+	if (!err)
+		err = dafs_ns_order(ns, &cs->inodes, &cs->n);
+	n = cs->n;
+	if (!err && chooses(sel)) {
+		choose(ns, sel, cs->inodes, cs->n);
+		err = dafs_ns_close(ns);
+		if (!err)
+			cs->n = keep_queued(cs->inodes, cs->n);
+	}
+	*all = cs->n == n;
+	if (chooses(sel))
+		clear_marks(ns, DAFS_NS_INSIDE | DAFS_NS_QUEUED);
+	return err;
+}
+
+errcode_t dafs_ns_collect(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
+			  struct dafs_changeset *cs)
+{
+	struct dafs_ns_collection *col;
+	errcode_t err = dafs_ns_may_change(ns);
+
+	memset(cs, 0, sizeof(*cs));
+	if (err)
+		return err;
+	col = calloc(1, sizeof(*col));
+	if (!col)
+		return ENOMEM;
+	col->ns = ns;
+	cs->arg = col;
+	cs->dir_begin = dir_begin;
+	cs->dir_done = dir_done;
+	cs->inode_of = inode_of;
+	cs->path_of = path_of;
+	err = dafs_ns_load_all(ns);
+	if (!err)
+		err = select_inodes(ns, sel, cs, &col->all);
+	/* Settling cannot fail: what it may have to mark for saving finds room. */
+	if (!err)
+		err = dafs_ns_reserve_changed(ns, ns->inodes.n);
+	if (!err) {
+		col->ids = malloc((cs->n + 1) * sizeof(*col->ids));
+		if (!col->ids)
+			err = ENOMEM;
+	}
+	if (err) {
+		free(cs->inodes);
+		free(col);
+		memset(cs, 0, sizeof(*cs));
+		return err;
+	}
+	ns->collected = true;
+	for (size_t i = 0; i < cs->n; i++) {
+		col->ids[i] = cs->inodes[i]->id;
+		cs->inodes[i]->marks |= DAFS_NS_TAKEN;
+		col->promise = dafs_ns_promise_add(col->promise, dafs_ns_promised(ns->img, cs->inodes[i]));
+	}
+	for (size_t i = 0; !err && i < cs->n; i++)
+		err = set_links(ns, col, cs->inodes[i]);
+	if (err)
+		dafs_ns_uncollect(ns, cs);
+	return err;
+}
+
+void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs)
+{
+	struct dafs_ns_collection *col = cs->arg;
+
+	if (!col)
+		return;
+	for (size_t i = 0; !col->settled && i < cs->n; i++) {
+		struct dafs_inode *inode = cs->inodes[i];
+
+		inode->marks &= ~(uint32_t)DAFS_NS_TAKEN;
+		if (S_ISDIR(inode->mode) && inode->u.dir && inode->u.dir->held_nlink) {
+			inode->nlink = inode->u.dir->held_nlink;
+			inode->u.dir->held_nlink = 0;
+		}
+	}
+	ns->collected = false;
+	free(col->ids);
+	free(col);
+	free(cs->inodes);
+	memset(cs, 0, sizeof(*cs));
+}
+
+bool dafs_ns_covers_all(const struct dafs_changeset *cs)
+{
+	return ((const struct dafs_ns_collection *)cs->arg)->all;
+}
+
+const uint64_t *dafs_ns_collected_ids(const struct dafs_changeset *cs, size_t *n)
+{
+	*n = cs->n;
+	return ((const struct dafs_ns_collection *)cs->arg)->ids;
+}
