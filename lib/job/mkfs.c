@@ -137,9 +137,7 @@ static errcode_t configure(struct mkfs *mk)
 				 backups);
 	set->backups = (uint32_t)backups;
 	location = dafs_mkfs_conf_str(&mk->types, "journal_location", "");
-	if (set->packed_meta)
-		set->journal_goal_blk = 0;
-	else if (*location)
+	if (*location)
 		set->journal_goal_blk =
 			parse_num_blocks2(location, (int)mk->param.s_log_block_size);
 	return 0;

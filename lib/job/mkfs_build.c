@@ -61,6 +61,22 @@ static errcode_t pack_inode_tables(ext2_filsys fs, blk64_t goal)
 	return 0;
 }
 
+/* Without flexible groups libext2fs has counted every group's tables as used before they are placed
+ * anywhere; packing counts them where they are. */
+static void uncount_tables(ext2_filsys fs)
+{
+	uint64_t blks = 2 + (uint64_t)fs->inode_blocks_per_group;
+
+	if (fs->super->s_log_groups_per_flex)
+		return;
+	for (dgrp_t group = 0; group < fs->group_desc_count; group++) {
+		uint64_t free_blks = ext2fs_bg_free_blocks_count(fs, group) + blks;
+
+		ext2fs_bg_free_blocks_count_set(fs, group, (__u32)free_blks);
+		ext2fs_free_blocks_count_add(fs->super, (blk64_t)blks);
+	}
+}
+
 static errcode_t place_tables(struct mkfs *mk)
 {
 	ext2_filsys fs = mk->fs;
@@ -70,6 +86,7 @@ static errcode_t place_tables(struct mkfs *mk)
 	fs->stride = (int)fs->super->s_raid_stride;
 	if (!mk->set.packed_meta || !ext2fs_has_feature_flex_bg(fs->super))
 		return fail(mk, ext2fs_allocate_tables(fs), "placing group tables");
+	uncount_tables(fs);
 	err = pack_bitmaps(fs, &goal, ext2fs_block_bitmap_loc_set);
 	if (!err)
 		err = pack_bitmaps(fs, &goal, ext2fs_inode_bitmap_loc_set);

@@ -123,11 +123,7 @@ static errcode_t ext_backups(struct mkfs *mk, const char *value)
 
 static errcode_t ext_packed(struct mkfs *mk, const char *value)
 {
-	errcode_t err = take_flag(mk, value, &mk->set.packed_meta);
-
-	if (mk->set.packed_meta)
-		mk->set.journal_goal_blk = 0;
-	return err;
+	return take_flag(mk, value, &mk->set.packed_meta);
 }
 
 static errcode_t ext_stride(struct mkfs *mk, const char *value)
@@ -415,8 +411,9 @@ static errcode_t append(char **text, const char *list)
 static errcode_t apply_resize(struct mkfs *mk)
 {
 	struct ext2_super_block *param = &mk->param;
-	uint64_t group_blks = param->s_blocks_per_group ? param->s_blocks_per_group
-							: 8 * (uint64_t)mk->block_size;
+	/* With bigalloc a group is larger than this: as mke2fs, that reserves too much. */
+	uint64_t group_blks =
+		mk->opts->blks_per_group ? mk->opts->blks_per_group : 8 * mk->block_size;
 	uint64_t desc_bytes = EXT2_MIN_DESC_SIZE, per_blk, most = mk->block_size / sizeof(__u32),
 		 now, then, blks;
 	errcode_t err = take_blocks(mk, mk->set.resize, &blks);
@@ -503,6 +500,8 @@ errcode_t mkfs_parse_journal(struct mkfs *mk)
 	if (!err && text)
 		err = apply_list(mk, "-J", journal_items, text);
 	free(text);
+	if (mk->set.packed_meta)
+		mk->set.journal_goal_blk = 0;
 	return err;
 }
 

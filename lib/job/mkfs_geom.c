@@ -196,7 +196,7 @@ static errcode_t choose_inodes(struct mkfs *mk)
 	if (inodes * (uint64_t)inode_size >= bytes)
 		return dafs_fail(mk->ctx, DAFS_ET_USAGE,
 				 "%" PRIu64 " inodes of %ld bytes do not fit: raise the ratio (-i) "
-					    "or lower the count (-N)",
+				 "or lower the count (-N)",
 				 inodes, inode_size);
 	param->s_inodes_count = (uint32_t)inodes;
 	return 0;

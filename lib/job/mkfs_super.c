@@ -292,6 +292,13 @@ errcode_t mkfs_make_super(struct mkfs *mk)
 				&mk->fs);
 	if (err)
 		return dafs_fail(mk->ctx, err, "%s", mk->address);
+	/* Where groups are too small for a descriptor table that grows, libext2fs turns to meta block
+	 * groups; what is reserved for growth is nothing then, and e2fsck insists on it. */
+	if (ext2fs_has_feature_meta_bg(mk->fs->super))
+		mk->fs->super->s_reserved_gdt_blocks = 0;
+	/* Half of the blocks is the most; whole clusters and groups may have made them fewer. */
+	if (ext2fs_r_blocks_count(mk->fs->super) > ext2fs_blocks_count(mk->fs->super) / 2)
+		ext2fs_r_blocks_count_set(mk->fs->super, ext2fs_blocks_count(mk->fs->super) / 2);
 	set_times(mk);
 	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]) && !err; i++)
 		err = steps[i](mk);

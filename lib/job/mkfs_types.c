@@ -168,6 +168,9 @@ errcode_t mkfs_choose_features(struct mkfs *mk)
 		return err;
 	if (mk->opts->journal || mk->opts->journal_options)
 		ext2fs_set_feature_journal(&mk->param);
+	/* Checksums of group descriptors are part of it. */
+	if (ext2fs_has_feature_metadata_csum(&mk->param))
+		ext2fs_clear_feature_gdt_csum(&mk->param);
 	if (ext2fs_has_feature_journal_dev(&mk->param))
 		return dafs_fail(mk->ctx, DAFS_ET_FEATURE,
 				 "journal_dev: mkdafs makes no external journals");

@@ -244,6 +244,20 @@ refuses() { # TEXT ARGUMENT...
   [ "$(blkid -p -o value -s UUID four)" != "$(blkid -p -o value -s UUID five)" ]
 }
 
+@test "where mke2fs's file systems do not pass a check" {
+  run_tool 0 mkdafs -q -G 1 -E packed_meta_blocks image 600M
+  assert_fsck_clean image
+  rm image
+  run_tool 0 mkdafs -q -g 256 -b 1024 -E resize=1G image 200M
+  assert_fsck_clean image
+  rm image
+  run_tool 0 mkdafs -q -O uninit_bg image 64M
+  assert_fsck_clean image
+  rm image
+  run_tool 0 mkdafs -q -O bigalloc,orphan_file -m 50 image 2073K
+  assert_fsck_clean image
+}
+
 @test "the root directory's owner and permissions" {
   run_tool 0 mkdafs -q -E root_owner=1000:70000,root_perms=01777 image 8M
   debugfs -R 'stat <2>' image 2>/dev/null | grep -qE 'Mode: +01777 '
