@@ -145,12 +145,12 @@ static errcode_t parse_entries(struct dafs_image *img, uint32_t ino, const struc
 
 /* Values inside the area, behind the entries, none over another. */
 static errcode_t check_values(struct dafs_image *img, uint32_t ino, const struct dafs_xattr_area *area,
-			      const struct dafs_xattr_ents *list, uint32_t end)
+			      const struct dafs_xattr_ent *ents, size_t n, uint32_t end)
 {
 	uint8_t used[MAX_AREA / 8] = { 0 };
 
-	for (size_t i = 0; i < list->n; i++) {
-		const struct dafs_xattr_ent *ent = &list->v[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct dafs_xattr_ent *ent = &ents[i];
 		uint32_t offs;
 
 		if (!ent->value || !ent->value_len)
@@ -170,10 +170,11 @@ static errcode_t check_values(struct dafs_image *img, uint32_t ino, const struct
 errcode_t dafs_xattr_area_parse(struct dafs_image *img, uint32_t ino, const struct dafs_xattr_area *area,
 				struct dafs_xattr_ents *list)
 {
+	size_t before = list->n;
 	uint32_t end = 0;
 	errcode_t err = parse_entries(img, ino, area, list, &end);
 
-	return err ? err : check_values(img, ino, area, list, end);
+	return err ? err : check_values(img, ino, area, list->v + before, list->n - before, end);
 }
 
 /* ---- putting together ---- */

@@ -70,7 +70,7 @@ struct dafs_xattr_area dafs_xattr_block_area(const struct dafs_image *img, uint8
 uint32_t dafs_xattr_ent_bytes(const struct dafs_xattr_ent *ent);
 uint32_t dafs_xattr_area_room(const struct dafs_xattr_area *area);
 
-/* Take the area apart; names and values point into it. Entries, names, offsets, sizes and overlaps are checked:
+/* Take the area apart, behind what the list has already; names and values point into it. Entries, names, offsets, sizes and overlaps are checked:
  * DAFS_ET_CORRUPT_XATTR names the inode. */
 errcode_t dafs_xattr_area_parse(struct dafs_image *img, uint32_t ino, const struct dafs_xattr_area *area,
 				struct dafs_xattr_ents *list);
