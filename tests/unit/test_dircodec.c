@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Directories planned and emitted, against a set of names, e2fsck and (as root) the kernel; damaged blocks. */
+#include "config.h"
+
+#include "image/dircodec.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "dir_fx.h"
+#include "image/dirindex.h"
+
+struct batch {
+	struct dafs_dirent_add *add;
+	struct dafs_dirent_del *del;
+	size_t nadd, ndel;
+	char (*text)[256];
+};
+
+static void batch_fini(struct batch *b)
+{
+	free(b->add);
+	free(b->del);
+	free(b->text);
+}
+
+static uint8_t random_name(struct rng *rng, unsigned style, char *text)
+{
+	uint32_t len = style == 0 ? rng_len(rng, 255) : style == 1 ? 1 + rng_below(rng, 12) : 200 + rng_below(rng, 56);
+
+	for (uint32_t i = 0; i < len; i++) {
+		do {
+			text[i] = (char)(style == 1 ? 'a' + rng_below(rng, 26) : 1 + rng_below(rng, 255));
+		} while (text[i] == '/' || (unsigned char)text[i] >= (style == 2 ? 128 : 256));
+	}
+	if (text[0] == '.')
+		text[0] = 'x';
+	return (uint8_t)len;
+}
+
+/* Up to n names that the directory does not have, each to some file; they are in the set afterwards. */
+static void batch_adds(struct rng *rng, struct dir_fx *d, uint32_t n, unsigned style, struct batch *b)
+{
+	b->text = calloc(n + 1, sizeof(*b->text));
+	b->add = calloc(n + 1, sizeof(*b->add));
+	assert_true(b->text && b->add);
+	for (uint32_t i = 0; i < n; i++) {
+		uint8_t len = random_name(rng, d->iflags ? 1 : style, b->text[b->nadd]);
+		struct dafs_inode *file = &d->files[rng_below(rng, DIR_FX_FILES)];
+
+		if (dir_fx_find(d, b->text[b->nadd], len))
+			continue;
+		dir_fx_add(d, b->text[b->nadd], len, file);
+		b->add[b->nadd] = (struct dafs_dirent_add){ b->text[b->nadd], len, file };
+		b->nadd++;
+	}
+}
+
+/* About one name in every_nth out of the set and into the batch. Before batch_adds. */
+static void batch_dels(struct rng *rng, struct dir_fx *d, uint32_t every_nth, struct batch *b, char (*gone)[256])
+{
+	struct dir_name *n, *tmp;
+
+	b->del = calloc(HASH_COUNT(d->names) + 1, sizeof(*b->del));
+	assert_non_null(b->del);
+	HASH_ITER(hh, d->names, n, tmp) {
+		if (rng_below(rng, every_nth))
+			continue;
+		memcpy(gone[b->ndel], n->name, 256);
+		b->del[b->ndel] = (struct dafs_dirent_del){ gone[b->ndel], n->len };
+		b->ndel++;
+		dir_fx_del(d, n);
+	}
+}
+
+static void edit(struct rng *rng, struct dir_fx *d, uint32_t nadd, uint32_t every_nth, unsigned style)
+{
+	char (*gone)[256] = calloc(HASH_COUNT(d->names) + 1, sizeof(*gone));
+	struct batch b = { 0 };
+	struct dafs_inode self = { 0 };
+	struct dafs_dirplan_req req = { .ino = d->ino };
+
+	assert_non_null(gone);
+	if (every_nth)
+		batch_dels(rng, d, every_nth, &b, gone);
+	batch_adds(rng, d, nadd, style, &b);
+	req.add = b.add;
+	req.nadd = b.nadd;
+	req.del = b.del;
+	req.ndel = b.ndel;
+	scratch_ok(dir_fx_apply(d, &self, &req));
+	batch_fini(&b);
+	free(gone);
+}
+
+static void make_dir(struct rng *rng, struct dir_fx *d, uint32_t n, unsigned style)
+{
+	struct batch b = { 0 };
+
+	batch_adds(rng, d, n, style, &b);
+	scratch_ok(dir_fx_mkdir(d, EXT2_ROOT_INO, "dir", d->iflags, b.add, b.nadd, &d->ino));
+	batch_fini(&b);
+}
+
+/* ---- against the set and e2fsck ---- */
+
+struct kind {
+	const char *options;
+	uint32_t iflags;
+	uint32_t block_bytes;
+	const char *hash;		/* as tune2fs says it; NULL: the default */
+};
+
+static const struct kind kinds[] = {
+	{ "-t ext4 -b 1024", 0, 1024, NULL },
+	{ "-t ext4 -b 4096", 0, 4096, NULL },
+	{ "-t ext4 -b 1024 -O ^metadata_csum,^64bit", 0, 1024, NULL },
+	{ "-t ext4 -b 2048 -O ^dir_index", 0, 2048, NULL },
+	{ "-t ext4 -b 1024 -O inline_data,^has_journal", 0, 1024, NULL },
+	{ "-t ext4 -b 4096 -O inline_data -I 512", 0, 4096, NULL },
+	{ "-t ext4 -b 1024 -O casefold -E encoding=utf8", EXT4_CASEFOLD_FL, 1024, NULL },
+	{ "-t ext4 -b 1024 -O ^filetype,^metadata_csum", 0, 1024, NULL },
+	{ "-t ext4 -b 1024 -O large_dir", 0, 1024, NULL },
+	{ "-t ext4 -b 65536 -O ^resize_inode", 0, 65536, NULL },
+	{ "-t ext4 -b 1024", 0, 1024, "tea" },
+	{ "-t ext4 -b 1024 -I 128", 0, 1024, "legacy" },
+};
+
+static void rounds(struct rng *rng, void *arg)
+{
+	const struct kind *kind = arg;
+	unsigned style = rng_below(rng, 3);
+	struct dir_fx d;
+
+	dir_fx_open(&d, "dirs.img", kind->options, kind->hash, kind->block_bytes > 4096 ? "512M" : "64M");
+	d.iflags = kind->iflags;
+	make_dir(rng, &d, rng_below(rng, 3) ? rng_len(rng, 1500) : rng_below(rng, 4), style);
+	dir_fx_compare(&d);
+	dir_fx_commit(&d);
+	scratch_fsck(d.fx.path);
+	for (uint32_t n = test_steps(8, 200); n; n--) {
+		scratch_ok(dafs_txn_begin(d.fx.img));
+		edit(rng, &d, rng_len(rng, 400) - 1, rng_below(rng, 3) ? 1 + rng_len(rng, 20) : 0, style);
+		dir_fx_compare(&d);
+		dir_fx_commit(&d);
+	}
+	dir_fx_compare(&d);
+	scratch_fsck(d.fx.path);
+	dir_fx_close(&d);
+}
+
+static void test_random_edits(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		printf("# %s\n", kinds[i].options);
+		for_seeds(2, rounds, (void *)(uintptr_t)&kinds[i]);
+	}
+}
+
+/* ---- the kernel ---- */
+
+static void kernel_reads(struct dir_fx *d)
+{
+	const char *mnt = scratch_path("mnt");
+	uint32_t found = 0;
+	struct dirent *de;
+	struct dir_name *n, *tmp;
+	char path[512];
+	struct stat st;
+	DIR *dir;
+	bool all = true;
+
+	mkdir(mnt, 0700);
+	assert_int_equal(scratch_run("mount -o loop,ro '%s' '%s'", d->fx.path, mnt), 0);
+	snprintf(path, sizeof(path), "%s/dir", mnt);
+	dir = opendir(path);
+	while (dir && (de = readdir(dir)))
+		found++;
+	if (dir)
+		closedir(dir);
+	HASH_ITER(hh, d->names, n, tmp) {
+		snprintf(path, sizeof(path), "%s/dir/%.*s", mnt, n->len, n->name);
+		if (lstat(path, &st) || st.st_ino != n->ino)
+			all = false;
+	}
+	snprintf(path, sizeof(path), "%s/dir/not there", mnt);
+	all = all && lstat(path, &st) && errno == ENOENT;
+	assert_int_equal(scratch_run("umount '%s'", mnt), 0);
+	assert_true(all);
+	assert_int_equal(found, HASH_COUNT(d->names) + 2);
+}
+
+static void test_kernel(void **state)
+{
+	static const struct kind mounted[] = {
+		{ "-t ext4 -b 1024", 0, 1024, NULL },
+		{ "-t ext4 -b 4096 -O inline_data", 0, 4096, NULL },
+		{ "-t ext4 -b 1024 -O ^metadata_csum", 0, 1024, "tea" },
+	};
+	(void)state;
+
+	if (geteuid() || scratch_run("grep -qw ext4 /proc/filesystems && [ -e /dev/loop-control ]"))
+		skip();
+	for (size_t i = 0; i < sizeof(mounted) / sizeof(mounted[0]); i++) {
+		static const uint32_t sizes[] = { 3, 700, 20000 };
+
+		for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+			struct rng rng = { .state = i * 10 + k };
+			struct dir_fx d;
+
+			dir_fx_open(&d, "kernel.img", mounted[i].options, mounted[i].hash, "128M");
+			make_dir(&rng, &d, sizes[k], 0);
+			edit(&rng, &d, sizes[k] / 2, 4, 0);
+			dir_fx_commit(&d);
+			scratch_fsck(d.fx.path);
+			kernel_reads(&d);
+			dir_fx_close(&d);
+		}
+	}
+}
+
+/* ---- shapes ---- */
+
+static struct ext2_inode_large read_raw(struct dir_fx *d, union dafs_inode_buf *buf)
+{
+	scratch_ok(dafs_icodec_read(d->fx.img, d->ino, &buf->raw, sizeof(*buf)));
+	return buf->raw;
+}
+
+static unsigned index_levels(struct dir_fx *d)
+{
+	union dafs_inode_buf buf;
+	struct dafs_dir dir;
+	struct dafs_dx dx;
+	unsigned levels;
+
+	read_raw(d, &buf);
+	scratch_ok(dafs_dir_open(d->fx.img, d->ino, &buf.raw, &dir));
+	scratch_ok(dafs_dx_load(&dir, &dx));
+	levels = dx.levels;
+	dafs_dx_fini(&dx);
+	dafs_dir_close(&dir);
+	return levels;
+}
+
+/* One block while names fit, an htree after; leaves about nine tenths full; least levels. */
+static void test_shapes(void **state)
+{
+	struct rng rng = { .state = 3 };
+	union dafs_inode_buf buf;
+	struct dir_fx d;
+	struct dafs_dir dir;
+	struct dafs_dx dx;
+	uint64_t bytes = 0;
+	struct dir_name *n, *tmp;
+	(void)state;
+
+	dir_fx_open(&d, "shapes.img", "-t ext4 -b 1024", NULL, "64M");
+	make_dir(&rng, &d, 10, 1);
+	assert_false(read_raw(&d, &buf).i_flags & EXT2_INDEX_FL);
+	assert_int_equal(read_raw(&d, &buf).i_size, 1024);
+	edit(&rng, &d, 200, 0, 1);
+	assert_true(read_raw(&d, &buf).i_flags & EXT2_INDEX_FL);
+	edit(&rng, &d, 6000, 0, 2);
+	HASH_ITER(hh, d.names, n, tmp)
+		bytes += dafs_dirblock_need(n->len);
+	read_raw(&d, &buf);
+	scratch_ok(dafs_dir_open(d.fx.img, d.ino, &buf.raw, &dir));
+	scratch_ok(dafs_dx_load(&dir, &dx));
+	assert_int_equal(dx.levels, 1);
+	/* Names of some 230 bytes: four fill a leaf, and about nine tenths of one. */
+	assert_in_range(bytes * 100 / dx.nleaves / 1012, 70, 95);
+	dafs_dx_fini(&dx);
+	dafs_dir_close(&dir);
+	dir_fx_commit(&d);
+	scratch_fsck(d.fx.path);
+	dir_fx_close(&d);
+}
+
+/* Adding a name to a large directory touches its leaf, the inode and no more. */
+static void test_small_edit(void **state)
+{
+	struct rng rng = { .state = 4 };
+	struct dir_fx d;
+	(void)state;
+
+	dir_fx_open(&d, "small.img", "-t ext4 -b 4096", NULL, "64M");
+	make_dir(&rng, &d, 20000, 0);
+	dir_fx_commit(&d);
+	scratch_ok(dafs_txn_begin(d.fx.img));
+	edit(&rng, &d, 1, 0, 1);
+	assert_in_range(dafs_txn_live_blks(d.fx.img), 2, 4);
+	dir_fx_commit(&d);
+	scratch_fsck(d.fx.path);
+	dir_fx_close(&d);
+}
+
+/* Three levels of index where large_dir allows them; refused by name where not. */
+static void test_levels(void **state)
+{
+	(void)state;
+
+	for (int large = 0; large < 2; large++) {
+		struct rng rng = { .state = 8 };
+		struct batch b = { 0 };
+		struct dafs_inode self = { 0 };
+		struct dir_fx d;
+		errcode_t err;
+
+		dir_fx_open(&d, "levels.img",
+			    large ? "-t ext4 -b 1024 -O large_dir,^has_journal" : "-t ext4 -b 1024 -O ^large_dir",
+			    NULL, "128M");
+		make_dir(&rng, &d, 1000, 2);
+		batch_adds(&rng, &d, 70000, 2, &b);
+		err = dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = b.add, .nadd = b.nadd });
+		if (large) {
+			scratch_ok(err);
+			assert_int_equal(index_levels(&d), 2);
+			edit(&rng, &d, 5000, 10, 2);
+			dir_fx_compare(&d);
+			dir_fx_commit(&d);
+			scratch_fsck(d.fx.path);
+		} else {
+			assert_int_equal(err, DAFS_ET_DIR_FULL);
+		}
+		batch_fini(&b);
+		dir_fx_close(&d);
+	}
+}
+
+/* lost+found as mke2fs makes it: several linear blocks, which stay, and stay linear while there is room. */
+static void test_preallocated(void **state)
+{
+	struct rng rng = { .state = 12 };
+	union dafs_inode_buf buf;
+	struct dir_fx d;
+	uint32_t size;
+	(void)state;
+
+	dir_fx_open(&d, "lost.img", "-t ext4 -b 1024", NULL, "64M");
+	d.ino = 11;
+	size = read_raw(&d, &buf).i_size;
+	assert_true(size > 4096);
+	edit(&rng, &d, 200, 0, 1);
+	dir_fx_compare(&d);
+	assert_int_equal(read_raw(&d, &buf).i_size, size);
+	assert_false(buf.raw.i_flags & EXT2_INDEX_FL);
+	edit(&rng, &d, 0, 1, 1);
+	assert_int_equal(HASH_COUNT(d.names), 0);
+	assert_int_equal(read_raw(&d, &buf).i_size, size);
+	edit(&rng, &d, 1500, 0, 1);
+	assert_true(read_raw(&d, &buf).i_flags & EXT2_INDEX_FL);
+	dir_fx_compare(&d);
+	dir_fx_commit(&d);
+	scratch_fsck(d.fx.path);
+	dir_fx_close(&d);
+}
+
+/* b moves into a: ".." in every shape. */
+static void test_move(void **state)
+{
+	static const struct {
+		const char *options;
+		uint32_t names;
+	} rows[] = { { "-t ext4 -b 1024", 2 }, { "-t ext4 -b 1024", 900 }, { "-t ext4 -b 1024 -O ^dir_index", 900 },
+		     { "-t ext4 -O inline_data", 2 }, { "-t ext4 -O ^metadata_csum", 3 } };
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rng rng = { .state = i };
+		struct dafs_inode root = { 0 }, a = { 0 }, b = { 0 };
+		struct dafs_dirent_del del = { "dir", 3 };
+		struct dafs_dirent_add add = { "moved", 5, &b };
+		union dafs_inode_buf buf;
+		struct dir_fx d;
+		uint32_t a_ino;
+
+		dir_fx_open(&d, "move.img", rows[i].options, NULL, "32M");
+		scratch_ok(dir_fx_mkdir(&d, EXT2_ROOT_INO, "a", 0, NULL, 0, &a_ino));
+		make_dir(&rng, &d, rows[i].names, 1);
+		a.ino = a_ino;
+		scratch_ok(dir_fx_apply(&d, &b, &(struct dafs_dirplan_req){ .ino = d.ino, .dotdot = &a }));
+		scratch_ok(dir_fx_apply(&d, &root, &(struct dafs_dirplan_req){ .ino = 2, .del = &del, .ndel = 1 }));
+		scratch_ok(dir_fx_apply(&d, &a, &(struct dafs_dirplan_req){ .ino = a_ino, .add = &add, .nadd = 1 }));
+		for (int k = 0; k < 2; k++) {
+			uint32_t ino = k ? a_ino : EXT2_ROOT_INO;
+
+			scratch_ok(dafs_icodec_read(d.fx.img, ino, &buf.raw, sizeof(buf)));
+			buf.raw.i_links_count = (uint16_t)(buf.raw.i_links_count + (k ? 1 : -1));
+			fx_write_inode(&d.fx, ino, &buf);
+		}
+		dir_fx_compare(&d);
+		dir_fx_commit(&d);
+		scratch_fsck(d.fx.path);
+		dir_fx_close(&d);
+	}
+}
+
+/* ---- refusals ---- */
+
+static void test_refusals(void **state)
+{
+	struct dafs_dirent_add add[3] = { { "one", 3, NULL }, { "two", 3, NULL }, { "one", 3, NULL } };
+	struct dafs_dirent_del del = { "zero", 4 };
+	struct dafs_inode self = { 0 };
+	union dafs_inode_buf buf;
+	struct dir_fx d;
+	(void)state;
+
+	dir_fx_open(&d, "refuse.img", "-t ext4 -b 1024 -O casefold -E encoding=utf8,encoding_flags=strict", NULL, "32M");
+	dir_fx_commit(&d);
+	scratch_ok(dafs_txn_begin(d.fx.img));
+	for (int i = 0; i < 3; i++)
+		add[i].child = &d.files[0];
+	assert_err(EEXIST, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = 2, .add = add, .nadd = 3 }));
+	assert_err(ENOENT, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = 2, .del = &del, .ndel = 1 }));
+	add[0].name = "file0";
+	add[0].name_len = 5;
+	assert_err(EEXIST, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = 2, .add = add, .nadd = 1 }));
+	for (int i = 0; i < 5; i++) {
+		static const struct dafs_dirent_add bad[] = { { "", 0, NULL }, { ".", 1, NULL }, { "..", 2, NULL },
+							      { "a/b", 3, NULL }, { "a\0b", 3, NULL } };
+
+		assert_err(DAFS_ET_NAME_BAD,
+			   dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = 2, .add = &bad[i], .nadd = 1 }));
+	}
+	assert_err(ENOTDIR, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.files[0].ino, .add = add, .nadd = 1 }));
+
+	d.iflags = EXT4_CASEFOLD_FL;
+	scratch_ok(dir_fx_mkdir(&d, EXT2_ROOT_INO, "dir", d.iflags, NULL, 0, &d.ino));
+	add[0] = (struct dafs_dirent_add){ "ONE", 3, &d.files[0] };
+	assert_err(EEXIST, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 3 }));
+	scratch_ok(dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 1 }));
+	assert_err(EEXIST, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = add + 2, .nadd = 1 }));
+	add[0] = (struct dafs_dirent_add){ "\xff\xfe", 2, &d.files[0] };
+	assert_err(DAFS_ET_NAME_BAD, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 1 }));
+
+	read_raw(&d, &buf);
+	buf.raw.i_flags |= EXT4_ENCRYPT_FL;
+	fx_write_inode(&d.fx, d.ino, &buf);
+	assert_err(DAFS_ET_ENCRYPTED, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 1 }));
+	buf.raw.i_flags &= ~(uint32_t)EXT4_ENCRYPT_FL;
+	buf.raw.i_size += 1024;
+	fx_write_inode(&d.fx, d.ino, &buf);
+	assert_err(DAFS_ET_CORRUPT_DIR, dafs_dircodec_iterate(d.fx.img, d.ino, &buf.raw, dir_fx_seen, NULL));
+	dafs_txn_abort(d.fx.img);
+	dir_fx_close(&d);
+}
+
+/* ---- damage ---- */
+
+static errcode_t count_entry(void *arg, const struct dafs_dirent_view *de)
+{
+	assert_true(de->name_len > 0 && de->ino > 0);
+	++*(uint32_t *)arg;
+	return 0;
+}
+
+static void damage_blocks(struct rng *rng, void *arg)
+{
+	const struct kind *kind = arg;
+	struct dafs_extlist xl = { 0 };
+	union dafs_inode_buf buf;
+	struct dir_fx d;
+
+	dir_fx_open(&d, "damage.img", kind->options, NULL, "64M");
+	make_dir(rng, &d, 800, 0);
+	dir_fx_commit(&d);
+	read_raw(&d, &buf);
+	scratch_ok(dafs_etree_decode(d.fx.img, d.ino, &buf.raw, &xl, NULL));
+	for (uint32_t n = test_steps(150, 20000); n; n--) {
+		struct dafs_dirent_add add[2] = { { "new", 3, &d.files[0] }, { "newer", 5, &d.files[1] } };
+		struct dafs_dirent_del del = { d.names->name, d.names->len };
+		struct dafs_dirplan_req req = { .ino = d.ino, .raw = &buf.raw, .add = add, .nadd = 2, .del = &del, .ndel = 1 };
+		uint32_t lblk = rng_below(rng, 3) ? rng_below(rng, 3) : rng_below(rng, (uint32_t)(buf.raw.i_size / 1024));
+		enum dafs_dirblock_kind block_kind = DAFS_DIRBLOCK_LEAF;
+		size_t i = dafs_extlist_search(&xl, lblk);
+		struct dafs_dirent_view view;
+		struct dafs_dirplan *dp = NULL;
+		uint32_t found = 0;
+		uint8_t *block;
+		errcode_t err;
+
+		scratch_ok(dafs_txn_begin(d.fx.img));
+		scratch_ok(dafs_txn_get(d.fx.img, xl.v[i].pblk + (lblk - xl.v[i].lblk), true, &block));
+		if (!lblk)
+			block_kind = DAFS_DIRBLOCK_ROOT;
+		else if (dafs_dirblock_looks_node(d.fx.img, block))
+			block_kind = DAFS_DIRBLOCK_NODE;
+		fx_damage(rng, block, rng_below(rng, 2) ? 48 : 1000);
+		dafs_dirblock_csum_set(d.fx.img, dafs_icodec_seed(d.fx.img, d.ino, buf.raw.i_generation), block_kind, block);
+		err = dafs_dircodec_iterate(d.fx.img, d.ino, &buf.raw, count_entry, &found);
+		assert_true(!err || err == DAFS_ET_CORRUPT_DIR);
+		err = dafs_dircodec_lookup(d.fx.img, d.ino, &buf.raw, d.names->name, d.names->len, &view);
+		assert_true(!err || err == ENOENT || err == DAFS_ET_CORRUPT_DIR || err == DAFS_ET_FEATURE);
+		err = dafs_dirplan_new(d.fx.img, &req, &dp);
+		assert_true(!err || err == ENOENT || err == DAFS_ET_CORRUPT_DIR || err == DAFS_ET_FEATURE);
+		dafs_dirplan_free(dp);
+		dafs_txn_abort(d.fx.img);
+	}
+	dafs_extlist_fini(&xl);
+	dir_fx_close(&d);
+}
+
+static void test_damaged_blocks(void **state)
+{
+	static const struct kind damaged[] = { { "-t ext4 -b 1024", 0, 1024, NULL },
+					       { "-t ext4 -b 1024 -O ^metadata_csum", 0, 1024, NULL },
+					       { "-t ext4 -b 1024 -O ^dir_index", 0, 1024, NULL } };
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++)
+		for_seeds(2, damage_blocks, (void *)(uintptr_t)&damaged[i]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_random_edits), cmocka_unit_test(test_kernel),
+		cmocka_unit_test(test_shapes),	     cmocka_unit_test(test_small_edit),
+		cmocka_unit_test(test_levels),	     cmocka_unit_test(test_preallocated),
+		cmocka_unit_test(test_move),	     cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_damaged_blocks),
+	};
+
+	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
+}
