@@ -47,7 +47,8 @@ bool dafs_dirblock_looks_node(const struct dafs_image *img, const uint8_t *buf)
 {
 	const struct dafs_dirent_disk *de = dafs_dirblock_at(buf, 0);
 
-	return !de->ino && !de->name_len && dafs_dirblock_len(img->block_size, de->rec_len) == img->block_size;
+	return !de->ino && !de->name_len &&
+	       dafs_dirblock_len(img->block_size, de->rec_len) == img->block_size;
 }
 
 bool dafs_dirblock_name_ok(const char *name, size_t len)
@@ -57,8 +58,8 @@ bool dafs_dirblock_name_ok(const char *name, size_t len)
 	return !(name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')));
 }
 
-static const char *entry_problem(const struct dafs_image *img, const struct dafs_dirent_disk *de, uint32_t off,
-				 bool opaque, bool dots)
+static const char *entry_problem(const struct dafs_image *img, const struct dafs_dirent_disk *de,
+				 uint32_t off, bool opaque, bool dots)
 {
 	if (!de->ino)
 		return NULL;
@@ -75,7 +76,8 @@ static const char *entry_problem(const struct dafs_image *img, const struct dafs
 	return opaque || dafs_dirblock_name_ok(de->name, de->name_len) ? NULL : "name";
 }
 
-const char *dafs_dirblock_problem(const struct dafs_image *img, const uint8_t *buf, uint32_t len, bool opaque, bool dots)
+const char *dafs_dirblock_problem(const struct dafs_image *img, const uint8_t *buf, uint32_t len,
+				  bool opaque, bool dots)
 {
 	uint32_t off = 0, n = 0;
 
@@ -122,22 +124,26 @@ uint32_t dafs_dx_limit(const struct dafs_image *img, enum dafs_dirblock_kind kin
 	return room / (uint32_t)sizeof(struct dafs_dx_entry);
 }
 
-/* Over what is in use, then the tail with its checksum taken as zero. The tail stands behind the last entry there is room for. */
-static uint32_t dx_crc(const struct dafs_image *img, uint32_t seed, enum dafs_dirblock_kind kind, const uint8_t *buf,
-		       struct dx_tail **tail)
+/* Over what is in use, then the tail with its checksum taken as zero. The tail stands behind the
+ * last entry there is room for. */
+static uint32_t dx_crc(const struct dafs_image *img, uint32_t seed, enum dafs_dirblock_kind kind,
+		       const uint8_t *buf, struct dx_tail **tail)
 {
-	const struct dafs_dx_count *count = (const struct dafs_dx_count *)(buf + dafs_dx_offset(kind));
+	const struct dafs_dx_count *count =
+		(const struct dafs_dx_count *)(buf + dafs_dx_offset(kind));
 	uint32_t limit = dafs_dx_limit(img, kind);
 	uint32_t used = count->count < limit ? count->count : limit;
 	struct dx_tail zeroed = { 0 };
 
-	*tail = (struct dx_tail *)(uintptr_t)(buf + dafs_dx_offset(kind) + limit * sizeof(struct dafs_dx_entry));
+	*tail = (struct dx_tail *)(uintptr_t)(buf + dafs_dx_offset(kind) +
+					      limit * sizeof(struct dafs_dx_entry));
 	zeroed.reserved = (*tail)->reserved;
 	seed = dafs_crc32c(seed, buf, dafs_dx_offset(kind) + used * sizeof(struct dafs_dx_entry));
 	return dafs_crc32c(seed, &zeroed, sizeof(zeroed));
 }
 
-void dafs_dirblock_csum_set(const struct dafs_image *img, uint32_t seed, enum dafs_dirblock_kind kind, uint8_t *buf)
+void dafs_dirblock_csum_set(const struct dafs_image *img, uint32_t seed,
+			    enum dafs_dirblock_kind kind, uint8_t *buf)
 {
 	struct dx_tail *dx_tail;
 	uint32_t crc;
@@ -145,7 +151,8 @@ void dafs_dirblock_csum_set(const struct dafs_image *img, uint32_t seed, enum da
 	if (!img->has_csum)
 		return;
 	if (kind == DAFS_DIRBLOCK_LEAF) {
-		*leaf_tail(img, buf) = (struct tail){ .rec_len = DAFS_DIR_TAIL_BYTES, .type = TAIL_TYPE,
+		*leaf_tail(img, buf) = (struct tail){ .rec_len = DAFS_DIR_TAIL_BYTES,
+						      .type = TAIL_TYPE,
 						      .checksum = leaf_crc(img, seed, buf) };
 		return;
 	}
@@ -153,7 +160,8 @@ void dafs_dirblock_csum_set(const struct dafs_image *img, uint32_t seed, enum da
 	dx_tail->checksum = crc;
 }
 
-bool dafs_dirblock_csum_ok(const struct dafs_image *img, uint32_t seed, enum dafs_dirblock_kind kind, const uint8_t *buf)
+bool dafs_dirblock_csum_ok(const struct dafs_image *img, uint32_t seed,
+			   enum dafs_dirblock_kind kind, const uint8_t *buf)
 {
 	struct dx_tail *dx_tail;
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirblock - one directory block: entries, their lengths, checksums of leaves and of index blocks. No I/O.
+ * dirblock - one directory block: entries, their lengths, checksums of leaves and of index
+ * blocks. No I/O.
  *
- * A leaf is a chain of entries that fills the block, or (metadata_csum) the block less a tail of 12 bytes that looks like an unused
- * entry and carries the checksum. Index blocks look like one unused entry (node) or like "." and ".." filling the block (root).
+ * A leaf is a chain of entries that fills the block, or (metadata_csum) the block less a tail of
+ * 12 bytes that looks like an unused entry and carries the checksum. Index blocks look like one
+ * unused entry (node) or like "." and ".." filling the block (root).
  */
 #ifndef DAFS_IMAGE_DIRBLOCK_H
 #define DAFS_IMAGE_DIRBLOCK_H
@@ -52,16 +54,22 @@ static inline const struct dafs_dirent_disk *dafs_dirblock_at(const uint8_t *buf
 /* Looks like an index node (or, without metadata_csum, like an empty leaf). */
 bool dafs_dirblock_looks_node(const struct dafs_image *img, const uint8_t *buf);
 
-/* Does a chain of entries fill [buf, buf + len) exactly, each of a sound length, number and name? NULL, or why not.
- * opaque: names are encrypted, any byte is allowed in them. dots: the chain begins with "." and ".."; nowhere else may they stand. */
-const char *dafs_dirblock_problem(const struct dafs_image *img, const uint8_t *buf, uint32_t len, bool opaque, bool dots);
+/* Does a chain of entries fill [buf, buf + len) exactly, each of a sound length, number and
+ * name? NULL, or why not. opaque: names are encrypted, any byte is allowed in them. dots: the
+ * chain begins with "." and ".."; nowhere else may they stand. */
+const char *dafs_dirblock_problem(const struct dafs_image *img, const uint8_t *buf, uint32_t len,
+				  bool opaque, bool dots);
 
-/* May this be the name of a new entry? Any bytes but / and NUL, 1 to 255 of them, not "." or "..". */
+/* May this be the name of a new entry? Any bytes but / and NUL, 1 to 255 of them, not "." or
+ * "..". */
 bool dafs_dirblock_name_ok(const char *name, size_t len);
 
-/* Checksum with the directory's seed (dafs_icodec_seed): set, in a leaf with its tail; verify. True / nothing without metadata_csum. */
-void dafs_dirblock_csum_set(const struct dafs_image *img, uint32_t seed, enum dafs_dirblock_kind kind, uint8_t *buf);
-bool dafs_dirblock_csum_ok(const struct dafs_image *img, uint32_t seed, enum dafs_dirblock_kind kind, const uint8_t *buf);
+/* Checksum with the directory's seed (dafs_icodec_seed): set, in a leaf with its tail; verify.
+ * True / nothing without metadata_csum. */
+void dafs_dirblock_csum_set(const struct dafs_image *img, uint32_t seed,
+			    enum dafs_dirblock_kind kind, uint8_t *buf);
+bool dafs_dirblock_csum_ok(const struct dafs_image *img, uint32_t seed,
+			   enum dafs_dirblock_kind kind, const uint8_t *buf);
 
 /* Index blocks: entry 0 has the count and the limit where the others have their hash. */
 struct dafs_dx_entry {

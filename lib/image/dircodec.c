@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dircodec - directories of the image read: all entries, or one name. Changing them is in dirplan.c.
+ * dircodec - directories of the image read: all entries, or one name. Changing them is in
+ * dirplan.c.
  */
 #include "config.h"
 
@@ -16,8 +17,8 @@
 
 typedef errcode_t (*entry_fn)(void *arg, const struct dafs_dirent_view *de);
 
-errcode_t dafs_dirinline_find(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-			      struct dafs_dirinline *out)
+errcode_t dafs_dirinline_find(struct dafs_image *img, uint32_t ino,
+			      const struct ext2_inode_large *raw, struct dafs_dirinline *out)
 {
 	struct dafs_inline parts;
 	errcode_t err = dafs_inline_find(img, ino, raw, &parts);
@@ -31,29 +32,34 @@ errcode_t dafs_dirinline_find(struct dafs_image *img, uint32_t ino, const struct
 	out->chain[1].buf = parts.spill;
 	out->chain[1].len = parts.spill_len;
 	for (int i = 0; i < 2; i++) {
-		const char *problem = dafs_dirblock_problem(img, out->chain[i].buf, out->chain[i].len,
-							    raw->i_flags & EXT4_ENCRYPT_FL, false);
+		const char *problem =
+			dafs_dirblock_problem(img, out->chain[i].buf, out->chain[i].len,
+					      raw->i_flags & EXT4_ENCRYPT_FL, false);
 
 		if (problem)
-			return dafs_fail(img->ctx, DAFS_ET_CORRUPT_DIR, "directory inode %u: inline: %s", ino,
-					 problem);
+			return dafs_fail(img->ctx, DAFS_ET_CORRUPT_DIR,
+					 "directory inode %u: inline: %s", ino, problem);
 	}
 	if (!out->parent || out->parent > img->fs->super->s_inodes_count)
-		return dafs_fail(img->ctx, DAFS_ET_CORRUPT_DIR, "directory inode %u: inline: parent", ino);
+		return dafs_fail(img->ctx, DAFS_ET_CORRUPT_DIR,
+				 "directory inode %u: inline: parent", ino);
 	return 0;
 }
 
 /* All entries of a checked chain. */
-static errcode_t walk_chain(const struct dafs_image *img, const uint8_t *buf, uint32_t len, uint32_t lblk, entry_fn fn,
-			    void *arg)
+static errcode_t walk_chain(const struct dafs_image *img, const uint8_t *buf, uint32_t len,
+			    uint32_t lblk, entry_fn fn, void *arg)
 {
 	errcode_t err = 0;
 
 	for (uint32_t off = 0; off < len && !err;) {
 		const struct dafs_dirent_disk *de = dafs_dirblock_at(buf, off);
-		struct dafs_dirent_view view = { .name = de->name, .name_len = de->name_len, .ino = de->ino,
+		struct dafs_dirent_view view = { .name = de->name,
+						 .name_len = de->name_len,
+						 .ino = de->ino,
 						 .lblk = lblk,
-						 .file_type = img->has_filetype ? de->file_type : 0 };
+						 .file_type =
+							 img->has_filetype ? de->file_type : 0 };
 
 		if (de->ino)
 			err = fn(arg, &view);
@@ -62,8 +68,8 @@ static errcode_t walk_chain(const struct dafs_image *img, const uint8_t *buf, ui
 	return err;
 }
 
-static errcode_t walk_inline(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw, entry_fn fn,
-			     void *arg)
+static errcode_t walk_inline(struct dafs_image *img, uint32_t ino,
+			     const struct ext2_inode_large *raw, entry_fn fn, void *arg)
 {
 	struct dafs_dirent_view dot = { .name = ".", .name_len = 1, .ino = ino,
 					.file_type = img->has_filetype ? EXT2_FT_DIR : 0 };
@@ -91,7 +97,8 @@ static errcode_t walk_blocks(struct dafs_dir *dir, entry_fn fn, void *arg)
 	for (uint32_t lblk = 0; lblk < dir->nblks && !err; lblk++) {
 		err = dafs_dir_read(dir, lblk, NULL, buf, &kind);
 		if (!err)
-			err = walk_chain(dir->img, buf, dafs_dir_chain_bytes(dir, kind), lblk, fn, arg);
+			err = walk_chain(dir->img, buf, dafs_dir_chain_bytes(dir, kind), lblk, fn,
+					 arg);
 		if (!err && !(lblk & 1023))
 			err = dafs_cancelled(dir->img->ctx);
 	}
@@ -99,8 +106,10 @@ static errcode_t walk_blocks(struct dafs_dir *dir, entry_fn fn, void *arg)
 	return err;
 }
 
-errcode_t dafs_dircodec_iterate(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-				errcode_t (*fn)(void *arg, const struct dafs_dirent_view *de), void *arg)
+errcode_t dafs_dircodec_iterate(struct dafs_image *img, uint32_t ino,
+				const struct ext2_inode_large *raw,
+				errcode_t (*fn)(void *arg, const struct dafs_dirent_view *de),
+				void *arg)
 {
 	struct dafs_dir dir;
 	errcode_t err;
@@ -172,8 +181,9 @@ static errcode_t search_dir(struct search *s, struct dafs_dir *dir)
 	return err;
 }
 
-errcode_t dafs_dircodec_lookup(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-			       const char *name, uint8_t name_len, struct dafs_dirent_view *out)
+errcode_t dafs_dircodec_lookup(struct dafs_image *img, uint32_t ino,
+			       const struct ext2_inode_large *raw, const char *name,
+			       uint8_t name_len, struct dafs_dirent_view *out)
 {
 	struct search s = { .img = img, .name = name, .len = name_len, .out = out };
 	struct dafs_dir dir;

@@ -16,7 +16,8 @@ uint8_t dafs_dirhash_default(const struct dafs_image *img)
 	return img->fs->super->s_def_hash_version;
 }
 
-errcode_t dafs_dirhash_init(struct dafs_image *img, uint32_t iflags, uint8_t disk_version, struct dafs_dirhash *dh)
+errcode_t dafs_dirhash_init(struct dafs_image *img, uint32_t iflags, uint8_t disk_version,
+			    struct dafs_dirhash *dh)
 {
 	struct ext2_super_block *sb = img->fs->super;
 
@@ -40,12 +41,14 @@ errcode_t dafs_dirhash_init(struct dafs_image *img, uint32_t iflags, uint8_t dis
 	return 0;
 }
 
-errcode_t dafs_dirhash_name(const struct dafs_dirhash *dh, const char *name, size_t len, uint32_t *hash, uint32_t *minor)
+errcode_t dafs_dirhash_name(const struct dafs_dirhash *dh, const char *name, size_t len,
+			    uint32_t *hash, uint32_t *minor)
 {
 	errcode_t err = EINVAL;
 
 	if (dh->casefold)
-		err = ext2fs_dirhash2(dh->version, name, (int)len, dh->nls, EXT4_CASEFOLD_FL, dh->seed, hash, minor);
+		err = ext2fs_dirhash2(dh->version, name, (int)len, dh->nls, EXT4_CASEFOLD_FL,
+				      dh->seed, hash, minor);
 	/* As the kernel does: what cannot be folded is hashed byte by byte. */
 	if (err)
 		err = ext2fs_dirhash2(dh->version, name, (int)len, NULL, 0, dh->seed, hash, minor);
@@ -56,7 +59,8 @@ errcode_t dafs_dirhash_name(const struct dafs_dirhash *dh, const char *name, siz
 	return err;
 }
 
-bool dafs_dirhash_same(const struct dafs_dirhash *dh, const char *a, size_t a_len, const char *b, size_t b_len)
+bool dafs_dirhash_same(const struct dafs_dirhash *dh, const char *a, size_t a_len, const char *b,
+		       size_t b_len)
 {
 	if (a_len == b_len && !memcmp(a, b, a_len))
 		return true;

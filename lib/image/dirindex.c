@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirindex - directories of the image read block by block, and their index read as a list or along one path. Shaping and writing
- * an index is in dirshape.c.
+ * dirindex - directories of the image read block by block, and their index read as a list or
+ * along one path. Shaping and writing an index is in dirshape.c.
  *
- * What an accepted index guarantees: every block of it lies in the directory and is named once, hashes do not fall.
+ * What an accepted index guarantees: every block of it lies in the directory and is named once,
+ * hashes do not fall.
  */
 #include "config.h"
 
@@ -20,11 +21,12 @@
 
 errcode_t dafs_dir_corrupt(const struct dafs_dir *dir, uint32_t lblk, const char *why)
 {
-	return dafs_fail(dir->img->ctx, DAFS_ET_CORRUPT_DIR, "directory inode %u: block %u: %s", dir->ino, lblk,
-			 why);
+	return dafs_fail(dir->img->ctx, DAFS_ET_CORRUPT_DIR, "directory inode %u: block %u: %s",
+			 dir->ino, lblk, why);
 }
 
-errcode_t dafs_dir_open(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw, struct dafs_dir *dir)
+errcode_t dafs_dir_open(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
+			struct dafs_dir *dir)
 {
 	uint64_t size = dafs_icodec_size(img, raw), next = 0;
 	errcode_t err;
@@ -39,7 +41,8 @@ errcode_t dafs_dir_open(struct dafs_image *img, uint32_t ino, const struct ext2_
 	dir->has_index = raw->i_flags & EXT2_INDEX_FL;
 	dir->indexed = dir->has_index && img->has_dir_index;
 	dir->opaque = raw->i_flags & EXT4_ENCRYPT_FL;
-	if (!size || size & (img->block_size - 1) || size >> img->block_bits >= DAFS_ETREE_MAX_BLOCKS)
+	if (!size || size & (img->block_size - 1) ||
+	    size >> img->block_bits >= DAFS_ETREE_MAX_BLOCKS)
 		return dafs_dir_corrupt(dir, 0, "size of the directory");
 	dir->nblks = (uint32_t)(size >> img->block_bits);
 	err = dafs_etree_decode(img, ino, raw, &dir->xl, NULL);
@@ -69,8 +72,8 @@ uint32_t dafs_dir_chain_bytes(const struct dafs_dir *dir, enum dafs_dirblock_kin
 	return kind == DAFS_DIRBLOCK_LEAF ? dafs_dirblock_room(dir->img) : dir->img->block_size;
 }
 
-errcode_t dafs_dir_read(struct dafs_dir *dir, uint32_t lblk, const enum dafs_dirblock_kind *want, uint8_t *buf,
-			enum dafs_dirblock_kind *kind)
+errcode_t dafs_dir_read(struct dafs_dir *dir, uint32_t lblk, const enum dafs_dirblock_kind *want,
+			uint8_t *buf, enum dafs_dirblock_kind *kind)
 {
 	struct dafs_image *img = dir->img;
 	enum dafs_dirblock_kind found = want ? *want : DAFS_DIRBLOCK_LEAF;
@@ -89,9 +92,11 @@ errcode_t dafs_dir_read(struct dafs_dir *dir, uint32_t lblk, const enum dafs_dir
 		else if (img->has_csum && dafs_dirblock_looks_node(img, buf))
 			found = DAFS_DIRBLOCK_NODE;
 	}
-	if (!(img->flags & DAFS_IMAGE_IGNORE_CSUM) && !dafs_dirblock_csum_ok(img, dir->csum_seed, found, buf))
+	if (!(img->flags & DAFS_IMAGE_IGNORE_CSUM) &&
+	    !dafs_dirblock_csum_ok(img, dir->csum_seed, found, buf))
 		return dafs_dir_corrupt(dir, lblk, "checksum");
-	problem = dafs_dirblock_problem(img, buf, dafs_dir_chain_bytes(dir, found), dir->opaque, lblk == 0);
+	problem = dafs_dirblock_problem(img, buf, dafs_dir_chain_bytes(dir, found), dir->opaque,
+					lblk == 0);
 	if (problem)
 		return dafs_dir_corrupt(dir, lblk, problem);
 	if (!lblk && dafs_dirblock_at(buf, 0)->ino != dir->ino)
@@ -104,8 +109,8 @@ errcode_t dafs_dir_read(struct dafs_dir *dir, uint32_t lblk, const enum dafs_dir
 /* ---- index blocks ---- */
 
 /* Read an index block and find its entries. */
-static errcode_t read_index(struct dafs_dir *dir, uint32_t lblk, uint8_t *buf, struct dafs_dx_entry **entries,
-			    uint32_t *count)
+static errcode_t read_index(struct dafs_dir *dir, uint32_t lblk, uint8_t *buf,
+			    struct dafs_dx_entry **entries, uint32_t *count)
 {
 	enum dafs_dirblock_kind kind = lblk ? DAFS_DIRBLOCK_NODE : DAFS_DIRBLOCK_ROOT;
 	const struct dafs_dx_count *head;
@@ -136,14 +141,16 @@ static errcode_t read_index(struct dafs_dir *dir, uint32_t lblk, uint8_t *buf, s
 /* The root's own fields; buf has been read as one. */
 static errcode_t root_info(struct dafs_dir *dir, const uint8_t *buf, struct dafs_dx_info *info)
 {
-	uint32_t dotdot_len = dafs_dirblock_len(dir->img->block_size, dafs_dirblock_at(buf, 12)->rec_len);
+	uint32_t dotdot_len =
+		dafs_dirblock_len(dir->img->block_size, dafs_dirblock_at(buf, 12)->rec_len);
 
 	memcpy(info, buf + DAFS_DIR_DOTS_BYTES, sizeof(*info));
-	if (dotdot_len != dir->img->block_size - 12 || info->reserved || info->info_length != DAFS_DX_INFO_BYTES)
+	if (dotdot_len != dir->img->block_size - 12 || info->reserved ||
+	    info->info_length != DAFS_DX_INFO_BYTES)
 		return dafs_dir_corrupt(dir, 0, "index root");
 	if (info->flags & INCOMPATIBLE_FLAG)
-		return dafs_fail(dir->img->ctx, DAFS_ET_FEATURE, "directory inode %u: index flags 0x%x", dir->ino,
-				 info->flags);
+		return dafs_fail(dir->img->ctx, DAFS_ET_FEATURE,
+				 "directory inode %u: index flags 0x%x", dir->ino, info->flags);
 	if (info->levels > (dir->img->has_large_dir ? 2 : 1))
 		return dafs_dir_corrupt(dir, 0, "index levels");
 	return 0;
@@ -167,7 +174,8 @@ struct loader {
 };
 
 /* One child of an index block: depth 0 is a leaf. */
-static errcode_t load_child(struct loader *ld, uint32_t parent, uint32_t lblk, uint32_t hash, unsigned depth)
+static errcode_t load_child(struct loader *ld, uint32_t parent, uint32_t lblk, uint32_t hash,
+			    unsigned depth)
 {
 	struct dafs_dx *dx = ld->dx;
 	errcode_t err;
@@ -179,15 +187,16 @@ static errcode_t load_child(struct loader *ld, uint32_t parent, uint32_t lblk, u
 		return dafs_dir_corrupt(ld->dir, parent, "index hashes out of order");
 	ld->hash = hash;
 	if (!depth) {
-		err = dafs_array_grow(&dx->leaves, dx->nleaves, &ld->leaves_room, sizeof(*dx->leaves));
+		err = dafs_array_grow(&dx->leaves, dx->nleaves, &ld->leaves_room,
+				      sizeof(*dx->leaves));
 		if (err)
 			return err;
 		dx->leaves[dx->nleaves++] = (struct dafs_dx_leaf){
 			hash, lblk, dx->nnodes[0] ? (uint32_t)dx->nnodes[0] - 1 : 0 };
 		return 0;
 	}
-	err = dafs_array_grow(&dx->nodes[depth - 1], dx->nnodes[depth - 1], &ld->nodes_room[depth - 1],
-			      sizeof(**dx->nodes));
+	err = dafs_array_grow(&dx->nodes[depth - 1], dx->nnodes[depth - 1],
+			      &ld->nodes_room[depth - 1], sizeof(**dx->nodes));
 	if (err)
 		return err;
 	dx->nodes[depth - 1][dx->nnodes[depth - 1]++] = (struct dafs_dx_node){
@@ -202,9 +211,11 @@ static errcode_t load_index(struct loader *ld, uint32_t lblk, uint32_t hash, uns
 	uint32_t count;
 	errcode_t err;
 
-	err = read_index(ld->dir, lblk, ld->bufs + (size_t)depth * ld->dir->img->block_size, &entries, &count);
+	err = read_index(ld->dir, lblk, ld->bufs + (size_t)depth * ld->dir->img->block_size,
+			 &entries, &count);
 	for (uint32_t i = 0; i < count && !err; i++) {
-		uint32_t child = entries[i].lblk & DAFS_DX_LBLK_MASK, key = i ? entries[i].hash : hash;
+		uint32_t child = entries[i].lblk & DAFS_DX_LBLK_MASK,
+			 key = i ? entries[i].hash : hash;
 
 		err = load_child(ld, lblk, child, key, depth);
 		if (!err && depth)
@@ -353,7 +364,8 @@ static errcode_t path_open(struct path *path, struct dafs_dir *dir, struct dafs_
 }
 
 errcode_t dafs_dx_walk(struct dafs_dir *dir, const char *name, size_t len,
-		       errcode_t (*fn)(void *arg, uint32_t lblk, const uint8_t *buf, bool *stop), void *arg)
+		       errcode_t (*fn)(void *arg, uint32_t lblk, const uint8_t *buf, bool *stop),
+		       void *arg)
 {
 	enum dafs_dirblock_kind want = DAFS_DIRBLOCK_LEAF;
 	uint32_t hash, minor, visited = 0;

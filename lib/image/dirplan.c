@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirplan - the new shape of a directory, worked out before anything is placed. Names are checked and hashed in dirplan_names.c, put into
- * leaves in dirplan_build.c, existing directories are edited in dirplan_edit.c, and dirplan_emit.c writes.
+ * dirplan - the new shape of a directory, worked out before anything is placed. Names are
+ * checked and hashed in dirplan_names.c, put into leaves in dirplan_build.c, existing
+ * directories are edited in dirplan_edit.c, and dirplan_emit.c writes.
  *
- * Invariants (dafs_dirplan_verify): leaves name blocks of the directory, none twice; every addition lies in exactly one leaf, or the
- * directory is inline.
+ * Invariants (dafs_dirplan_verify): leaves name blocks of the directory, none twice; every
+ * addition lies in exactly one leaf, or the directory is inline.
  */
 #include "config.h"
 
@@ -15,7 +16,8 @@
 
 #include "image/dirplan_int.h"
 
-/* A new directory fits into its inode when the inode has an attribute area for the (empty) spill, and i_block room for the names. */
+/* A new directory fits into its inode when the inode has an attribute area for the (empty)
+ * spill, and i_block room for the names. */
 static errcode_t try_inline(struct dafs_dirplan *dp, bool *fits)
 {
 	uint8_t *chain;
@@ -39,7 +41,8 @@ static errcode_t plan_new(struct dafs_dirplan *dp)
 	errcode_t err = 0;
 
 	if (!dp->req.dotdot)
-		return dafs_fail(dp->img->ctx, DAFS_ET_INTERNAL, "a new directory without a parent");
+		return dafs_fail(dp->img->ctx, DAFS_ET_INTERNAL,
+				 "a new directory without a parent");
 	if (dafs_inline_room(dp->img, &bare))
 		err = try_inline(dp, &fits);
 	if (err || fits)
@@ -104,7 +107,8 @@ static errcode_t open_existing(struct dafs_dirplan *dp, uint32_t *iflags, uint8_
 	if (!S_ISDIR(raw->i_mode))
 		return ENOTDIR;
 	if (raw->i_flags & EXT4_ENCRYPT_FL)
-		return dafs_fail(dp->img->ctx, DAFS_ET_ENCRYPTED, "directory inode %u", dp->req.ino);
+		return dafs_fail(dp->img->ctx, DAFS_ET_ENCRYPTED, "directory inode %u",
+				 dp->req.ino);
 	*iflags = raw->i_flags;
 	if (raw->i_flags & EXT4_INLINE_DATA_FL)
 		return 0;
@@ -126,7 +130,8 @@ static errcode_t check_size(const struct dafs_dirplan *dp)
 	return dafs_fail(dp->img->ctx, DAFS_ET_DIR_FULL, "a directory of %u blocks", dp->blks);
 }
 
-errcode_t dafs_dirplan_new(struct dafs_image *img, const struct dafs_dirplan_req *req, struct dafs_dirplan **ret)
+errcode_t dafs_dirplan_new(struct dafs_image *img, const struct dafs_dirplan_req *req,
+			   struct dafs_dirplan **ret)
 {
 	uint8_t version = dafs_dirhash_default(img);
 	struct dafs_dirplan *dp = calloc(1, sizeof(*dp));

@@ -2,8 +2,9 @@
 /*
  * dirplan_build - items into leaves: linear blocks, or an htree in one go.
  *
- * Leaves of an htree are made about nine tenths full, so that later names find room without a split; all of them when that saves a
- * level of the index. They are balanced: the last one is not a remainder.
+ * Leaves of an htree are made about nine tenths full, so that later names find room without a
+ * split; all of them when that saves a level of the index. They are balanced: the last one is
+ * not a remainder.
  */
 #include "config.h"
 
@@ -48,8 +49,8 @@ errcode_t dafs_dirplan_cut(struct dafs_dirplan *dp, size_t first, size_t n, size
 			uint32_t bytes = dafs_dirplan_bytes(dp, &dp->items[at]);
 
 			/* Over the share only where that is nearer to it than to stop. */
-			if (used + bytes > dp->room ||
-			    (used && want > 1 && used + bytes > share && used + bytes - share > share - used))
+			if (used + bytes > dp->room || (used && want > 1 && used + bytes > share &&
+							used + bytes - share > share - used))
 				break;
 			used += bytes;
 			at++;
@@ -81,7 +82,8 @@ errcode_t dafs_dirplan_append(struct dafs_dirplan *dp, size_t first)
 	return err;
 }
 
-/* How many leaves: comfortably filled ones, unless full ones save a level, and no fewer than fill min_blks. */
+/* How many leaves: comfortably filled ones, unless full ones save a level, and no fewer than
+ * fill min_blks. */
 static errcode_t count_leaves(struct dafs_dirplan *dp, uint32_t min_blks, size_t *want)
 {
 	uint64_t bytes = pool_bytes(dp);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirplan_edit - existing directories with blocks: which leaves names fall into, what becomes of those leaves.
+ * dirplan_edit - existing directories with blocks: which leaves names fall into, what becomes of
+ * those leaves.
  */
 #include "config.h"
 
@@ -12,7 +13,8 @@
 #include "image/dirplan_int.h"
 
 /* A kept copy of a leaf. */
-static errcode_t keep_block(struct dafs_dirplan *dp, uint32_t lblk, const enum dafs_dirblock_kind *want, uint8_t **buf)
+static errcode_t keep_block(struct dafs_dirplan *dp, uint32_t lblk,
+			    const enum dafs_dirblock_kind *want, uint8_t **buf)
 {
 	errcode_t err = dafs_dirplan_keep(dp, dp->img->block_size, buf);
 
@@ -28,7 +30,8 @@ struct linear {
 	uint8_t *buf;
 };
 
-/* What is in a block; kept when something in it goes, or when it is an index block without an index to be part of. */
+/* What is in a block; kept when something in it goes, or when it is an index block without an
+ * index to be part of. */
 static errcode_t look_at(struct linear *l, uint32_t lblk)
 {
 	struct dafs_dirplan *dp = l->dp;
@@ -37,8 +40,8 @@ static errcode_t look_at(struct linear *l, uint32_t lblk)
 	errcode_t err = dafs_dir_read(&dp->dir, lblk, NULL, l->buf, &kind);
 
 	if (!err)
-		err = dafs_dirplan_meet(dp, l->buf, dafs_dir_chain_bytes(&dp->dir, kind), !lblk, &gone,
-					&l->used[lblk]);
+		err = dafs_dirplan_meet(dp, l->buf, dafs_dir_chain_bytes(&dp->dir, kind), !lblk,
+					&gone, &l->used[lblk]);
 	if (err)
 		return err;
 	if (!lblk)
@@ -51,7 +54,8 @@ static errcode_t look_at(struct linear *l, uint32_t lblk)
 	return err;
 }
 
-/* Additions into the room that blocks have, in request order. The first that finds none is the return value's. */
+/* Additions into the room that blocks have, in request order. The first that finds none is the
+ * return value's. */
 static errcode_t fill_room(struct linear *l, size_t *next)
 {
 	struct dafs_dirplan *dp = l->dp;
@@ -124,7 +128,8 @@ static errcode_t shape_linear(struct linear *l)
 	if (dp->img->has_dir_index) {
 		start_over(dp);
 		err = to_htree(l);
-		/* Blocks cannot be given back: an index over fewer than there are would leave some outside it. */
+		/* Blocks cannot be given back: an index over fewer than there are would leave
+		 * some outside it. */
 		if (err || dp->blks >= dp->old_blks)
 			return err;
 		start_over(dp);
@@ -181,7 +186,8 @@ static void touch(struct edit *e, uint32_t hash)
 }
 
 /* A leaf that overflows: all its names, sorted, cut into pieces. The first keeps the block. */
-static errcode_t split_leaf(struct edit *e, size_t i, const uint8_t *buf, size_t first_add, size_t nadds, uint32_t used)
+static errcode_t split_leaf(struct edit *e, size_t i, const uint8_t *buf, size_t first_add,
+			    size_t nadds, uint32_t used)
 {
 	struct dafs_dirplan *dp = e->dp;
 	size_t first = dp->nitems, first_leaf = dp->nleaves;
@@ -208,7 +214,8 @@ static errcode_t split_leaf(struct edit *e, size_t i, const uint8_t *buf, size_t
 	return err;
 }
 
-/* One touched leaf: names go, names come. Additions are sorted, so that each leaf's lie side by side. */
+/* One touched leaf: names go, names come. Additions are sorted, so that each leaf's lie side by
+ * side. */
 static errcode_t edit_leaf(struct edit *e, size_t i)
 {
 	enum dafs_dirblock_kind leaf_kind = DAFS_DIRBLOCK_LEAF;
@@ -221,7 +228,8 @@ static errcode_t edit_leaf(struct edit *e, size_t i)
 		err = dafs_dirplan_meet(dp, leaf.buf, dp->room, false, &gone, &used);
 	if (err)
 		return err;
-	while (e->next_add < dp->req.nadd && dafs_dx_find(&dp->dx, dp->items[e->next_add].hash) == i)
+	while (e->next_add < dp->req.nadd &&
+	       dafs_dx_find(&dp->dx, dp->items[e->next_add].hash) == i)
 		used += dafs_dirplan_bytes(dp, &dp->items[e->next_add++]);
 	leaf.n = e->next_add - leaf.first;
 	if (used > dp->room)
@@ -232,7 +240,8 @@ static errcode_t edit_leaf(struct edit *e, size_t i)
 	return 0;
 }
 
-/* Put the pieces of split leaves into the flat list, behind each other in the node where the leaf was. */
+/* Put the pieces of split leaves into the flat list, behind each other in the node where the
+ * leaf was. */
 static errcode_t insert_pieces(struct edit *e)
 {
 	struct dafs_dirplan *dp = e->dp;
@@ -252,7 +261,8 @@ static errcode_t insert_pieces(struct edit *e)
 		for (size_t k = 1; k < e->splits[s].n; k++) {
 			const struct dirplan_leaf *piece = &dp->leaves[e->splits[s].first + k];
 
-			v[out++] = (struct dafs_dx_leaf){ piece->hash, piece->lblk, dx->leaves[i].node };
+			v[out++] = (struct dafs_dx_leaf){ piece->hash, piece->lblk,
+							  dx->leaves[i].node };
 		}
 		s++;
 	}

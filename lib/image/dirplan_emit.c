@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirplan_emit - a planned directory into its blocks, when every inode has its number and every block its place. Old blocks are
- * written through the transaction and only where their bytes change, new ones in place.
+ * dirplan_emit - a planned directory into its blocks, when every inode has its number and every
+ * block its place. Old blocks are written through the transaction and only where their bytes
+ * change, new ones in place.
  */
 #include "config.h"
 
@@ -34,13 +35,15 @@ static errcode_t internal(const struct emit *e, const char *why)
 	return dafs_fail(e->img->ctx, DAFS_ET_INTERNAL, "directory inode %u: %s", e->ino, why);
 }
 
-static errcode_t push(struct emit *e, struct chain *c, uint32_t ino, const char *name, uint8_t len, uint8_t file_type)
+static errcode_t push(struct emit *e, struct chain *c, uint32_t ino, const char *name, uint8_t len,
+		      uint8_t file_type)
 {
 	struct dafs_dirent_disk *de = (struct dafs_dirent_disk *)(c->buf + c->used);
 	uint32_t need = dafs_dirblock_need(len);
 
 	if (!ino || need > c->room - c->used)
-		return internal(e, ino ? "entries overflow their block" : "entry without an inode number");
+		return internal(e, ino ? "entries overflow their block"
+				       : "entry without an inode number");
 	de->ino = ino;
 	de->rec_len = (uint16_t)need;
 	de->name_len = len;
@@ -172,7 +175,8 @@ static errcode_t patch_dotdot(struct emit *e)
 	de->ino = e->parent;
 	if (e->dp->dir.has_index)
 		root = true;
-	dafs_dirblock_csum_set(e->img, e->seed, root ? DAFS_DIRBLOCK_ROOT : DAFS_DIRBLOCK_LEAF, e->buf);
+	dafs_dirblock_csum_set(e->img, e->seed, root ? DAFS_DIRBLOCK_ROOT : DAFS_DIRBLOCK_LEAF,
+			       e->buf);
 	return put_block(e, 0);
 }
 
@@ -211,7 +215,8 @@ static errcode_t emit_inline(struct emit *e, struct ext2_inode_large *raw)
 		err = internal(e, "names do not fit inline");
 	if (!err) {
 		struct chain chains[2] = {
-			{ .buf = body + DAFS_DIRINLINE_PARENT, .room = DAFS_INLINE_BODY - DAFS_DIRINLINE_PARENT },
+			{ .buf = body + DAFS_DIRINLINE_PARENT,
+			  .room = DAFS_INLINE_BODY - DAFS_DIRINLINE_PARENT },
 			{ .buf = body + DAFS_INLINE_BODY, .room = dp->spill_len },
 		};
 
@@ -228,8 +233,9 @@ static errcode_t emit_inline(struct emit *e, struct ext2_inode_large *raw)
 	return err;
 }
 
-errcode_t dafs_dirplan_emit(struct dafs_dirplan *dp, const struct dafs_inode *self, const struct dafs_extlist *xl,
-			    struct ext2_inode_large *raw, uint64_t *size_bytes)
+errcode_t dafs_dirplan_emit(struct dafs_dirplan *dp, const struct dafs_inode *self,
+			    const struct dafs_extlist *xl, struct ext2_inode_large *raw,
+			    uint64_t *size_bytes)
 {
 	struct emit e = { .dp = dp, .img = dp->img, .xl = xl, .ino = self->ino };
 	bool changes = dp->nleaves || dp->write_index;

@@ -2,9 +2,10 @@
 /*
  * dirplan_int - a directory's new shape, as the files of dirplan share it.
  *
- * An item is a name with its hash: one to add (index into the request), or one of the image (index into olds, which points into
- * copies of blocks that the plan keeps). A leaf to be written has its items side by side in the pool, and may keep the live entries of
- * its old block in front of them. Removing a name clears the number in the kept copy.
+ * An item is a name with its hash: one to add (index into the request), or one of the image
+ * (index into olds, which points into copies of blocks that the plan keeps). A leaf to be
+ * written has its items side by side in the pool, and may keep the live entries of its old block
+ * in front of them. Removing a name clears the number in the kept copy.
  */
 #ifndef DAFS_IMAGE_DIRPLAN_INT_H
 #define DAFS_IMAGE_DIRPLAN_INT_H
@@ -67,19 +68,23 @@ errcode_t dafs_dirplan_add_leaf(struct dafs_dirplan *dp, const struct dirplan_le
 errcode_t dafs_dirplan_keep(struct dafs_dirplan *dp, size_t len, uint8_t **buf);
 
 /* An item's name, and the bytes its entry needs. */
-const char *dafs_dirplan_name(const struct dafs_dirplan *dp, const struct dirplan_item *item, uint8_t *len);
+const char *dafs_dirplan_name(const struct dafs_dirplan *dp, const struct dirplan_item *item,
+			      uint8_t *len);
 uint32_t dafs_dirplan_bytes(const struct dafs_dirplan *dp, const struct dirplan_item *item);
 
 /* By hash (names decide ties); by place: those of the image first, then as requested. */
 void dafs_dirplan_sort_hash(const struct dafs_dirplan *dp, struct dirplan_item *items, size_t n);
 void dafs_dirplan_sort_place(struct dirplan_item *items, size_t n);
 
-/* Check the request's names, hash and sort them, refuse names that stand twice. The pool has the additions then. */
+/* Check the request's names, hash and sort them, refuse names that stand twice. The pool has the
+ * additions then. */
 errcode_t dafs_dirplan_take_names(struct dafs_dirplan *dp);
 
-/* Go through the live entries of a chain of the image (a kept copy, or one that is looked at only): those to be removed get the
- * number 0 in buf and count in *gone; one that is to be added again is EEXIST. *used: bytes the others need. dots: skip the first two. */
-errcode_t dafs_dirplan_meet(struct dafs_dirplan *dp, uint8_t *buf, uint32_t len, bool dots, uint32_t *gone, uint32_t *used);
+/* Go through the live entries of a chain of the image (a kept copy, or one that is looked at
+ * only): those to be removed get the number 0 in buf and count in *gone; one that is to be added
+ * again is EEXIST. *used: bytes the others need. dots: skip the first two. */
+errcode_t dafs_dirplan_meet(struct dafs_dirplan *dp, uint8_t *buf, uint32_t len, bool dots,
+			    uint32_t *gone, uint32_t *used);
 
 /* ENOENT for a removal that was not met. */
 errcode_t dafs_dirplan_all_met(struct dafs_dirplan *dp);
@@ -92,8 +97,8 @@ errcode_t dafs_dirplan_adopt(struct dafs_dirplan *dp, const uint8_t *buf, uint32
 /* Leaves that so many bytes of entries should have. */
 size_t dafs_dirplan_want(const struct dafs_dirplan *dp, uint64_t bytes);
 
-/* Cut the sorted items [first, first + n) into leaves about as full as each other, want of them if they fit (more else); keys set,
- * block numbers not. */
+/* Cut the sorted items [first, first + n) into leaves about as full as each other, want of them
+ * if they fit (more else); keys set, block numbers not. */
 errcode_t dafs_dirplan_cut(struct dafs_dirplan *dp, size_t first, size_t n, size_t want);
 
 /* Items from first on, in pool order, into linear blocks from dp->blks on. */
@@ -105,7 +110,8 @@ errcode_t dafs_dirplan_htree(struct dafs_dirplan *dp, uint32_t min_blks);
 /* The whole pool as what suits it: one block, an htree, or (without dir_index) linear blocks. */
 errcode_t dafs_dirplan_blocks(struct dafs_dirplan *dp);
 
-/* Where the pool's items go in an inline directory: chain[i] gets 0 or 1. False when they do not fit. */
+/* Where the pool's items go in an inline directory: chain[i] gets 0 or 1. False when they do not
+ * fit. */
 bool dafs_dirplan_fit_inline(const struct dafs_dirplan *dp, uint8_t *chain);
 
 /* ---- dirplan_edit.c: existing directories with blocks ---- */

@@ -13,7 +13,8 @@
 
 errcode_t dafs_dirplan_add_item(struct dafs_dirplan *dp, const struct dirplan_item *item)
 {
-	errcode_t err = dafs_array_grow(&dp->items, dp->nitems, &dp->items_room, sizeof(*dp->items));
+	errcode_t err =
+		dafs_array_grow(&dp->items, dp->nitems, &dp->items_room, sizeof(*dp->items));
 
 	if (!err)
 		dp->items[dp->nitems++] = *item;
@@ -22,7 +23,8 @@ errcode_t dafs_dirplan_add_item(struct dafs_dirplan *dp, const struct dirplan_it
 
 errcode_t dafs_dirplan_add_leaf(struct dafs_dirplan *dp, const struct dirplan_leaf *leaf)
 {
-	errcode_t err = dafs_array_grow(&dp->leaves, dp->nleaves, &dp->leaves_room, sizeof(*dp->leaves));
+	errcode_t err =
+		dafs_array_grow(&dp->leaves, dp->nleaves, &dp->leaves_room, sizeof(*dp->leaves));
 
 	if (!err)
 		dp->leaves[dp->nleaves++] = *leaf;
@@ -40,7 +42,8 @@ errcode_t dafs_dirplan_keep(struct dafs_dirplan *dp, size_t len, uint8_t **buf)
 	return 0;
 }
 
-const char *dafs_dirplan_name(const struct dafs_dirplan *dp, const struct dirplan_item *item, uint8_t *len)
+const char *dafs_dirplan_name(const struct dafs_dirplan *dp, const struct dirplan_item *item,
+			      uint8_t *len)
 {
 	if (item->old) {
 		*len = dp->olds[item->idx]->name_len;
@@ -98,8 +101,8 @@ static int cmp_dels(const void *a, const void *b, void *arg)
 
 	if (order)
 		return order;
-	return cmp_names(dp->req.del[x->idx].name, dp->req.del[x->idx].name_len, dp->req.del[y->idx].name,
-			 dp->req.del[y->idx].name_len);
+	return cmp_names(dp->req.del[x->idx].name, dp->req.del[x->idx].name_len,
+			 dp->req.del[y->idx].name, dp->req.del[y->idx].name_len);
 }
 
 static int cmp_place(const void *a, const void *b)
@@ -130,7 +133,8 @@ static errcode_t exists(const struct dafs_dirplan *dp, const char *name, uint8_t
 	return dafs_fail(dp->img->ctx, EEXIST, "%.*s", len, name);
 }
 
-static errcode_t hash_name(const struct dafs_dirplan *dp, const char *name, uint8_t len, struct dirplan_item *item)
+static errcode_t hash_name(const struct dafs_dirplan *dp, const char *name, uint8_t len,
+			   struct dirplan_item *item)
 {
 	uint32_t hash, minor;
 	errcode_t err = dafs_dirhash_name(&dp->hash, name, len, &hash, &minor);
@@ -140,7 +144,8 @@ static errcode_t hash_name(const struct dafs_dirplan *dp, const char *name, uint
 	return err;
 }
 
-/* Equal names have equal hashes, so they lie side by side; with folding, somewhere in a row of equal hashes. */
+/* Equal names have equal hashes, so they lie side by side; with folding, somewhere in a row of
+ * equal hashes. */
 static errcode_t refuse_twice(const struct dafs_dirplan *dp)
 {
 	for (size_t i = 1; i < dp->nitems; i++) {
@@ -169,7 +174,8 @@ errcode_t dafs_dirplan_take_names(struct dafs_dirplan *dp)
 	dp->items = reallocarray(NULL, req->nadd ? req->nadd : 1, sizeof(*dp->items));
 	dp->dels = reallocarray(NULL, req->ndel ? req->ndel : 1, sizeof(*dp->dels));
 	dp->removed = calloc(req->ndel ? req->ndel : 1, sizeof(*dp->removed));
-	if (!dp->items || !dp->dels || !dp->removed || req->nadd > INT32_MAX || req->ndel > INT32_MAX)
+	if (!dp->items || !dp->dels || !dp->removed || req->nadd > INT32_MAX ||
+	    req->ndel > INT32_MAX)
 		return ENOMEM;
 	for (size_t i = 0; i < req->nadd && !err; i++) {
 		const struct dafs_dirent_add *add = &req->add[i];
@@ -177,7 +183,8 @@ errcode_t dafs_dirplan_take_names(struct dafs_dirplan *dp)
 
 		if (!dafs_dirblock_name_ok(add->name, add->name_len) ||
 		    !dafs_dirhash_valid(&dp->hash, add->name, add->name_len))
-			return dafs_fail(dp->img->ctx, DAFS_ET_NAME_BAD, "%.*s", add->name_len, add->name);
+			return dafs_fail(dp->img->ctx, DAFS_ET_NAME_BAD, "%.*s", add->name_len,
+					 add->name);
 		err = hash_name(dp, add->name, add->name_len, &item);
 		dp->items[dp->nitems++] = item;
 	}
@@ -196,7 +203,8 @@ errcode_t dafs_dirplan_take_names(struct dafs_dirplan *dp)
 /* ---- meeting them in the image ---- */
 
 /* First of n sorted items that is not below key. */
-static size_t lower_bound(const struct dirplan_item *items, size_t n, const struct dirplan_item *key)
+static size_t lower_bound(const struct dirplan_item *items, size_t n,
+			  const struct dirplan_item *key)
 {
 	size_t lo = 0;
 
@@ -214,20 +222,23 @@ static size_t lower_bound(const struct dirplan_item *items, size_t n, const stru
 }
 
 /* Is this entry one to remove? */
-static bool take_removal(struct dafs_dirplan *dp, const struct dirplan_item *key, const struct dafs_dirent_disk *de)
+static bool take_removal(struct dafs_dirplan *dp, const struct dirplan_item *key,
+			 const struct dafs_dirent_disk *de)
 {
 	size_t i = lower_bound(dp->dels, dp->req.ndel, key);
 
 	for (; i < dp->req.ndel && !cmp_hash(&dp->dels[i], key); i++) {
 		const struct dafs_dirent_del *del = &dp->req.del[dp->dels[i].idx];
 
-		if (!dp->removed[i] && dafs_dirhash_same(&dp->hash, de->name, de->name_len, del->name, del->name_len))
+		if (!dp->removed[i] &&
+		    dafs_dirhash_same(&dp->hash, de->name, de->name_len, del->name, del->name_len))
 			return dp->removed[i] = true;
 	}
 	return false;
 }
 
-static bool stands_in_adds(const struct dafs_dirplan *dp, const struct dirplan_item *key, const struct dafs_dirent_disk *de)
+static bool stands_in_adds(const struct dafs_dirplan *dp, const struct dirplan_item *key,
+			   const struct dafs_dirent_disk *de)
 {
 	size_t i = lower_bound(dp->items, dp->req.nadd, key);
 
@@ -240,7 +251,8 @@ static bool stands_in_adds(const struct dafs_dirplan *dp, const struct dirplan_i
 	return false;
 }
 
-errcode_t dafs_dirplan_meet(struct dafs_dirplan *dp, uint8_t *buf, uint32_t len, bool dots, uint32_t *gone, uint32_t *used)
+errcode_t dafs_dirplan_meet(struct dafs_dirplan *dp, uint8_t *buf, uint32_t len, bool dots,
+			    uint32_t *gone, uint32_t *used)
 {
 	bool look = dp->req.nadd || dp->req.ndel;
 
@@ -296,7 +308,8 @@ errcode_t dafs_dirplan_adopt(struct dafs_dirplan *dp, const uint8_t *buf, uint32
 			continue;
 		err = hash_name(dp, de->name, de->name_len, &item);
 		if (!err)
-			err = dafs_array_grow(&dp->olds, dp->nolds, &dp->olds_room, sizeof(*dp->olds));
+			err = dafs_array_grow(&dp->olds, dp->nolds, &dp->olds_room,
+					      sizeof(*dp->olds));
 		if (!err) {
 			dp->olds[dp->nolds++] = de;
 			err = dafs_dirplan_add_item(dp, &item);

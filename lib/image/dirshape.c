@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * dirshape - the tree over a flat list of leaves: how many levels and nodes, which node holds which leaf, and the bytes of index
- * blocks.
+ * dirshape - the tree over a flat list of leaves: how many levels and nodes, which node holds
+ * which leaf, and the bytes of index blocks.
  */
 #include "config.h"
 
@@ -86,8 +86,10 @@ static bool mark_firsts(const struct dafs_image *img, struct dafs_dx *dx, unsign
 	return fits;
 }
 
-/* Spread the children of a level evenly over its nodes, of which there will be at least as many as there are. */
-static errcode_t spread(struct dafs_image *img, struct dafs_dx *dx, unsigned level, uint32_t *next_lblk)
+/* Spread the children of a level evenly over its nodes, of which there will be at least as many
+ * as there are. */
+static errcode_t spread(struct dafs_image *img, struct dafs_dx *dx, unsigned level,
+			uint32_t *next_lblk)
 {
 	size_t children = level ? dx->nnodes[0] : dx->nleaves;
 	size_t n = parents_of(img, children);
@@ -155,8 +157,8 @@ static uint32_t child_hash(const struct dafs_dx *dx, unsigned level, size_t i)
 }
 
 /* Entries for children [first, first + n) of a level (0: leaves, 1: nodes above them, ...). */
-static void emit_entries(const struct dafs_image *img, const struct dafs_dx *dx, unsigned level, size_t first, size_t n,
-			 enum dafs_dirblock_kind kind, uint8_t *buf)
+static void emit_entries(const struct dafs_image *img, const struct dafs_dx *dx, unsigned level,
+			 size_t first, size_t n, enum dafs_dirblock_kind kind, uint8_t *buf)
 {
 	struct dafs_dx_entry *entries = (struct dafs_dx_entry *)(buf + dafs_dx_offset(kind));
 	struct dafs_dx_count head = { (uint16_t)dafs_dx_limit(img, kind), (uint16_t)n };
@@ -168,8 +170,8 @@ static void emit_entries(const struct dafs_image *img, const struct dafs_dx *dx,
 	memcpy(&entries[0].hash, &head, sizeof(head));
 }
 
-static void emit_dot(const struct dafs_image *img, uint8_t *buf, uint32_t off, uint32_t ino, uint32_t rec_len,
-		     uint8_t name_len)
+static void emit_dot(const struct dafs_image *img, uint8_t *buf, uint32_t off, uint32_t ino,
+		     uint32_t rec_len, uint8_t name_len)
 {
 	struct dafs_dirent_disk *de = (struct dafs_dirent_disk *)(buf + off);
 
@@ -180,10 +182,11 @@ static void emit_dot(const struct dafs_image *img, uint8_t *buf, uint32_t off, u
 	memset(de->name, '.', name_len);
 }
 
-void dafs_dx_emit_root(const struct dafs_image *img, const struct dafs_dx *dx, uint32_t seed, uint32_t ino, uint32_t parent,
-		       uint8_t *buf)
+void dafs_dx_emit_root(const struct dafs_image *img, const struct dafs_dx *dx, uint32_t seed,
+		       uint32_t ino, uint32_t parent, uint8_t *buf)
 {
-	struct dafs_dx_info info = { .hash_version = dx->hash_version, .info_length = DAFS_DX_INFO_BYTES,
+	struct dafs_dx_info info = { .hash_version = dx->hash_version,
+				     .info_length = DAFS_DX_INFO_BYTES,
 				     .levels = (uint8_t)dx->levels };
 
 	memset(buf, 0, img->block_size);
@@ -195,8 +198,8 @@ void dafs_dx_emit_root(const struct dafs_image *img, const struct dafs_dx *dx, u
 	dafs_dirblock_csum_set(img, seed, DAFS_DIRBLOCK_ROOT, buf);
 }
 
-void dafs_dx_emit_node(const struct dafs_image *img, const struct dafs_dx *dx, uint32_t seed, unsigned level, size_t i,
-		       uint8_t *buf)
+void dafs_dx_emit_node(const struct dafs_image *img, const struct dafs_dx *dx, uint32_t seed,
+		       unsigned level, size_t i, uint8_t *buf)
 {
 	const struct dafs_dx_node *nodes = dx->nodes[level];
 	size_t children = level ? dx->nnodes[level - 1] : dx->nleaves;

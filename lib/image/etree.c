@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * etree - extent trees read: whole ones into a list, single paths for a lookup. Writing is in etree_write.c, block-mapped files
- * are in etree_map.c.
+ * etree - extent trees read: whole ones into a list, single paths for a lookup. Writing is in
+ * etree_write.c, block-mapped files are in etree_map.c.
  *
  * Invariants of a tree that is accepted:
- *  1. depth falls by one a level, from at most 5 to 0 in the leaves; nodes below the root are not empty;
- *  2. a node's first key is its parent's key, keys ascend over the whole tree, extents do not overlap. With this no block
- *     can be met twice, since it would come with the same first key again: a walk ends and costs what the tree has;
+ *  1. depth falls by one a level, from at most 5 to 0 in the leaves; nodes below the root are
+ *     not empty;
+ *  2. a node's first key is its parent's key, keys ascend over the whole tree, extents do not
+ *     overlap. With this no block can be met twice, since it would come with the same first key
+ *     again: a walk ends and costs what the tree has;
  *  3. every block number lies where data may lie.
  */
 #include "config.h"
@@ -39,7 +41,8 @@ errcode_t dafs_blklist_add(struct dafs_blklist *bl, uint64_t pblk)
 bool dafs_etree_range_ok(const struct dafs_image *img, uint32_t ino, uint64_t pblk, uint64_t len)
 {
 	if (ino == EXT2_RESIZE_INO || ino == EXT2_BAD_INO)
-		return pblk >= img->first_data_block && len <= img->blocks && pblk <= img->blocks - len;
+		return pblk >= img->first_data_block && len <= img->blocks &&
+		       pblk <= img->blocks - len;
 	return dafs_image_data_range_ok(img, pblk, len);
 }
 
@@ -58,13 +61,16 @@ struct walk {
 static errcode_t corrupt(const struct walk *w, uint64_t pblk, const char *why)
 {
 	if (pblk)
-		return dafs_fail(w->img->ctx, DAFS_ET_CORRUPT_EXTENT, "inode %u: extent block %llu: %s",
-				 w->ino, (unsigned long long)pblk, why);
-	return dafs_fail(w->img->ctx, DAFS_ET_CORRUPT_EXTENT, "inode %u: extent root: %s", w->ino, why);
+		return dafs_fail(w->img->ctx, DAFS_ET_CORRUPT_EXTENT,
+				 "inode %u: extent block %llu: %s", w->ino,
+				 (unsigned long long)pblk, why);
+	return dafs_fail(w->img->ctx, DAFS_ET_CORRUPT_EXTENT, "inode %u: extent root: %s", w->ino,
+			 why);
 }
 
 /* pblk 0: the root, with room for four entries. */
-static errcode_t check_header(const struct walk *w, struct dafs_etree_header *hdr, uint64_t pblk, uint32_t depth)
+static errcode_t check_header(const struct walk *w, struct dafs_etree_header *hdr, uint64_t pblk,
+			      uint32_t depth)
 {
 	uint32_t max = pblk ? dafs_etree_capacity(w->img->block_size) : DAFS_ETREE_ROOT_MAX;
 
@@ -104,8 +110,8 @@ static errcode_t take_extent(const struct walk *w, uint64_t pblk, const struct d
 }
 
 /* The node below an index entry, read into its level's buffer and checked. */
-static errcode_t read_child(struct walk *w, uint64_t parent, const struct dafs_etree_entry *e, uint32_t depth,
-			    struct dafs_etree_header **ret)
+static errcode_t read_child(struct walk *w, uint64_t parent, const struct dafs_etree_entry *e,
+			    uint32_t depth, struct dafs_etree_header **ret)
 {
 	uint64_t pblk = dafs_etree_child(e);
 	struct dafs_etree_header *hdr;
@@ -206,8 +212,9 @@ static errcode_t gather_nodes(const struct walk *w, struct dafs_blklist *nodes)
 	return err;
 }
 
-errcode_t dafs_etree_decode(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-			    struct dafs_extlist *xl, struct dafs_blklist *nodes)
+errcode_t dafs_etree_decode(struct dafs_image *img, uint32_t ino,
+			    const struct ext2_inode_large *raw, struct dafs_extlist *xl,
+			    struct dafs_blklist *nodes)
 {
 	struct dafs_etree_header *root;
 	struct walk w;
@@ -267,8 +274,8 @@ static void set_hole(struct dafs_extent *ext, uint32_t lblk, uint32_t start, uin
 }
 
 /* What a leaf says of lblk; limit: the first key right of the leaf. */
-static errcode_t lookup_leaf(const struct walk *w, struct dafs_etree_header *hdr, uint64_t pblk, uint32_t limit,
-			     uint32_t lblk, struct dafs_extent *ext)
+static errcode_t lookup_leaf(const struct walk *w, struct dafs_etree_header *hdr, uint64_t pblk,
+			     uint32_t limit, uint32_t lblk, struct dafs_extent *ext)
 {
 	const struct dafs_etree_entry *e = dafs_etree_entries(hdr);
 	uint32_t at, start = 0;
@@ -297,8 +304,9 @@ static errcode_t lookup_leaf(const struct walk *w, struct dafs_etree_header *hdr
 	return 0;
 }
 
-static errcode_t lookup_extents(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-				uint32_t lblk, struct dafs_extent *ext)
+static errcode_t lookup_extents(struct dafs_image *img, uint32_t ino,
+				const struct ext2_inode_large *raw, uint32_t lblk,
+				struct dafs_extent *ext)
 {
 	struct dafs_etree_header *hdr;
 	uint32_t limit = DAFS_ETREE_MAX_BLOCKS;
@@ -322,7 +330,8 @@ static errcode_t lookup_extents(struct dafs_image *img, uint32_t ino, const stru
 	return err;
 }
 
-errcode_t dafs_etree_lookup(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw, uint32_t lblk,
+errcode_t dafs_etree_lookup(struct dafs_image *img, uint32_t ino,
+			    const struct ext2_inode_large *raw, uint32_t lblk,
 			    struct dafs_extent *ext, bool *hole)
 {
 	errcode_t err = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * etree_int - what the files of etree share: the layout of extent nodes, and the reading of indirect maps.
+ * etree_int - what the files of etree share: the layout of extent nodes, and the reading of
+ * indirect maps.
  */
 #ifndef DAFS_IMAGE_ETREE_INT_H
 #define DAFS_IMAGE_ETREE_INT_H
@@ -38,7 +39,8 @@ struct dafs_etree_entry {
 
 static inline uint32_t dafs_etree_capacity(uint32_t block_size)
 {
-	return (uint32_t)((block_size - sizeof(struct dafs_etree_header)) / sizeof(struct dafs_etree_entry));
+	return (uint32_t)((block_size - sizeof(struct dafs_etree_header)) /
+			  sizeof(struct dafs_etree_entry));
 }
 
 static inline struct dafs_etree_entry *dafs_etree_entries(struct dafs_etree_header *hdr)
@@ -57,13 +59,16 @@ static inline uint64_t dafs_etree_child(const struct dafs_etree_entry *e)
 	return (uint64_t)e->index.child_hi << 32 | e->index.child_lo;
 }
 
-/* May [pblk, pblk + len) hold a file's data or mapping? The resize and bad-block inodes map what others may not. */
+/* May [pblk, pblk + len) hold a file's data or mapping? The resize and bad-block inodes map what
+ * others may not. */
 bool dafs_etree_range_ok(const struct dafs_image *img, uint32_t ino, uint64_t pblk, uint64_t len);
 
 /* decode and lookup for inodes without the EXTENTS flag (etree_map.c). */
-errcode_t dafs_etree_map_decode(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-				struct dafs_extlist *xl, struct dafs_blklist *nodes);
-errcode_t dafs_etree_map_lookup(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-				uint32_t lblk, struct dafs_extent *ext, bool *hole);
+errcode_t dafs_etree_map_decode(struct dafs_image *img, uint32_t ino,
+				const struct ext2_inode_large *raw, struct dafs_extlist *xl,
+				struct dafs_blklist *nodes);
+errcode_t dafs_etree_map_lookup(struct dafs_image *img, uint32_t ino,
+				const struct ext2_inode_large *raw, uint32_t lblk,
+				struct dafs_extent *ext, bool *hole);
 
 #endif

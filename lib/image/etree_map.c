@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * etree_map - block maps of ext2 and ext3: twelve direct blocks, then trees of one, two and three levels of indirect blocks.
- * Reading only: what dafs writes has extents.
+ * etree_map - block maps of ext2 and ext3: twelve direct blocks, then trees of one, two and
+ * three levels of indirect blocks. Reading only: what dafs writes has extents.
  *
  * Invariants:
- *  1. A tree is read level by level, and a level that names a block twice is refused before it is read: the work is bounded by
- *     the blocks of the image whatever the disk says.
+ *  1. A tree is read level by level, and a level that names a block twice is refused before it
+ *     is read: the work is bounded by the blocks of the image whatever the disk says.
  *  2. Physically contiguous blocks become one run before they are checked and appended.
  */
 #include "config.h"
@@ -44,8 +44,8 @@ struct map_walk {
 
 static errcode_t corrupt(const struct map_walk *w, uint64_t pblk, const char *why)
 {
-	return dafs_fail(w->img->ctx, DAFS_ET_CORRUPT_EXTENT, "inode %u: block map: block %llu %s", w->ino,
-			 (unsigned long long)pblk, why);
+	return dafs_fail(w->img->ctx, DAFS_ET_CORRUPT_EXTENT, "inode %u: block map: block %llu %s",
+			 w->ino, (unsigned long long)pblk, why);
 }
 
 static uint64_t span(const struct map_walk *w, unsigned level)
@@ -130,8 +130,10 @@ static errcode_t refuse_twice(const struct map_walk *w, const struct ref_list *l
 	return err;
 }
 
-/* Read the indirect blocks of one level (1: their entries are data); what they name goes to below. */
-static errcode_t read_level(struct map_walk *w, const struct ref_list *list, unsigned level, struct ref_list *below)
+/* Read the indirect blocks of one level (1: their entries are data); what they name goes to
+ * below. */
+static errcode_t read_level(struct map_walk *w, const struct ref_list *list, unsigned level,
+			    struct ref_list *below)
 {
 	uint64_t step = span(w, level - 1);
 	errcode_t err = refuse_twice(w, list);
@@ -173,8 +175,9 @@ static errcode_t read_tree(struct map_walk *w, uint64_t pblk, uint64_t lblk, uns
 	return err;
 }
 
-errcode_t dafs_etree_map_decode(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-				struct dafs_extlist *xl, struct dafs_blklist *nodes)
+errcode_t dafs_etree_map_decode(struct dafs_image *img, uint32_t ino,
+				const struct ext2_inode_large *raw, struct dafs_extlist *xl,
+				struct dafs_blklist *nodes)
 {
 	struct map_walk w = { .img = img, .ino = ino, .per_block = img->block_size / 4, .xl = xl,
 			      .nodes = nodes };
@@ -203,8 +206,8 @@ errcode_t dafs_etree_map_decode(struct dafs_image *img, uint32_t ino, const stru
 
 /* ---- lookup ---- */
 
-/* What entry at of a table says: the run of blocks, or of empty slots, around it. base: logical block of entry 0; step: blocks an
- * entry stands for. */
+/* What entry at of a table says: the run of blocks, or of empty slots, around it. base: logical
+ * block of entry 0; step: blocks an entry stands for. */
 static void around(const uint32_t *table, uint32_t n, uint32_t at, uint64_t base, uint64_t step,
 		   struct dafs_extent *ext)
 {
@@ -230,8 +233,8 @@ static void around(const uint32_t *table, uint32_t n, uint32_t at, uint64_t base
 	ext->unwritten = 0;
 }
 
-static errcode_t lookup_tree(struct map_walk *w, const struct ext2_inode_large *raw, uint64_t lblk, unsigned height,
-			     uint64_t base, struct dafs_extent *ext)
+static errcode_t lookup_tree(struct map_walk *w, const struct ext2_inode_large *raw, uint64_t lblk,
+			     unsigned height, uint64_t base, struct dafs_extent *ext)
 {
 	const uint32_t *table = &raw->i_block[NDIRECT + height - 1];
 	uint32_t n = 1, at = 0;
@@ -254,8 +257,9 @@ static errcode_t lookup_tree(struct map_walk *w, const struct ext2_inode_large *
 	return 0;
 }
 
-errcode_t dafs_etree_map_lookup(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-				uint32_t lblk, struct dafs_extent *ext, bool *hole)
+errcode_t dafs_etree_map_lookup(struct dafs_image *img, uint32_t ino,
+				const struct ext2_inode_large *raw, uint32_t lblk,
+				struct dafs_extent *ext, bool *hole)
 {
 	struct map_walk w = { .img = img, .ino = ino, .per_block = img->block_size / 4 };
 	uint64_t base = NDIRECT;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * etree_write - extent lists into the smallest valid tree: full leaves, least depth. Leaves are laid out first and take the
- * first blocks of the list, then the level above, and so on: appending to a file rewrites its last leaf and little else.
+ * etree_write - extent lists into the smallest valid tree: full leaves, least depth. Leaves are
+ * laid out first and take the first blocks of the list, then the level above, and so on:
+ * appending to a file rewrites its last leaf and little else.
  */
 #include "config.h"
 
@@ -42,7 +43,8 @@ static void fill_leaf(struct dafs_etree_header *hdr, const struct dafs_extent *e
 
 	for (size_t i = 0; i < n; i++) {
 		e[i].lblk = ext[i].lblk;
-		e[i].leaf.len = (uint16_t)(ext[i].len + (ext[i].unwritten ? DAFS_EXT_MAX_WRITTEN : 0));
+		e[i].leaf.len =
+			(uint16_t)(ext[i].len + (ext[i].unwritten ? DAFS_EXT_MAX_WRITTEN : 0));
 		e[i].leaf.start_hi = (uint16_t)(ext[i].pblk >> 32);
 		e[i].leaf.start_lo = (uint32_t)ext[i].pblk;
 	}
@@ -94,10 +96,11 @@ static errcode_t put_node(struct emit *e, uint64_t *pblk)
 	return err;
 }
 
-/* Write one level of n entries (extents when depth is 0, else children) in nodes as full as they get; the nodes' own references
- * go to up, which may be children itself (nodes are fewer than entries). */
-static errcode_t put_level(struct emit *e, const struct dafs_extent *extents, const struct child *children, size_t n,
-			   unsigned depth, struct child *up)
+/* Write one level of n entries (extents when depth is 0, else children) in nodes as full as they
+ * get; the nodes' own references go to up, which may be children itself (nodes are fewer than
+ * entries). */
+static errcode_t put_level(struct emit *e, const struct dafs_extent *extents,
+			   const struct child *children, size_t n, unsigned depth, struct child *up)
 {
 	size_t capacity = dafs_etree_capacity(e->img->block_size), made = 0;
 	errcode_t err = 0;
@@ -119,12 +122,14 @@ static errcode_t put_level(struct emit *e, const struct dafs_extent *extents, co
 	return err;
 }
 
-errcode_t dafs_etree_encode(struct dafs_image *img, uint32_t ino, uint32_t generation, const struct dafs_extlist *xl,
-			    const struct dafs_blklist *blks, size_t nold, struct ext2_inode_large *raw)
+errcode_t dafs_etree_encode(struct dafs_image *img, uint32_t ino, uint32_t generation,
+			    const struct dafs_extlist *xl, const struct dafs_blklist *blks,
+			    size_t nold, struct ext2_inode_large *raw)
 {
 	struct dafs_etree_header *root = (struct dafs_etree_header *)raw->i_block;
 	struct emit e = { .img = img, .blks = blks, .nold = nold };
-	size_t n = xl->n, capacity = dafs_etree_capacity(img->block_size), nblks = blks ? blks->n : 0;
+	size_t n = xl->n, capacity = dafs_etree_capacity(img->block_size),
+	       nblks = blks ? blks->n : 0;
 	struct child *children = NULL;
 	unsigned depth = 0;
 	errcode_t err = 0;
@@ -132,8 +137,8 @@ errcode_t dafs_etree_encode(struct dafs_image *img, uint32_t ino, uint32_t gener
 	if (!img->has_extents)
 		return dafs_fail(img->ctx, DAFS_ET_FEATURE, "extent");
 	if (nblks != dafs_etree_blks(img->block_size, n) || nold > nblks)
-		return dafs_fail(img->ctx, DAFS_ET_INTERNAL, "inode %u: %zu blocks for a tree of %zu extents", ino,
-				 nblks, n);
+		return dafs_fail(img->ctx, DAFS_ET_INTERNAL,
+				 "inode %u: %zu blocks for a tree of %zu extents", ino, nblks, n);
 	if (nblks) {
 		e.seed = dafs_icodec_seed(img, ino, generation);
 		e.node = malloc(2 * (size_t)img->block_size);

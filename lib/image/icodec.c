@@ -3,7 +3,8 @@
  * icodec - see icodec.h.
  *
  * Invariants:
- *  1. raw holds the bytes of the disk: structures are used in place, so the host is little-endian (asserted below).
+ *  1. raw holds the bytes of the disk: structures are used in place, so the host is
+ *     little-endian (asserted below).
  *  2. Fields past i_extra_isize are never read or written: they may be extended attributes.
  */
 #include "config.h"
@@ -36,7 +37,8 @@ uint32_t dafs_icodec_seed(const struct dafs_image *img, uint32_t ino, uint32_t g
 }
 
 /* The checksum over raw with its own two fields taken as zero. */
-static uint32_t inode_crc(const struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw)
+static uint32_t inode_crc(const struct dafs_image *img, uint32_t ino,
+			  const struct ext2_inode_large *raw)
 {
 	static const uint8_t zeros[2];
 	const uint8_t *bytes = (const uint8_t *)raw;
@@ -72,7 +74,8 @@ static bool all_zero(const uint8_t *bytes, size_t len)
 	return len == 0 || (bytes[0] == 0 && !memcmp(bytes, bytes + 1, len - 1));
 }
 
-bool dafs_icodec_checksum_ok(const struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw)
+bool dafs_icodec_checksum_ok(const struct dafs_image *img, uint32_t ino,
+			     const struct ext2_inode_large *raw)
 {
 	uint32_t crc, stored;
 
@@ -87,8 +90,8 @@ bool dafs_icodec_checksum_ok(const struct dafs_image *img, uint32_t ino, const s
 	return crc == stored || all_zero((const uint8_t *)raw, img->inode_size);
 }
 
-errcode_t dafs_icodec_locate(struct dafs_image *img, uint32_t ino, uint64_t *pblk, uint32_t *off_bytes,
-			     bool *live)
+errcode_t dafs_icodec_locate(struct dafs_image *img, uint32_t ino, uint64_t *pblk,
+			     uint32_t *off_bytes, bool *live)
 {
 	const struct ext2_super_block *sb = img->fs->super;
 	uint32_t grp, index, first;
@@ -97,7 +100,8 @@ errcode_t dafs_icodec_locate(struct dafs_image *img, uint32_t ino, uint64_t *pbl
 	*pblk = 0;
 	*off_bytes = 0;
 	if (ino == 0 || ino > sb->s_inodes_count)
-		return dafs_fail(img->ctx, DAFS_ET_RANGE, "inode %u of %u", ino, sb->s_inodes_count);
+		return dafs_fail(img->ctx, DAFS_ET_RANGE, "inode %u of %u", ino,
+				 sb->s_inodes_count);
 	grp = (ino - 1) / sb->s_inodes_per_group;
 	index = (ino - 1) % sb->s_inodes_per_group;
 	off = (uint64_t)index * img->inode_size;
@@ -110,7 +114,8 @@ errcode_t dafs_icodec_locate(struct dafs_image *img, uint32_t ino, uint64_t *pbl
 	return 0;
 }
 
-errcode_t dafs_icodec_read(struct dafs_image *img, uint32_t ino, struct ext2_inode_large *raw, size_t raw_bytes)
+errcode_t dafs_icodec_read(struct dafs_image *img, uint32_t ino, struct ext2_inode_large *raw,
+			   size_t raw_bytes)
 {
 	size_t take = raw_bytes < img->inode_size ? raw_bytes : img->inode_size;
 	uint8_t *block;
@@ -166,12 +171,14 @@ bool dafs_icodec_fast_symlink(const struct dafs_image *img, const struct ext2_in
 
 	if (!S_ISLNK(raw->i_mode) || (raw->i_flags & EXT4_INLINE_DATA_FL))
 		return false;
-	/* With ea_inode i_blocks also counts the blocks of value inodes, so that the size alone decides. */
+	/* With ea_inode i_blocks also counts the blocks of value inodes, so that the size alone
+	 * decides. */
 	if (img->has_ea_inode)
 		return raw->i_size && raw->i_size < sizeof(raw->i_block);
 	if (raw->i_file_acl || raw->osd2.linux2.l_i_file_acl_high)
 		acl_blocks512 = (uint64_t)1 << (img->block_bits + img->cluster_bits - 9);
-	return dafs_icodec_blocks512(img, raw) == acl_blocks512 && raw->i_size <= sizeof(raw->i_block);
+	return dafs_icodec_blocks512(img, raw) == acl_blocks512 &&
+	       raw->i_size <= sizeof(raw->i_block);
 }
 
 bool dafs_icodec_has_map(const struct dafs_image *img, const struct ext2_inode_large *raw)
@@ -277,13 +284,15 @@ static void decode_rdev(const struct ext2_inode_large *raw, struct dafs_inode *i
 	inode->rdev_minor = (word & 0xff) | ((word >> 12) & 0xfff00);
 }
 
-/* Largest size of a file: what 2^32 - 1 logical blocks hold with extents, three levels of indirection without. */
+/* Largest size of a file: what 2^32 - 1 logical blocks hold with extents, three levels of
+ * indirection without. */
 static bool size_ok(const struct dafs_image *img, const struct ext2_inode_large *raw, uint64_t size)
 {
 	uint64_t per_block = img->block_size / 4, blocks = UINT32_MAX;
 
 	if (S_ISDIR(raw->i_mode) && !(raw->i_flags & EXT4_INLINE_DATA_FL))
-		return size && !(size & (img->block_size - 1)) && size >> img->block_bits <= UINT32_MAX;
+		return size && !(size & (img->block_size - 1)) &&
+		       size >> img->block_bits <= UINT32_MAX;
 	if (S_ISLNK(raw->i_mode))
 		return size && size <= img->block_size;
 	if (!(raw->i_flags & EXT4_EXTENTS_FL)) {
@@ -297,7 +306,8 @@ static bool size_ok(const struct dafs_image *img, const struct ext2_inode_large 
 }
 
 /* Why raw cannot be taken, or NULL. */
-static const char *raw_problem(const struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw)
+static const char *raw_problem(const struct dafs_image *img, uint32_t ino,
+			       const struct ext2_inode_large *raw)
 {
 	bool special = ino < EXT2_FIRST_INO(img->fs->super) && ino != EXT2_ROOT_INO;
 	uint16_t extra = img->inode_size > EXT2_GOOD_OLD_INODE_SIZE ? raw->i_extra_isize : 0;
@@ -319,8 +329,8 @@ static const char *raw_problem(const struct dafs_image *img, uint32_t ino, const
 	return NULL;
 }
 
-errcode_t dafs_icodec_decode(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-			     struct dafs_inode *inode)
+errcode_t dafs_icodec_decode(struct dafs_image *img, uint32_t ino,
+			     const struct ext2_inode_large *raw, struct dafs_inode *inode)
 {
 	const char *problem = raw_problem(img, ino, raw);
 
@@ -344,7 +354,8 @@ errcode_t dafs_icodec_decode(struct dafs_image *img, uint32_t ino, const struct 
 
 /* ---- encoding ---- */
 
-/* Seconds into the low word, epoch bits and nanoseconds into *extra; clamped to what the format holds, whole seconds at the ends. */
+/* Seconds into the low word, epoch bits and nanoseconds into *extra; clamped to what the format
+ * holds, whole seconds at the ends. */
 static uint32_t encode_time(struct dafs_time time, bool has_extra, uint32_t *extra)
 {
 	int64_t max = has_extra ? EPOCH_SEC_MAX : INT32_MAX;
@@ -393,8 +404,8 @@ static errcode_t encode_blocks(struct dafs_image *img, uint32_t ino, uint64_t bl
 		return 0;
 	}
 	if (!img->has_huge_file)
-		return dafs_fail(img->ctx, DAFS_ET_FILE_TOO_BIG, "inode %u: 2 TiB need the feature huge_file",
-				 ino);
+		return dafs_fail(img->ctx, DAFS_ET_FILE_TOO_BIG,
+				 "inode %u: 2 TiB need the feature huge_file", ino);
 	if (blocks512 >> 48) {
 		raw->i_flags |= EXT4_HUGE_FILE_FL;
 		blocks512 >>= img->block_bits - 9;
@@ -404,23 +415,27 @@ static errcode_t encode_blocks(struct dafs_image *img, uint32_t ino, uint64_t bl
 	return 0;
 }
 
-static errcode_t encode_links(struct dafs_image *img, const struct dafs_inode *inode, struct ext2_inode_large *raw)
+static errcode_t encode_links(struct dafs_image *img, const struct dafs_inode *inode,
+			      struct ext2_inode_large *raw)
 {
 	raw->i_links_count = (uint16_t)inode->nlink;
 	if (inode->nlink <= DAFS_LINK_MAX)
 		return 0;
 	if (!S_ISDIR(inode->mode) || !img->has_dir_nlink)
-		return dafs_fail(img->ctx, DAFS_ET_MLINK, "inode %u: %u links", inode->ino, inode->nlink);
+		return dafs_fail(img->ctx, DAFS_ET_MLINK, "inode %u: %u links", inode->ino,
+				 inode->nlink);
 	raw->i_links_count = 1;
 	return 0;
 }
 
-static errcode_t encode_rdev(struct dafs_image *img, const struct dafs_inode *inode, struct ext2_inode_large *raw)
+static errcode_t encode_rdev(struct dafs_image *img, const struct dafs_inode *inode,
+			     struct ext2_inode_large *raw)
 {
 	uint32_t major = inode->rdev_major, minor = inode->rdev_minor;
 
 	if (major > 0xfff || minor > 0xfffff)
-		return dafs_fail(img->ctx, DAFS_ET_RANGE, "inode %u: device %u:%u", inode->ino, major, minor);
+		return dafs_fail(img->ctx, DAFS_ET_RANGE, "inode %u: device %u:%u", inode->ino,
+				 major, minor);
 	memset(raw->i_block, 0, sizeof(raw->i_block));
 	if (major < 256 && minor < 256)
 		raw->i_block[0] = major << 8 | minor;
@@ -429,7 +444,8 @@ static errcode_t encode_rdev(struct dafs_image *img, const struct dafs_inode *in
 	return 0;
 }
 
-static void encode_size(struct dafs_image *img, const struct dafs_inode *inode, struct ext2_inode_large *raw)
+static void encode_size(struct dafs_image *img, const struct dafs_inode *inode,
+			struct ext2_inode_large *raw)
 {
 	struct ext2_super_block *sb = img->fs->super;
 
@@ -442,14 +458,14 @@ static void encode_size(struct dafs_image *img, const struct dafs_inode *inode, 
 	}
 }
 
-errcode_t dafs_icodec_encode(struct dafs_image *img, const struct dafs_inode *inode, uint64_t blocks512,
-			     struct ext2_inode_large *raw, size_t raw_bytes)
+errcode_t dafs_icodec_encode(struct dafs_image *img, const struct dafs_inode *inode,
+			     uint64_t blocks512, struct ext2_inode_large *raw, size_t raw_bytes)
 {
 	errcode_t err;
 
 	if (raw_bytes != img->inode_size || !inode->ino)
-		return dafs_fail(img->ctx, DAFS_ET_INTERNAL, "encoding inode %u into %zu bytes", inode->ino,
-				 raw_bytes);
+		return dafs_fail(img->ctx, DAFS_ET_INTERNAL, "encoding inode %u into %zu bytes",
+				 inode->ino, raw_bytes);
 	if ((inode->state & DAFS_I_NEW) && img->inode_size > EXT2_GOOD_OLD_INODE_SIZE)
 		raw->i_extra_isize = dafs_icodec_new_extra(img);
 	raw->i_mode = inode->mode;

@@ -12,8 +12,9 @@
 #include "image/icodec.h"
 #include "image/xattr_int.h"
 
-static const struct dafs_xattr_ent spill_ent = { .name = "data", .name_len = 4, .index = DAFS_XATTR_SYSTEM,
-						 .value = (const uint8_t *)"" };
+static const struct dafs_xattr_ent spill_ent = {
+	.name = "data", .name_len = 4, .index = DAFS_XATTR_SYSTEM, .value = (const uint8_t *)""
+};
 
 static bool is_spill(const struct dafs_xattr_ent *ent)
 {
@@ -22,8 +23,8 @@ static bool is_spill(const struct dafs_xattr_ent *ent)
 }
 
 /* The entries of the in-inode area; an area never written has none. */
-static errcode_t parse_ibody(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-			     struct dafs_xattr_ents *list)
+static errcode_t parse_ibody(struct dafs_image *img, uint32_t ino,
+			     const struct ext2_inode_large *raw, struct dafs_xattr_ents *list)
 {
 	bool written;
 	struct dafs_xattr_area area = dafs_xattr_ibody(img, raw, &written);
@@ -79,8 +80,8 @@ static errcode_t rewrite(struct dafs_image *img, uint32_t ino, struct ext2_inode
 	return err;
 }
 
-errcode_t dafs_inline_put(struct dafs_image *img, uint32_t ino, struct ext2_inode_large *raw, const void *data,
-			  size_t len)
+errcode_t dafs_inline_put(struct dafs_image *img, uint32_t ino, struct ext2_inode_large *raw,
+			  const void *data, size_t len)
 {
 	size_t head = len < DAFS_INLINE_BODY ? len : DAFS_INLINE_BODY;
 	struct dafs_xattr_ent spill = spill_ent;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * inline - the body of an inode with inline_data: 60 bytes in i_block, the rest as the value of the attribute "system.data" in the
- * in-inode area. The attribute is there even when the rest is empty (ext4 looks for it).
+ * inline - the body of an inode with inline_data: 60 bytes in i_block, the rest as the value of
+ * the attribute "system.data" in the in-inode area. The attribute is there even when the rest is
+ * empty (ext4 looks for it).
  *
- * Works on raw inodes in memory only. The spill shares the area with other attributes: xcodec counts it in (see xcodec.h).
+ * Works on raw inodes in memory only. The spill shares the area with other attributes: xcodec
+ * counts it in (see xcodec.h).
  */
 #ifndef DAFS_IMAGE_INLINE_H
 #define DAFS_IMAGE_INLINE_H
@@ -19,19 +21,23 @@ struct dafs_inline {
 	uint32_t spill_len;
 };
 
-/* Find the parts in raw (they point into it). DAFS_ET_CORRUPT_XATTR, DAFS_ET_CORRUPT_INODE when raw has no inline data. */
+/* Find the parts in raw (they point into it). DAFS_ET_CORRUPT_XATTR, DAFS_ET_CORRUPT_INODE when
+ * raw has no inline data. */
 errcode_t dafs_inline_find(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
 			   struct dafs_inline *out);
 
-/* Make len bytes raw's inline body (flag set, tail of i_block zeroed), keeping the other attributes of the area.
- * DAFS_ET_XATTR_TOO_BIG when the area has no room; raw is unchanged then. len is at least DAFS_INLINE_BODY for a directory. */
-errcode_t dafs_inline_put(struct dafs_image *img, uint32_t ino, struct ext2_inode_large *raw, const void *data,
-			  size_t len);
+/* Make len bytes raw's inline body (flag set, tail of i_block zeroed), keeping the other
+ * attributes of the area. DAFS_ET_XATTR_TOO_BIG when the area has no room; raw is unchanged
+ * then. len is at least DAFS_INLINE_BODY for a directory. */
+errcode_t dafs_inline_put(struct dafs_image *img, uint32_t ino, struct ext2_inode_large *raw,
+			  const void *data, size_t len);
 
-/* Take the attribute out and clear the flag; i_block is left alone. Nothing to do without the flag. */
+/* Take the attribute out and clear the flag; i_block is left alone. Nothing to do without the
+ * flag. */
 errcode_t dafs_inline_drop(struct dafs_image *img, uint32_t ino, struct ext2_inode_large *raw);
 
-/* Most bytes that a new inode with these attributes may hold inline (0: none: the attribute itself does not fit beside them). */
+/* Most bytes that a new inode with these attributes may hold inline (0: none: the attribute
+ * itself does not fit beside them). */
 uint32_t dafs_inline_room(struct dafs_image *img, const struct dafs_inode *inode);
 
 #endif

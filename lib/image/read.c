@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * read - see read.h. Whole blocks go straight into the caller's buffer, run by run; only ragged ends are copied.
+ * read - see read.h. Whole blocks go straight into the caller's buffer, run by run; only ragged
+ * ends are copied.
  */
 #include "config.h"
 
@@ -13,8 +14,9 @@
 #include "image/inline.h"
 
 /* Copy [off, off + len) out of the inline body; what lies behind it reads as zeros. */
-static errcode_t read_inline(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw, uint8_t *buf,
-			     size_t len, uint64_t off)
+static errcode_t read_inline(struct dafs_image *img, uint32_t ino,
+			     const struct ext2_inode_large *raw, uint8_t *buf, size_t len,
+			     uint64_t off)
 {
 	struct dafs_inline parts;
 	errcode_t err = dafs_inline_find(img, ino, raw, &parts);
@@ -38,7 +40,8 @@ static errcode_t read_inline(struct dafs_image *img, uint32_t ino, const struct 
 }
 
 /* Bytes of one mapped run from byte offset skip of its first block on. */
-static errcode_t read_run(struct dafs_image *img, uint64_t pblk, uint32_t skip, uint8_t *buf, size_t len)
+static errcode_t read_run(struct dafs_image *img, uint64_t pblk, uint32_t skip, uint8_t *buf,
+			  size_t len)
 {
 	size_t block_size = img->block_size;
 	uint8_t *bounce = NULL;
@@ -70,12 +73,13 @@ static errcode_t read_run(struct dafs_image *img, uint64_t pblk, uint32_t skip, 
 	return err;
 }
 
-static errcode_t read_mapped(struct dafs_image *img, const struct dafs_extlist *xl, uint8_t *buf, size_t len,
-			     uint64_t off)
+static errcode_t read_mapped(struct dafs_image *img, const struct dafs_extlist *xl, uint8_t *buf,
+			     size_t len, uint64_t off)
 {
 	errcode_t err = 0;
 
-	for (size_t i = dafs_extlist_search(xl, (uint32_t)(off >> img->block_bits)); len && !err; i++) {
+	for (size_t i = dafs_extlist_search(xl, (uint32_t)(off >> img->block_bits)); len && !err;
+	     i++) {
 		uint64_t start = UINT64_MAX, end = UINT64_MAX;
 		size_t take;
 
@@ -105,8 +109,9 @@ static errcode_t read_mapped(struct dafs_image *img, const struct dafs_extlist *
 	return err;
 }
 
-errcode_t dafs_read_file(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw, const struct dafs_extlist *xl,
-			 void *buf, size_t len, uint64_t off, size_t *got)
+errcode_t dafs_read_file(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
+			 const struct dafs_extlist *xl, void *buf, size_t len, uint64_t off,
+			 size_t *got)
 {
 	uint64_t size = dafs_icodec_size(img, raw);
 	errcode_t err;
@@ -127,7 +132,8 @@ errcode_t dafs_read_file(struct dafs_image *img, uint32_t ino, const struct ext2
 	return err;
 }
 
-errcode_t dafs_read_symlink(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw, char **target)
+errcode_t dafs_read_symlink(struct dafs_image *img, uint32_t ino,
+			    const struct ext2_inode_large *raw, char **target)
 {
 	struct dafs_extlist xl = { 0 };
 	size_t size = raw->i_size, got = 0;
@@ -140,7 +146,8 @@ errcode_t dafs_read_symlink(struct dafs_image *img, uint32_t ino, const struct e
 	if (raw->i_flags & EXT4_ENCRYPT_FL)
 		return dafs_fail(img->ctx, DAFS_ET_ENCRYPTED, "inode %u", ino);
 	if (!size || size > img->block_size)
-		return dafs_fail(img->ctx, DAFS_ET_CORRUPT_INODE, "inode %u: symlink of %zu bytes", ino, size);
+		return dafs_fail(img->ctx, DAFS_ET_CORRUPT_INODE, "inode %u: symlink of %zu bytes",
+				 ino, size);
 	text = calloc(1, size + 1);
 	if (!text)
 		return ENOMEM;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xacl - POSIX ACLs between the form that getxattr gives (version 2: every entry tag, permissions, id) and ext4's own (version 1:
- * an id only where the tag has one). Checks the shape, not what the ACL grants.
+ * xacl - POSIX ACLs between the form that getxattr gives (version 2: every entry tag,
+ * permissions, id) and ext4's own (version 1: an id only where the tag has one). Checks the
+ * shape, not what the ACL grants.
  */
 #include "config.h"
 

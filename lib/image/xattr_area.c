@@ -2,8 +2,8 @@
 /*
  * xattr_area - see xattr_int.h: one area of extended attributes taken apart and put together.
  *
- * What an accepted area guarantees: every entry and value lies inside, values lie behind the entries and do not overlap, so that
- * the sum of all values is below the area's size.
+ * What an accepted area guarantees: every entry and value lies inside, values lie behind the
+ * entries and do not overlap, so that the sum of all values is below the area's size.
  */
 #include "config.h"
 
@@ -47,8 +47,8 @@ errcode_t dafs_xattr_ents_add(struct dafs_xattr_ents *list, const struct dafs_xa
 	return err;
 }
 
-struct dafs_xattr_area dafs_xattr_ibody(const struct dafs_image *img, const struct ext2_inode_large *raw,
-					bool *with_magic)
+struct dafs_xattr_area dafs_xattr_ibody(const struct dafs_image *img,
+					const struct ext2_inode_large *raw, bool *with_magic)
 {
 	struct dafs_xattr_area area = { 0 };
 	uint32_t start;
@@ -88,7 +88,8 @@ uint32_t dafs_xattr_area_room(const struct dafs_xattr_area *area)
 
 static errcode_t corrupt(struct dafs_image *img, uint32_t ino, const char *why)
 {
-	return dafs_fail(img->ctx, DAFS_ET_CORRUPT_XATTR, "inode %u: extended attribute: %s", ino, why);
+	return dafs_fail(img->ctx, DAFS_ET_CORRUPT_XATTR, "inode %u: extended attribute: %s", ino,
+			 why);
 }
 
 /* Why an entry's own fields are wrong, or NULL. */
@@ -109,8 +110,9 @@ static const char *entry_problem(const struct dafs_image *img, const struct disk
 }
 
 /* Entries up to the terminator; *end gets the offset behind it. */
-static errcode_t parse_entries(struct dafs_image *img, uint32_t ino, const struct dafs_xattr_area *area,
-			       struct dafs_xattr_ents *list, uint32_t *end)
+static errcode_t parse_entries(struct dafs_image *img, uint32_t ino,
+			       const struct dafs_xattr_area *area, struct dafs_xattr_ents *list,
+			       uint32_t *end)
 {
 	uint32_t at = area->first;
 
@@ -124,13 +126,17 @@ static errcode_t parse_entries(struct dafs_image *img, uint32_t ino, const struc
 			return corrupt(img, ino, "list without an end");
 		if (!*(const uint32_t *)e)
 			break;
-		if (at + sizeof(*e) > area->len || at + sizeof(*e) + round4(e->name_len) > area->len)
+		if (at + sizeof(*e) > area->len ||
+		    at + sizeof(*e) + round4(e->name_len) > area->len)
 			return corrupt(img, ino, "entry outside its area");
 		problem = entry_problem(img, e);
 		if (problem)
 			return corrupt(img, ino, problem);
-		ent = (struct dafs_xattr_ent){ .name = e->name, .name_len = e->name_len, .index = e->index,
-					       .value_len = e->value_size, .value_ino = e->value_ino,
+		ent = (struct dafs_xattr_ent){ .name = e->name,
+					       .name_len = e->name_len,
+					       .index = e->index,
+					       .value_len = e->value_size,
+					       .value_ino = e->value_ino,
 					       .value_hash = e->hash };
 		if (!e->value_ino)
 			ent.value = area->base + (e->value_size ? e->value_offs : 0);
@@ -144,8 +150,9 @@ static errcode_t parse_entries(struct dafs_image *img, uint32_t ino, const struc
 }
 
 /* Values inside the area, behind the entries, none over another. */
-static errcode_t check_values(struct dafs_image *img, uint32_t ino, const struct dafs_xattr_area *area,
-			      const struct dafs_xattr_ent *ents, size_t n, uint32_t end)
+static errcode_t check_values(struct dafs_image *img, uint32_t ino,
+			      const struct dafs_xattr_area *area, const struct dafs_xattr_ent *ents,
+			      size_t n, uint32_t end)
 {
 	uint8_t used[MAX_AREA / 8] = { 0 };
 
@@ -167,8 +174,8 @@ static errcode_t check_values(struct dafs_image *img, uint32_t ino, const struct
 	return 0;
 }
 
-errcode_t dafs_xattr_area_parse(struct dafs_image *img, uint32_t ino, const struct dafs_xattr_area *area,
-				struct dafs_xattr_ents *list)
+errcode_t dafs_xattr_area_parse(struct dafs_image *img, uint32_t ino,
+				const struct dafs_xattr_area *area, struct dafs_xattr_ents *list)
 {
 	size_t before = list->n;
 	uint32_t end = 0;
@@ -179,7 +186,8 @@ errcode_t dafs_xattr_area_parse(struct dafs_image *img, uint32_t ino, const stru
 
 /* ---- putting together ---- */
 
-uint32_t dafs_xattr_hash(const char *name, size_t name_len, const void *value, size_t value_len, bool as_signed)
+uint32_t dafs_xattr_hash(const char *name, size_t name_len, const void *value, size_t value_len,
+			 bool as_signed)
 {
 	const uint8_t *bytes = value;
 	uint32_t hash = 0;
@@ -202,7 +210,8 @@ static uint32_t entry_hash(const struct dafs_xattr_ent *ent, bool hashed)
 {
 	if (ent->value_ino)
 		return dafs_xattr_hash(ent->name, ent->name_len, &ent->value_hash, 4, false);
-	return hashed ? dafs_xattr_hash(ent->name, ent->name_len, ent->value, ent->value_len, false) : 0;
+	return hashed ? dafs_xattr_hash(ent->name, ent->name_len, ent->value, ent->value_len, false)
+		      : 0;
 }
 
 errcode_t dafs_xattr_area_write(struct dafs_image *img, const struct dafs_xattr_area *area,
@@ -213,7 +222,8 @@ errcode_t dafs_xattr_area_write(struct dafs_image *img, const struct dafs_xattr_
 	for (size_t i = 0; i < n; i++)
 		need += dafs_xattr_ent_bytes(&ents[i]);
 	if (need > dafs_xattr_area_room(area))
-		return dafs_fail(img->ctx, DAFS_ET_INTERNAL, "%u bytes of extended attributes for %u", need,
+		return dafs_fail(img->ctx, DAFS_ET_INTERNAL,
+				 "%u bytes of extended attributes for %u", need,
 				 dafs_xattr_area_room(area));
 	for (size_t i = 0; i < n; i++) {
 		const struct dafs_xattr_ent *ent = &ents[i];

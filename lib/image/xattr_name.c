@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xattr_name - names of extended attributes <-> the index that ext4 stores for their prefix, and values in the form that goes with
- * the name.
+ * xattr_name - names of extended attributes <-> the index that ext4 stores for their prefix, and
+ * values in the form that goes with the name.
  */
 #include "config.h"
 
@@ -25,11 +25,13 @@ static const struct prefix {
 	{ "security.", DAFS_XATTR_SECURITY, false },
 	{ "system.richacl", DAFS_XATTR_RICHACL, true },
 	{ "gnu.", DAFS_XATTR_HURD, false },
-	{ "encryption.", DAFS_XATTR_ENCRYPTION, false },	/* not a name of Linux: ours, for contexts to survive */
+	{ "encryption.", DAFS_XATTR_ENCRYPTION,
+	  false }, /* not a name of Linux: ours, for contexts to survive */
 };
 #define NPREFIXES (sizeof(prefixes) / sizeof(prefixes[0]))
 
-errcode_t dafs_xattr_full_name(struct dafs_image *img, uint32_t ino, const struct dafs_xattr_ent *ent, char **name)
+errcode_t dafs_xattr_full_name(struct dafs_image *img, uint32_t ino,
+			       const struct dafs_xattr_ent *ent, char **name)
 {
 	*name = NULL;
 	for (size_t i = 0; i < NPREFIXES; i++) {
@@ -46,8 +48,8 @@ errcode_t dafs_xattr_full_name(struct dafs_image *img, uint32_t ino, const struc
 		(*name)[len + ent->name_len] = 0;
 		return 0;
 	}
-	return dafs_fail(img->ctx, DAFS_ET_XATTR_NAME, "inode %u: attribute %.*s of kind %u", ino, ent->name_len,
-			 ent->name, ent->index);
+	return dafs_fail(img->ctx, DAFS_ET_XATTR_NAME, "inode %u: attribute %.*s of kind %u", ino,
+			 ent->name_len, ent->name, ent->index);
 }
 
 static const struct prefix *find_prefix(const char *name)
@@ -62,8 +64,9 @@ static const struct prefix *find_prefix(const char *name)
 	return NULL;
 }
 
-errcode_t dafs_xattr_to_ent(struct dafs_image *img, const struct dafs_inode *inode, const struct dafs_xattr *attr,
-			    const char *path, struct dafs_xattr_ent *ent, uint8_t **owned)
+errcode_t dafs_xattr_to_ent(struct dafs_image *img, const struct dafs_inode *inode,
+			    const struct dafs_xattr *attr, const char *path,
+			    struct dafs_xattr_ent *ent, uint8_t **owned)
 {
 	const struct prefix *p = find_prefix(attr->name);
 	char number[32];
@@ -80,8 +83,8 @@ errcode_t dafs_xattr_to_ent(struct dafs_image *img, const struct dafs_inode *ino
 	    (p->index == DAFS_XATTR_ENCRYPTION && !(inode->iflags & EXT4_ENCRYPT_FL)))
 		return dafs_fail(img->ctx, DAFS_ET_XATTR_NAME, "%s: %s", path, attr->name);
 	if (attr->value_len > MAX_HOST_VALUE)
-		return dafs_fail(img->ctx, DAFS_ET_XATTR_TOO_BIG, "%s: %s: %u bytes", path, attr->name,
-				 attr->value_len);
+		return dafs_fail(img->ctx, DAFS_ET_XATTR_TOO_BIG, "%s: %s: %u bytes", path,
+				 attr->name, attr->value_len);
 	*ent = (struct dafs_xattr_ent){ .name = attr->name + skip,
 					.name_len = (uint8_t)(attr->name_len - skip),
 					.index = p->index,
@@ -91,7 +94,8 @@ errcode_t dafs_xattr_to_ent(struct dafs_image *img, const struct dafs_inode *ino
 		return 0;
 	err = dafs_xacl_to_disk(ent->value, ent->value_len, owned, &ent->value_len);
 	if (err == EINVAL)
-		return dafs_fail(img->ctx, DAFS_ET_XATTR_NAME, "%s: %s: not a POSIX ACL", path, attr->name);
+		return dafs_fail(img->ctx, DAFS_ET_XATTR_NAME, "%s: %s: not a POSIX ACL", path,
+				 attr->name);
 	ent->value = *owned;
 	return err;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xcodec - extended attributes read from the image, and what an old set holds let go. Placing and writing a set is in xplace.c.
+ * xcodec - extended attributes read from the image, and what an old set holds let go. Placing
+ * and writing a set is in xplace.c.
  *
  * Invariants:
  *  1. A block that other inodes share is never changed but for its count.
@@ -28,7 +29,8 @@ uint32_t dafs_xcodec_value_hash(const struct dafs_image *img, const void *value,
 
 static errcode_t corrupt(struct dafs_image *img, uint32_t ino, const char *why)
 {
-	return dafs_fail(img->ctx, DAFS_ET_CORRUPT_XATTR, "inode %u: attribute block: %s", ino, why);
+	return dafs_fail(img->ctx, DAFS_ET_CORRUPT_XATTR, "inode %u: attribute block: %s", ino,
+			 why);
 }
 
 static uint64_t acl_pblk(const struct dafs_image *img, const struct ext2_inode_large *raw)
@@ -41,7 +43,8 @@ static uint64_t acl_pblk(const struct dafs_image *img, const struct ext2_inode_l
 }
 
 /* Read and check the block of raw; *block stays NULL without one. */
-static errcode_t read_block(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw, uint8_t **block)
+static errcode_t read_block(struct dafs_image *img, uint32_t ino,
+			    const struct ext2_inode_large *raw, uint8_t **block)
 {
 	uint64_t pblk = acl_pblk(img, raw);
 	const struct dafs_xattr_block *head;
@@ -73,7 +76,8 @@ static errcode_t read_block(struct dafs_image *img, uint32_t ino, const struct e
 	return err;
 }
 
-/* All entries, those of the inode first; they point into raw and *block (to be freed by the caller, on failure too). */
+/* All entries, those of the inode first; they point into raw and *block (to be freed by the
+ * caller, on failure too). */
 static errcode_t parse_all(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
 			   struct dafs_xattr_ents *list, uint8_t **block)
 {
@@ -95,10 +99,11 @@ static errcode_t parse_all(struct dafs_image *img, uint32_t ino, const struct ex
 
 /* ---- reading ---- */
 
-/* Does the value agree with the hashes of its inode and its entry? Files that Lustre made have another scheme (their owner's number
- * and generation stand in the inode), without hashes. */
-static bool value_ok(const struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *owner,
-		     const struct ext2_inode_large *raw, const struct dafs_xattr_ent *ent, const uint8_t *value)
+/* Does the value agree with the hashes of its inode and its entry? Files that Lustre made have
+ * another scheme (their owner's number and generation stand in the inode), without hashes. */
+static bool value_ok(const struct dafs_image *img, uint32_t ino,
+		     const struct ext2_inode_large *owner, const struct ext2_inode_large *raw,
+		     const struct dafs_xattr_ent *ent, const uint8_t *value)
 {
 	uint32_t hash = dafs_xcodec_value_hash(img, value, ent->value_len);
 
@@ -112,7 +117,8 @@ static bool value_ok(const struct dafs_image *img, uint32_t ino, const struct ex
 	       ent->value_hash == dafs_xattr_hash(ent->name, ent->name_len, &hash, 4, true);
 }
 
-static errcode_t read_value_inode(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *owner,
+static errcode_t read_value_inode(struct dafs_image *img, uint32_t ino,
+				  const struct ext2_inode_large *owner,
 				  const struct dafs_xattr_ent *ent, uint8_t **value)
 {
 	struct dafs_extlist xl = { 0 };
@@ -132,7 +138,8 @@ static errcode_t read_value_inode(struct dafs_image *img, uint32_t ino, const st
 		return ENOMEM;
 	err = dafs_etree_decode(img, ent->value_ino, &buf.raw, &xl, NULL);
 	if (!err)
-		err = dafs_read_file(img, ent->value_ino, &buf.raw, &xl, *value, ent->value_len, 0, &got);
+		err = dafs_read_file(img, ent->value_ino, &buf.raw, &xl, *value, ent->value_len, 0,
+				     &got);
 	if (!err && (got != ent->value_len || !value_ok(img, ino, owner, &buf.raw, ent, *value)))
 		err = corrupt(img, ino, "value differs from its hash");
 	dafs_extlist_fini(&xl);
@@ -179,7 +186,8 @@ out:
 	return err;
 }
 
-errcode_t dafs_xcodec_read(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw, struct dafs_xattr **set)
+errcode_t dafs_xcodec_read(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
+			   struct dafs_xattr **set)
 {
 	struct dafs_xattr_ents list = { 0 };
 	uint64_t values_bytes = 0;
@@ -191,7 +199,8 @@ errcode_t dafs_xcodec_read(struct dafs_image *img, uint32_t ino, const struct ex
 	for (size_t i = 0; i < list.n && !err; i++) {
 		const struct dafs_xattr_ent *ent = &list.v[i];
 
-		if (ent->index == DAFS_XATTR_SYSTEM && ent->name_len == 4 && !memcmp(ent->name, "data", 4))
+		if (ent->index == DAFS_XATTR_SYSTEM && ent->name_len == 4 &&
+		    !memcmp(ent->name, "data", 4))
 			continue;
 		if (ent->value_ino)
 			values_bytes += ent->value_len;
@@ -209,8 +218,8 @@ errcode_t dafs_xcodec_read(struct dafs_image *img, uint32_t ino, const struct ex
 
 /* ---- letting go ---- */
 
-errcode_t dafs_xcodec_block(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw, uint64_t *pblk,
-			    bool *shared)
+errcode_t dafs_xcodec_block(struct dafs_image *img, uint32_t ino,
+			    const struct ext2_inode_large *raw, uint64_t *pblk, bool *shared)
 {
 	uint8_t *block;
 	errcode_t err = read_block(img, ino, raw, &block);
@@ -221,8 +230,8 @@ errcode_t dafs_xcodec_block(struct dafs_image *img, uint32_t ino, const struct e
 	return err;
 }
 
-errcode_t dafs_xcodec_value_inos(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,
-				 struct dafs_blklist *inos)
+errcode_t dafs_xcodec_value_inos(struct dafs_image *img, uint32_t ino,
+				 const struct ext2_inode_large *raw, struct dafs_blklist *inos)
 {
 	struct dafs_xattr_ents list = { 0 };
 	uint8_t *block;
@@ -284,7 +293,8 @@ static errcode_t drop_block_ref(struct dafs_image *img, uint64_t pblk)
 	return 0;
 }
 
-errcode_t dafs_xcodec_release(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw, uint64_t *free_pblk,
+errcode_t dafs_xcodec_release(struct dafs_image *img, uint32_t ino,
+			      const struct ext2_inode_large *raw, uint64_t *free_pblk,
 			      struct dafs_blklist *dead)
 {
 	struct dafs_xattr_ents list = { 0 };

@@ -2,9 +2,10 @@
 /*
  * xplace - where each attribute of a set goes, and the bytes of the areas.
  *
- * The placement is a function of the set, the inode's flags and size and its extra size: plan, values and emit each work it out and
- * come to the same. All that fits goes into the inode, the rest into the block; several orders are tried before a value is given
- * an inode of its own, the largest first.
+ * The placement is a function of the set, the inode's flags and size and its extra size: plan,
+ * values and emit each work it out and come to the same. All that fits goes into the inode, the
+ * rest into the block; several orders are tried before a value is given an inode of its own, the
+ * largest first.
  */
 #include "config.h"
 
@@ -68,8 +69,8 @@ static void sort_by_size(struct placement *p)
 }
 
 /* Bytes of the inode's attribute area that the inline body takes. */
-static errcode_t spill_bytes(struct dafs_image *img, const struct dafs_inode *inode, const struct ext2_inode_large *raw,
-			     uint32_t *bytes)
+static errcode_t spill_bytes(struct dafs_image *img, const struct dafs_inode *inode,
+			     const struct ext2_inode_large *raw, uint32_t *bytes)
 {
 	uint64_t spill = 0;
 
@@ -87,14 +88,15 @@ static errcode_t spill_bytes(struct dafs_image *img, const struct dafs_inode *in
 		spill = parts.spill_len;
 	}
 	if (spill > img->inode_size)
-		return dafs_fail(img->ctx, DAFS_ET_INTERNAL, "inode %u: %llu bytes inline", inode->ino,
-				 (unsigned long long)inode->size);
+		return dafs_fail(img->ctx, DAFS_ET_INTERNAL, "inode %u: %llu bytes inline",
+				 inode->ino, (unsigned long long)inode->size);
 	*bytes = SPILL_ENTRY + (((uint32_t)spill + 3) & ~3u);
 	return 0;
 }
 
 /* Room of the inode's area. raw: the inode as it is (NULL: a new one, or to be read). */
-static errcode_t ibody_room(struct placement *p, const struct dafs_inode *inode, const struct ext2_inode_large *raw)
+static errcode_t ibody_room(struct placement *p, const struct dafs_inode *inode,
+			    const struct ext2_inode_large *raw)
 {
 	struct dafs_image *img = p->img;
 	struct dafs_xattr_area area;
@@ -122,8 +124,8 @@ static errcode_t ibody_room(struct placement *p, const struct dafs_inode *inode,
 	return 0;
 }
 
-/* Put every entry somewhere, in v's order or largest first, trying the block before the inode or after it. The first that has no
- * place is returned, NULL when all have one. */
+/* Put every entry somewhere, in v's order or largest first, trying the block before the inode or
+ * after it. The first that has no place is returned, NULL when all have one. */
 static struct place *try_fit(struct placement *p, bool largest_first, bool block_first)
 {
 	uint32_t ibody = p->ibody_room, block = p->block_room;
@@ -143,7 +145,8 @@ static struct place *try_fit(struct placement *p, bool largest_first, bool block
 	return NULL;
 }
 
-/* The largest value that may go into an inode of its own: not an ACL, whose form there is not the caller's. */
+/* The largest value that may go into an inode of its own: not an ACL, whose form there is not
+ * the caller's. */
 static struct place *largest_value(struct placement *p)
 {
 	struct place *best = NULL;
@@ -177,17 +180,19 @@ static errcode_t place_all(struct placement *p, const struct dafs_inode *inode, 
 			return 0;
 		large = p->img->has_ea_inode ? largest_value(p) : NULL;
 		if (!large && path)
-			return dafs_fail(p->img->ctx, DAFS_ET_XATTR_TOO_BIG, "%s: %s: %u bytes", path,
-					 misfit->attr->name, misfit->attr->value_len);
+			return dafs_fail(p->img->ctx, DAFS_ET_XATTR_TOO_BIG, "%s: %s: %u bytes",
+					 path, misfit->attr->name, misfit->attr->value_len);
 		if (!large)
-			return dafs_fail(p->img->ctx, DAFS_ET_XATTR_TOO_BIG, "inode %u: %s: %u bytes",
-					 inode->ino, misfit->attr->name, misfit->attr->value_len);
+			return dafs_fail(p->img->ctx, DAFS_ET_XATTR_TOO_BIG,
+					 "inode %u: %s: %u bytes", inode->ino, misfit->attr->name,
+					 misfit->attr->value_len);
 		to_value_inode(p->img, large);
 	}
 }
 
-static errcode_t placement_init(struct placement *p, struct dafs_image *img, const struct dafs_inode *inode,
-				const char *path, const struct ext2_inode_large *raw)
+static errcode_t placement_init(struct placement *p, struct dafs_image *img,
+				const struct dafs_inode *inode, const char *path,
+				const struct ext2_inode_large *raw)
 {
 	uint32_t large = img->block_size - 20 - DAFS_XATTR_BLOCK_HEADER - 4;
 	size_t n = 0;
@@ -229,7 +234,8 @@ static errcode_t placement_init(struct placement *p, struct dafs_image *img, con
 	return err;
 }
 
-errcode_t dafs_xcodec_plan(struct dafs_image *img, const struct dafs_inode *inode, const char *path, struct dafs_xattr_layout *lay)
+errcode_t dafs_xcodec_plan(struct dafs_image *img, const struct dafs_inode *inode, const char *path,
+			   struct dafs_xattr_layout *lay)
 {
 	struct placement p;
 	errcode_t err = placement_init(&p, img, inode, path, NULL);
@@ -246,7 +252,8 @@ errcode_t dafs_xcodec_plan(struct dafs_image *img, const struct dafs_inode *inod
 	return err;
 }
 
-errcode_t dafs_xcodec_values(struct dafs_image *img, const struct dafs_inode *inode, struct dafs_xattr_value_inode *values)
+errcode_t dafs_xcodec_values(struct dafs_image *img, const struct dafs_inode *inode,
+			     struct dafs_xattr_value_inode *values)
 {
 	struct placement p;
 	errcode_t err = placement_init(&p, img, inode, NULL, NULL);
@@ -260,8 +267,8 @@ errcode_t dafs_xcodec_values(struct dafs_image *img, const struct dafs_inode *in
 	return err;
 }
 
-void dafs_xcodec_value_raw(const struct dafs_image *img, const struct dafs_inode *owner, const struct dafs_xattr *attr,
-			   struct ext2_inode_large *raw)
+void dafs_xcodec_value_raw(const struct dafs_image *img, const struct dafs_inode *owner,
+			   const struct dafs_xattr *attr, struct ext2_inode_large *raw)
 {
 	raw->i_mode = S_IFREG | 0600;
 	raw->i_uid = (uint16_t)owner->uid;
@@ -288,7 +295,8 @@ static errcode_t number_values(struct placement *p, const struct dafs_xattr_valu
 		if (!p->v[i].ent.value_ino)
 			continue;
 		if (!values || values[used].attr != p->v[i].attr || !values[used].ino)
-			return dafs_fail(p->img->ctx, DAFS_ET_INTERNAL, "value inode of %s", p->v[i].attr->name);
+			return dafs_fail(p->img->ctx, DAFS_ET_INTERNAL, "value inode of %s",
+					 p->v[i].attr->name);
 		p->v[i].ent.value_ino = values[used++].ino;
 	}
 	return 0;
@@ -300,7 +308,9 @@ static errcode_t emit_ibody(struct placement *p, uint32_t ino, struct ext2_inode
 	errcode_t err = 0;
 
 	if (raw->i_flags & EXT4_INLINE_DATA_FL) {
-		struct dafs_xattr_ent spill = { .name = "data", .name_len = 4, .index = DAFS_XATTR_SYSTEM };
+		struct dafs_xattr_ent spill = { .name = "data",
+						.name_len = 4,
+						.index = DAFS_XATTR_SYSTEM };
 		struct dafs_inline parts;
 
 		err = dafs_inline_find(p->img, ino, raw, &parts);
@@ -326,8 +336,10 @@ static uint32_t block_hash(const struct dafs_xattr_ent *ents, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		const struct dafs_xattr_ent *e = &ents[i];
-		uint32_t one = e->value_ino ? dafs_xattr_hash(e->name, e->name_len, &e->value_hash, 4, false) :
-					      dafs_xattr_hash(e->name, e->name_len, e->value, e->value_len, false);
+		uint32_t one = e->value_ino ? dafs_xattr_hash(e->name, e->name_len, &e->value_hash,
+							      4, false)
+					    : dafs_xattr_hash(e->name, e->name_len, e->value,
+							      e->value_len, false);
 
 		if (!one)
 			return 0;
@@ -336,7 +348,8 @@ static uint32_t block_hash(const struct dafs_xattr_ent *ents, size_t n)
 	return hash;
 }
 
-static errcode_t emit_block(struct placement *p, uint64_t pblk, uint8_t *block, struct ext2_inode_large *raw)
+static errcode_t emit_block(struct placement *p, uint64_t pblk, uint8_t *block,
+			    struct ext2_inode_large *raw)
 {
 	struct dafs_xattr_block *head = (struct dafs_xattr_block *)block;
 	struct dafs_xattr_ents list = { 0 };
@@ -372,8 +385,9 @@ out:
 	return err;
 }
 
-errcode_t dafs_xcodec_emit(struct dafs_image *img, const struct dafs_inode *inode, const struct dafs_xattr_value_inode *values,
-			   uint64_t pblk, uint8_t *block, struct ext2_inode_large *raw)
+errcode_t dafs_xcodec_emit(struct dafs_image *img, const struct dafs_inode *inode,
+			   const struct dafs_xattr_value_inode *values, uint64_t pblk,
+			   uint8_t *block, struct ext2_inode_large *raw)
 {
 	struct placement p;
 	errcode_t err = placement_init(&p, img, inode, NULL, raw);

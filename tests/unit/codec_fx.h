@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * codec_fx - what the tests of the codecs share: blocks of a scratch image handed out first fit, a small commit of one inode, and
- * bytes flipped in a block of the image.
+ * codec_fx - what the tests of the codecs share: blocks of a scratch image handed out first fit,
+ * a small commit of one inode, and bytes flipped in a block of the image.
  */
 #ifndef TESTS_UNIT_CODEC_FX_H
 #define TESTS_UNIT_CODEC_FX_H
@@ -92,10 +92,10 @@ static inline void fx_write_inode(struct fx *fx, uint32_t ino, union dafs_inode_
 	memcpy(block + off, buf->bytes, fx->img->inode_size);
 }
 
-/* Map raw (mapped by xl as far as that goes already, with tree blocks nodes) to xl; tree blocks are taken as needed, those left
- * over given back. Sets i_blocks. */
-static inline void fx_map(struct fx *fx, uint32_t ino, const struct dafs_extlist *xl, struct dafs_blklist *nodes,
-			  union dafs_inode_buf *buf)
+/* Map raw (mapped by xl as far as that goes already, with tree blocks nodes) to xl; tree blocks
+ * are taken as needed, those left over given back. Sets i_blocks. */
+static inline void fx_map(struct fx *fx, uint32_t ino, const struct dafs_extlist *xl,
+			  struct dafs_blklist *nodes, union dafs_inode_buf *buf)
 {
 	uint64_t need = dafs_etree_blks(fx->img->block_size, xl->n), blocks;
 	size_t nold = nodes->n < need ? nodes->n : need;
@@ -107,11 +107,12 @@ static inline void fx_map(struct fx *fx, uint32_t ino, const struct dafs_extlist
 	}
 	while (nodes->n < need)
 		scratch_ok(dafs_blklist_add(nodes, fx_take_block(fx)));
-	scratch_ok(dafs_etree_encode(fx->img, ino, buf->raw.i_generation, xl, nodes, nold, &buf->raw));
+	scratch_ok(
+		dafs_etree_encode(fx->img, ino, buf->raw.i_generation, xl, nodes, nold, &buf->raw));
 	scratch_ok(dafs_icodec_decode(fx->img, ino, &buf->raw, &inode));
 	blocks = dafs_extlist_blocks(xl) + nodes->n + (buf->raw.i_file_acl ? 1 : 0);
-	scratch_ok(dafs_icodec_encode(fx->img, &inode, blocks << (fx->img->block_bits - 9), &buf->raw,
-				      fx->img->inode_size));
+	scratch_ok(dafs_icodec_encode(fx->img, &inode, blocks << (fx->img->block_bits - 9),
+				      &buf->raw, fx->img->inode_size));
 }
 
 static inline void fx_commit(struct fx *fx)
@@ -133,10 +134,12 @@ static inline void fx_damage(struct rng *rng, uint8_t *buf, uint32_t room)
 			buf[at] ^= (uint8_t)(1u << rng_below(rng, 8));
 			break;
 		case 2:
-			memset(buf + at, rng_below(rng, 2) ? 0xff : 0, room - at < 4 ? room - at : 4);
+			memset(buf + at, rng_below(rng, 2) ? 0xff : 0,
+			       room - at < 4 ? room - at : 4);
 			break;
 		default:
-			memmove(buf + at, buf + rng_below(rng, at + 1), room - at < 12 ? room - at : 12);
+			memmove(buf + at, buf + rng_below(rng, at + 1),
+				room - at < 12 ? room - at : 12);
 		}
 	}
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * dir_fx - directories of a scratch image changed by plan and emit, beside a set of names that says what must be in them. All names
- * are links to a few files, whose link counts are put right before e2fsck looks.
+ * dir_fx - directories of a scratch image changed by plan and emit, beside a set of names that
+ * says what must be in them. All names are links to a few files, whose link counts are put right
+ * before e2fsck looks.
  */
 #ifndef TESTS_UNIT_DIR_FX_H
 #define TESTS_UNIT_DIR_FX_H
@@ -33,7 +34,8 @@ static inline void dir_fx_key(const struct dir_fx *d, const char *name, uint8_t 
 {
 	memset(key, 0, 256);
 	for (int i = 0; i < len; i++)
-		key[i] = d->iflags & EXT4_CASEFOLD_FL ? (char)tolower((unsigned char)name[i]) : name[i];
+		key[i] = d->iflags & EXT4_CASEFOLD_FL ? (char)tolower((unsigned char)name[i])
+						      : name[i];
 }
 
 static inline struct dir_name *dir_fx_find(const struct dir_fx *d, const char *name, uint8_t len)
@@ -46,7 +48,8 @@ static inline struct dir_name *dir_fx_find(const struct dir_fx *d, const char *n
 	return found;
 }
 
-static inline void dir_fx_add(struct dir_fx *d, const char *name, uint8_t len, struct dafs_inode *file)
+static inline void dir_fx_add(struct dir_fx *d, const char *name, uint8_t len,
+			      struct dafs_inode *file)
 {
 	struct dir_name *n = calloc(1, sizeof(*n));
 
@@ -70,7 +73,8 @@ static inline void dir_fx_del(struct dir_fx *d, struct dir_name *n)
 }
 
 /* One inode's new bytes: attributes, body as the plan has it. What a commit does, in small. */
-static inline errcode_t dir_fx_apply(struct dir_fx *d, struct dafs_inode *self, struct dafs_dirplan_req *req)
+static inline errcode_t dir_fx_apply(struct dir_fx *d, struct dafs_inode *self,
+				     struct dafs_dirplan_req *req)
 {
 	struct dafs_image *img = d->fx.img;
 	struct dafs_extlist xl = { 0 };
@@ -108,14 +112,20 @@ out:
 }
 
 /* A new directory below parent, with these names in it. */
-static inline errcode_t dir_fx_mkdir(struct dir_fx *d, uint32_t parent_ino, const char *name, uint32_t iflags,
-				     const struct dafs_dirent_add *add, size_t nadd, uint32_t *ino)
+static inline errcode_t dir_fx_mkdir(struct dir_fx *d, uint32_t parent_ino, const char *name,
+				     uint32_t iflags, const struct dafs_dirent_add *add,
+				     size_t nadd, uint32_t *ino)
 {
-	struct dafs_inode parent = { 0 }, self = { .state = DAFS_I_NEW, .mode = S_IFDIR | 0755, .nlink = 2,
-						   .iflags = iflags, .generation = 17 };
+	struct dafs_inode parent = { 0 }, self = { .state = DAFS_I_NEW,
+						   .mode = S_IFDIR | 0755,
+						   .nlink = 2,
+						   .iflags = iflags,
+						   .generation = 17 };
 	struct dafs_dirent_add entry = { name, (uint8_t)strlen(name), &self };
 	struct dafs_dirplan_req up = { .ino = parent_ino, .add = &entry, .nadd = 1 };
-	struct dafs_dirplan_req req = { .iflags = iflags, .add = add, .nadd = nadd, .dotdot = &parent };
+	struct dafs_dirplan_req req = {
+		.iflags = iflags, .add = add, .nadd = nadd, .dotdot = &parent
+	};
 	union dafs_inode_buf buf;
 	errcode_t err;
 
@@ -132,24 +142,31 @@ static inline errcode_t dir_fx_mkdir(struct dir_fx *d, uint32_t parent_ino, cons
 	return 0;
 }
 
-/* The files that names are links to; the first name of each stands in the root directory. A transaction stays open. */
-static inline void dir_fx_open(struct dir_fx *d, const char *name, const char *options, const char *hash,
-			       const char *size)
+/* The files that names are links to; the first name of each stands in the root directory. A
+ * transaction stays open. */
+static inline void dir_fx_open(struct dir_fx *d, const char *name, const char *options,
+			       const char *hash, const char *size)
 {
 	const char *path = scratch_mke2fs(name, options, size);
 
 	memset(d, 0, sizeof(*d));
 	if (hash)
-		assert_int_equal(scratch_run("/sbin/tune2fs -E hash_alg=%s '%s' >/dev/null 2>&1", hash, path), 0);
+		assert_int_equal(scratch_run("/sbin/tune2fs -E hash_alg=%s '%s' >/dev/null 2>&1",
+					     hash, path),
+				 0);
 	fx_open(&d->fx, path, DAFS_IMAGE_RW);
 	scratch_ok(dafs_txn_begin(d->fx.img));
 	for (int i = 0; i < DIR_FX_FILES; i++) {
 		struct dafs_inode *file = &d->files[i], root = { 0 };
 		char text[16];
-		struct dafs_dirent_add add = { text, (uint8_t)snprintf(text, sizeof(text), "file%d", i), file };
+		struct dafs_dirent_add add = { text,
+					       (uint8_t)snprintf(text, sizeof(text), "file%d", i),
+					       file };
 		struct dafs_dirplan_req req = { .ino = EXT2_ROOT_INO, .add = &add, .nadd = 1 };
 
-		*file = (struct dafs_inode){ .state = DAFS_I_NEW, .mode = S_IFREG | 0644, .nlink = 1 };
+		*file = (struct dafs_inode){ .state = DAFS_I_NEW,
+					     .mode = S_IFREG | 0644,
+					     .nlink = 1 };
 		file->ino = fx_take_inode(&d->fx, false);
 		scratch_ok(dir_fx_apply(d, &root, &req));
 	}
@@ -163,8 +180,10 @@ static inline void dir_fx_commit(struct dir_fx *d)
 		struct dafs_blklist none = { 0 };
 		struct dafs_extlist empty = { 0 };
 
-		scratch_ok(dafs_icodec_encode(d->fx.img, &d->files[i], 0, &buf.raw, d->fx.img->inode_size));
-		scratch_ok(dafs_etree_encode(d->fx.img, d->files[i].ino, 0, &empty, &none, 0, &buf.raw));
+		scratch_ok(dafs_icodec_encode(d->fx.img, &d->files[i], 0, &buf.raw,
+					      d->fx.img->inode_size));
+		scratch_ok(dafs_etree_encode(d->fx.img, d->files[i].ino, 0, &empty, &none, 0,
+					     &buf.raw));
 		fx_write_inode(&d->fx, d->files[i].ino, &buf);
 	}
 	fx_commit(&d->fx);
@@ -224,7 +243,8 @@ static inline void dir_fx_compare(struct dir_fx *d)
 		scratch_ok(dafs_dircodec_lookup(d->fx.img, d->ino, &buf.raw, other, n->len, &view));
 		assert_int_equal(view.ino, n->ino);
 	}
-	assert_err(ENOENT, dafs_dircodec_lookup(d->fx.img, d->ino, &buf.raw, "not there", 9, &view));
+	assert_err(ENOENT,
+		   dafs_dircodec_lookup(d->fx.img, d->ino, &buf.raw, "not there", 9, &view));
 	scratch_ok(dafs_dircodec_lookup(d->fx.img, d->ino, &buf.raw, ".", 1, &view));
 	assert_int_equal(view.ino, d->ino);
 	scratch_ok(dafs_dircodec_lookup(d->fx.img, d->ino, &buf.raw, "..", 2, &view));

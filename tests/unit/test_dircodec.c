@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Directories planned and emitted, against a set of names, e2fsck and (as root) the kernel; damaged blocks. */
+/* Directories planned and emitted, against a set of names, e2fsck and (as root) the kernel;
+ * damaged blocks. */
 #include "config.h"
 
 #include "image/dircodec.h"
@@ -27,11 +28,14 @@ static void batch_fini(struct batch *b)
 
 static uint8_t random_name(struct rng *rng, unsigned style, char *text)
 {
-	uint32_t len = style == 0 ? rng_len(rng, 255) : style == 1 ? 1 + rng_below(rng, 12) : 200 + rng_below(rng, 56);
+	uint32_t len = style == 0   ? rng_len(rng, 255)
+		       : style == 1 ? 1 + rng_below(rng, 12)
+				    : 200 + rng_below(rng, 56);
 
 	for (uint32_t i = 0; i < len; i++) {
 		do {
-			text[i] = (char)(style == 1 ? 'a' + rng_below(rng, 26) : 1 + rng_below(rng, 255));
+			text[i] = (char)(style == 1 ? 'a' + rng_below(rng, 26)
+						    : 1 + rng_below(rng, 255));
 		} while (text[i] == '/' || (unsigned char)text[i] >= (style == 2 ? 128 : 256));
 	}
 	if (text[0] == '.')
@@ -39,8 +43,10 @@ static uint8_t random_name(struct rng *rng, unsigned style, char *text)
 	return (uint8_t)len;
 }
 
-/* Up to n names that the directory does not have, each to some file; they are in the set afterwards. */
-static void batch_adds(struct rng *rng, struct dir_fx *d, uint32_t n, unsigned style, struct batch *b)
+/* Up to n names that the directory does not have, each to some file; they are in the set
+ * afterwards. */
+static void batch_adds(struct rng *rng, struct dir_fx *d, uint32_t n, unsigned style,
+		       struct batch *b)
 {
 	b->text = calloc(n + 1, sizeof(*b->text));
 	b->add = calloc(n + 1, sizeof(*b->add));
@@ -58,7 +64,8 @@ static void batch_adds(struct rng *rng, struct dir_fx *d, uint32_t n, unsigned s
 }
 
 /* About one name in every_nth out of the set and into the batch. Before batch_adds. */
-static void batch_dels(struct rng *rng, struct dir_fx *d, uint32_t every_nth, struct batch *b, char (*gone)[256])
+static void batch_dels(struct rng *rng, struct dir_fx *d, uint32_t every_nth, struct batch *b,
+		       char (*gone)[256])
 {
 	struct dir_name *n, *tmp;
 
@@ -74,7 +81,8 @@ static void batch_dels(struct rng *rng, struct dir_fx *d, uint32_t every_nth, st
 	}
 }
 
-static void edit(struct rng *rng, struct dir_fx *d, uint32_t nadd, uint32_t every_nth, unsigned style)
+static void edit(struct rng *rng, struct dir_fx *d, uint32_t nadd, uint32_t every_nth,
+		 unsigned style)
 {
 	char (*gone)[256] = calloc(HASH_COUNT(d->names) + 1, sizeof(*gone));
 	struct batch b = { 0 };
@@ -133,7 +141,8 @@ static void rounds(struct rng *rng, void *arg)
 	unsigned style = rng_below(rng, 3);
 	struct dir_fx d;
 
-	dir_fx_open(&d, "dirs.img", kind->options, kind->hash, kind->block_bytes > 4096 ? "512M" : "64M");
+	dir_fx_open(&d, "dirs.img", kind->options, kind->hash,
+		    kind->block_bytes > 4096 ? "512M" : "64M");
 	d.iflags = kind->iflags;
 	make_dir(rng, &d, rng_below(rng, 3) ? rng_len(rng, 1500) : rng_below(rng, 4), style);
 	dir_fx_compare(&d);
@@ -141,7 +150,8 @@ static void rounds(struct rng *rng, void *arg)
 	scratch_fsck(d.fx.path);
 	for (uint32_t n = test_steps(8, 200); n; n--) {
 		scratch_ok(dafs_txn_begin(d.fx.img));
-		edit(rng, &d, rng_len(rng, 400) - 1, rng_below(rng, 3) ? 1 + rng_len(rng, 20) : 0, style);
+		edit(rng, &d, rng_len(rng, 400) - 1, rng_below(rng, 3) ? 1 + rng_len(rng, 20) : 0,
+		     style);
 		dir_fx_compare(&d);
 		dir_fx_commit(&d);
 	}
@@ -310,11 +320,14 @@ static void test_levels(void **state)
 		errcode_t err;
 
 		dir_fx_open(&d, "levels.img",
-			    large ? "-t ext4 -b 1024 -O large_dir,^has_journal" : "-t ext4 -b 1024 -O ^large_dir",
+			    large ? "-t ext4 -b 1024 -O large_dir,^has_journal"
+				  : "-t ext4 -b 1024 -O ^large_dir",
 			    NULL, "128M");
 		make_dir(&rng, &d, 1000, 2);
 		batch_adds(&rng, &d, 70000, 2, &b);
-		err = dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = b.add, .nadd = b.nadd });
+		err = dir_fx_apply(
+			&d, &self,
+			&(struct dafs_dirplan_req){ .ino = d.ino, .add = b.add, .nadd = b.nadd });
 		if (large) {
 			scratch_ok(err);
 			assert_int_equal(index_levels(&d), 2);
@@ -330,7 +343,8 @@ static void test_levels(void **state)
 	}
 }
 
-/* lost+found as mke2fs makes it: several linear blocks, which stay, and stay linear while there is room. */
+/* lost+found as mke2fs makes it: several linear blocks, which stay, and stay linear while there
+ * is room. */
 static void test_preallocated(void **state)
 {
 	struct rng rng = { .state = 12 };
@@ -364,8 +378,11 @@ static void test_move(void **state)
 	static const struct {
 		const char *options;
 		uint32_t names;
-	} rows[] = { { "-t ext4 -b 1024", 2 }, { "-t ext4 -b 1024", 900 }, { "-t ext4 -b 1024 -O ^dir_index", 900 },
-		     { "-t ext4 -O inline_data", 2 }, { "-t ext4 -O ^metadata_csum", 3 } };
+	} rows[] = { { "-t ext4 -b 1024", 2 },
+		     { "-t ext4 -b 1024", 900 },
+		     { "-t ext4 -b 1024 -O ^dir_index", 900 },
+		     { "-t ext4 -O inline_data", 2 },
+		     { "-t ext4 -O ^metadata_csum", 3 } };
 	(void)state;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -381,9 +398,13 @@ static void test_move(void **state)
 		scratch_ok(dir_fx_mkdir(&d, EXT2_ROOT_INO, "a", 0, NULL, 0, &a_ino));
 		make_dir(&rng, &d, rows[i].names, 1);
 		a.ino = a_ino;
-		scratch_ok(dir_fx_apply(&d, &b, &(struct dafs_dirplan_req){ .ino = d.ino, .dotdot = &a }));
-		scratch_ok(dir_fx_apply(&d, &root, &(struct dafs_dirplan_req){ .ino = 2, .del = &del, .ndel = 1 }));
-		scratch_ok(dir_fx_apply(&d, &a, &(struct dafs_dirplan_req){ .ino = a_ino, .add = &add, .nadd = 1 }));
+		scratch_ok(dir_fx_apply(&d, &b,
+					&(struct dafs_dirplan_req){ .ino = d.ino, .dotdot = &a }));
+		scratch_ok(dir_fx_apply(
+			&d, &root, &(struct dafs_dirplan_req){ .ino = 2, .del = &del, .ndel = 1 }));
+		scratch_ok(dir_fx_apply(
+			&d, &a,
+			&(struct dafs_dirplan_req){ .ino = a_ino, .add = &add, .nadd = 1 }));
 		for (int k = 0; k < 2; k++) {
 			uint32_t ino = k ? a_ino : EXT2_ROOT_INO;
 
@@ -402,49 +423,76 @@ static void test_move(void **state)
 
 static void test_refusals(void **state)
 {
-	struct dafs_dirent_add add[3] = { { "one", 3, NULL }, { "two", 3, NULL }, { "one", 3, NULL } };
+	struct dafs_dirent_add add[3] = { { "one", 3, NULL },
+					  { "two", 3, NULL },
+					  { "one", 3, NULL } };
 	struct dafs_dirent_del del = { "zero", 4 };
 	struct dafs_inode self = { 0 };
 	union dafs_inode_buf buf;
 	struct dir_fx d;
 	(void)state;
 
-	dir_fx_open(&d, "refuse.img", "-t ext4 -b 1024 -O casefold -E encoding=utf8,encoding_flags=strict", NULL, "32M");
+	dir_fx_open(&d, "refuse.img",
+		    "-t ext4 -b 1024 -O casefold -E encoding=utf8,encoding_flags=strict", NULL,
+		    "32M");
 	dir_fx_commit(&d);
 	scratch_ok(dafs_txn_begin(d.fx.img));
 	for (int i = 0; i < 3; i++)
 		add[i].child = &d.files[0];
-	assert_err(EEXIST, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = 2, .add = add, .nadd = 3 }));
-	assert_err(ENOENT, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = 2, .del = &del, .ndel = 1 }));
+	assert_err(EEXIST,
+		   dir_fx_apply(&d, &self,
+				&(struct dafs_dirplan_req){ .ino = 2, .add = add, .nadd = 3 }));
+	assert_err(ENOENT,
+		   dir_fx_apply(&d, &self,
+				&(struct dafs_dirplan_req){ .ino = 2, .del = &del, .ndel = 1 }));
 	add[0].name = "file0";
 	add[0].name_len = 5;
-	assert_err(EEXIST, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = 2, .add = add, .nadd = 1 }));
+	assert_err(EEXIST,
+		   dir_fx_apply(&d, &self,
+				&(struct dafs_dirplan_req){ .ino = 2, .add = add, .nadd = 1 }));
 	for (int i = 0; i < 5; i++) {
-		static const struct dafs_dirent_add bad[] = { { "", 0, NULL }, { ".", 1, NULL }, { "..", 2, NULL },
-							      { "a/b", 3, NULL }, { "a\0b", 3, NULL } };
+		static const struct dafs_dirent_add bad[] = { { "", 0, NULL },
+							      { ".", 1, NULL },
+							      { "..", 2, NULL },
+							      { "a/b", 3, NULL },
+							      { "a\0b", 3, NULL } };
 
 		assert_err(DAFS_ET_NAME_BAD,
-			   dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = 2, .add = &bad[i], .nadd = 1 }));
+			   dir_fx_apply(&d, &self,
+					&(struct dafs_dirplan_req){
+						.ino = 2, .add = &bad[i], .nadd = 1 }));
 	}
-	assert_err(ENOTDIR, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.files[0].ino, .add = add, .nadd = 1 }));
+	assert_err(ENOTDIR, dir_fx_apply(&d, &self,
+					 &(struct dafs_dirplan_req){
+						 .ino = d.files[0].ino, .add = add, .nadd = 1 }));
 
 	d.iflags = EXT4_CASEFOLD_FL;
 	scratch_ok(dir_fx_mkdir(&d, EXT2_ROOT_INO, "dir", d.iflags, NULL, 0, &d.ino));
 	add[0] = (struct dafs_dirent_add){ "ONE", 3, &d.files[0] };
-	assert_err(EEXIST, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 3 }));
-	scratch_ok(dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 1 }));
-	assert_err(EEXIST, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = add + 2, .nadd = 1 }));
+	assert_err(EEXIST,
+		   dir_fx_apply(&d, &self,
+				&(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 3 }));
+	scratch_ok(dir_fx_apply(&d, &self,
+				&(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 1 }));
+	assert_err(EEXIST, dir_fx_apply(&d, &self,
+					&(struct dafs_dirplan_req){
+						.ino = d.ino, .add = add + 2, .nadd = 1 }));
 	add[0] = (struct dafs_dirent_add){ "\xff\xfe", 2, &d.files[0] };
-	assert_err(DAFS_ET_NAME_BAD, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 1 }));
+	assert_err(DAFS_ET_NAME_BAD,
+		   dir_fx_apply(&d, &self,
+				&(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 1 }));
 
 	read_raw(&d, &buf);
 	buf.raw.i_flags |= EXT4_ENCRYPT_FL;
 	fx_write_inode(&d.fx, d.ino, &buf);
-	assert_err(DAFS_ET_ENCRYPTED, dir_fx_apply(&d, &self, &(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 1 }));
+	assert_err(DAFS_ET_ENCRYPTED,
+		   dir_fx_apply(&d, &self,
+				&(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 1 }));
 	buf.raw.i_flags &= ~(uint32_t)EXT4_ENCRYPT_FL;
 	buf.raw.i_size += 1024;
 	fx_write_inode(&d.fx, d.ino, &buf);
-	assert_err(DAFS_ET_CORRUPT_DIR, dafs_dircodec_iterate(d.fx.img, d.ino, &buf.raw, dir_fx_seen, NULL));
+	assert_err(DAFS_ET_CORRUPT_DIR,
+		   dafs_dircodec_iterate(d.fx.img, d.ino, &buf.raw, dir_fx_seen, NULL));
 	dafs_txn_abort(d.fx.img);
 	dir_fx_close(&d);
 }
@@ -471,10 +519,15 @@ static void damage_blocks(struct rng *rng, void *arg)
 	read_raw(&d, &buf);
 	scratch_ok(dafs_etree_decode(d.fx.img, d.ino, &buf.raw, &xl, NULL));
 	for (uint32_t n = test_steps(150, 20000); n; n--) {
-		struct dafs_dirent_add add[2] = { { "new", 3, &d.files[0] }, { "newer", 5, &d.files[1] } };
+		struct dafs_dirent_add add[2] = { { "new", 3, &d.files[0] },
+						  { "newer", 5, &d.files[1] } };
 		struct dafs_dirent_del del = { d.names->name, d.names->len };
-		struct dafs_dirplan_req req = { .ino = d.ino, .raw = &buf.raw, .add = add, .nadd = 2, .del = &del, .ndel = 1 };
-		uint32_t lblk = rng_below(rng, 3) ? rng_below(rng, 3) : rng_below(rng, (uint32_t)(buf.raw.i_size / 1024));
+		struct dafs_dirplan_req req = {
+			.ino = d.ino, .raw = &buf.raw, .add = add, .nadd = 2, .del = &del, .ndel = 1
+		};
+		uint32_t lblk = rng_below(rng, 3)
+					? rng_below(rng, 3)
+					: rng_below(rng, (uint32_t)(buf.raw.i_size / 1024));
 		enum dafs_dirblock_kind block_kind = DAFS_DIRBLOCK_LEAF;
 		size_t i = dafs_extlist_search(&xl, lblk);
 		struct dafs_dirent_view view;
@@ -484,19 +537,25 @@ static void damage_blocks(struct rng *rng, void *arg)
 		errcode_t err;
 
 		scratch_ok(dafs_txn_begin(d.fx.img));
-		scratch_ok(dafs_txn_get(d.fx.img, xl.v[i].pblk + (lblk - xl.v[i].lblk), true, &block));
+		scratch_ok(
+			dafs_txn_get(d.fx.img, xl.v[i].pblk + (lblk - xl.v[i].lblk), true, &block));
 		if (!lblk)
 			block_kind = DAFS_DIRBLOCK_ROOT;
 		else if (dafs_dirblock_looks_node(d.fx.img, block))
 			block_kind = DAFS_DIRBLOCK_NODE;
 		fx_damage(rng, block, rng_below(rng, 2) ? 48 : 1000);
-		dafs_dirblock_csum_set(d.fx.img, dafs_icodec_seed(d.fx.img, d.ino, buf.raw.i_generation), block_kind, block);
+		dafs_dirblock_csum_set(d.fx.img,
+				       dafs_icodec_seed(d.fx.img, d.ino, buf.raw.i_generation),
+				       block_kind, block);
 		err = dafs_dircodec_iterate(d.fx.img, d.ino, &buf.raw, count_entry, &found);
 		assert_true(!err || err == DAFS_ET_CORRUPT_DIR);
-		err = dafs_dircodec_lookup(d.fx.img, d.ino, &buf.raw, d.names->name, d.names->len, &view);
-		assert_true(!err || err == ENOENT || err == DAFS_ET_CORRUPT_DIR || err == DAFS_ET_FEATURE);
+		err = dafs_dircodec_lookup(d.fx.img, d.ino, &buf.raw, d.names->name, d.names->len,
+					   &view);
+		assert_true(!err || err == ENOENT || err == DAFS_ET_CORRUPT_DIR ||
+			    err == DAFS_ET_FEATURE);
 		err = dafs_dirplan_new(d.fx.img, &req, &dp);
-		assert_true(!err || err == ENOENT || err == DAFS_ET_CORRUPT_DIR || err == DAFS_ET_FEATURE);
+		assert_true(!err || err == ENOENT || err == DAFS_ET_CORRUPT_DIR ||
+			    err == DAFS_ET_FEATURE);
 		dafs_dirplan_free(dp);
 		dafs_txn_abort(d.fx.img);
 	}
@@ -507,7 +566,8 @@ static void damage_blocks(struct rng *rng, void *arg)
 static void test_damaged_blocks(void **state)
 {
 	static const struct kind damaged[] = { { "-t ext4 -b 1024", 0, 1024, NULL },
-					       { "-t ext4 -b 1024 -O ^metadata_csum", 0, 1024, NULL },
+					       { "-t ext4 -b 1024 -O ^metadata_csum", 0, 1024,
+						 NULL },
 					       { "-t ext4 -b 1024 -O ^dir_index", 0, 1024, NULL } };
 	(void)state;
 

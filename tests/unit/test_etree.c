@@ -33,7 +33,8 @@ static void tree_init(struct tree *t)
 	t->buf.raw.i_extra_isize = 32;
 }
 
-/* n extents in random places with random gaps. Physical blocks need not be free: nothing is written there. */
+/* n extents in random places with random gaps. Physical blocks need not be free: nothing is
+ * written there. */
 static void random_list(struct rng *rng, struct fx *fx, uint32_t n, struct dafs_extlist *xl)
 {
 	uint64_t room = fx->img->blocks - 20000;
@@ -67,7 +68,8 @@ static void compare_lookups(struct rng *rng, struct fx *fx, const struct tree *t
 {
 	for (int n = 0; n < 60 && t->xl.n; n++) {
 		const struct dafs_extent *near = &t->xl.v[rng_below(rng, (uint32_t)t->xl.n)];
-		uint32_t lblk = near->lblk + rng_below(rng, near->len + 3) - (rng_below(rng, 2) && near->lblk);
+		uint32_t lblk = near->lblk + rng_below(rng, near->len + 3) -
+				(rng_below(rng, 2) && near->lblk);
 		size_t i = dafs_extlist_search(&t->xl, lblk);
 		struct dafs_extent got;
 		bool hole;
@@ -103,7 +105,8 @@ static void compare_libext2fs(struct fx *fx, const struct tree *t)
 	assert_ok(ext2fs_open(fx->path, EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &fs));
 	assert_ok(ext2fs_extent_open2(fs, INO, (struct ext2_inode *)(uintptr_t)&t->buf.raw, &h));
 	for (; !(err = ext2fs_extent_get(h, op, &ext)); op = EXT2_EXTENT_NEXT) {
-		if (!(ext.e_flags & EXT2_EXTENT_FLAGS_LEAF) || (ext.e_flags & EXT2_EXTENT_FLAGS_SECOND_VISIT))
+		if (!(ext.e_flags & EXT2_EXTENT_FLAGS_LEAF) ||
+		    (ext.e_flags & EXT2_EXTENT_FLAGS_SECOND_VISIT))
 			continue;
 		assert_true(i < t->xl.n);
 		assert_int_equal(ext.e_lblk, t->xl.v[i].lblk);
@@ -186,7 +189,8 @@ static void test_unchanged_blocks(void **state)
 	scratch_ok(dafs_extlist_append(&t.xl, 100000, end + 5, 1, false));
 	scratch_ok(dafs_etree_encode(fx.img, INO, 4711, &t.xl, &t.nodes, t.nodes.n, &t.buf.raw));
 	assert_int_equal(dafs_txn_live_blks(fx.img), 1);
-	assert_err(DAFS_ET_INTERNAL, dafs_etree_encode(fx.img, INO, 4711, &t.xl, &t.nodes, t.nodes.n + 1, &t.buf.raw));
+	assert_err(DAFS_ET_INTERNAL, dafs_etree_encode(fx.img, INO, 4711, &t.xl, &t.nodes,
+						       t.nodes.n + 1, &t.buf.raw));
 	dafs_txn_abort(fx.img);
 	tree_fini(&t);
 	fx_close(&fx);
@@ -203,7 +207,8 @@ static void test_limits(void **state)
 	bool hole;
 	(void)state;
 
-	fx_make(&fx, "limits.img", "-t ext4 -b 1024 -O sparse_super2,^resize_inode -E num_backup_sb=0", "256M");
+	fx_make(&fx, "limits.img",
+		"-t ext4 -b 1024 -O sparse_super2,^resize_inode -E num_backup_sb=0", "256M");
 	tree_init(&t);
 	scratch_ok(dafs_extlist_append(&t.xl, 150000, 7, 32768, false));
 	scratch_ok(dafs_extlist_append(&t.xl, 200000, 7 + 32768, 32767, true));
@@ -217,7 +222,8 @@ static void test_limits(void **state)
 	assert_true(hole && ext.lblk <= 3000000000u && ext.lblk + ext.len > 3000000000u);
 	scratch_ok(dafs_etree_lookup(fx.img, INO, &t.buf.raw, 0xFFFFFFFEu, &ext, &hole));
 	assert_true(!hole && ext.pblk == 240000);
-	assert_err(DAFS_ET_RANGE, dafs_etree_lookup(fx.img, INO, &t.buf.raw, 0xFFFFFFFFu, &ext, &hole));
+	assert_err(DAFS_ET_RANGE,
+		   dafs_etree_lookup(fx.img, INO, &t.buf.raw, 0xFFFFFFFFu, &ext, &hole));
 	dafs_extlist_fini(&back);
 	tree_fini(&t);
 	fx_close(&fx);
@@ -225,7 +231,8 @@ static void test_limits(void **state)
 
 /* ---- block maps ---- */
 
-static int take_block(ext2_filsys fs, blk64_t *pblk, e2_blkcnt_t lblk, blk64_t ref, int offset, void *arg)
+static int take_block(ext2_filsys fs, blk64_t *pblk, e2_blkcnt_t lblk, blk64_t ref, int offset,
+		      void *arg)
 {
 	(void)fs;
 	(void)ref;
@@ -235,7 +242,8 @@ static int take_block(ext2_filsys fs, blk64_t *pblk, e2_blkcnt_t lblk, blk64_t r
 	return 0;
 }
 
-/* A sparse file that reaches into the triple indirect block, made by debugfs, against libext2fs' iterator. */
+/* A sparse file that reaches into the triple indirect block, made by debugfs, against libext2fs'
+ * iterator. */
 static void compare_map(struct fx *fx, uint32_t ino)
 {
 	struct dafs_extlist mine = { 0 }, theirs = { 0 };
@@ -245,7 +253,8 @@ static void compare_map(struct fx *fx, uint32_t ino)
 
 	scratch_ok(dafs_icodec_read(fx->img, ino, &buf.raw, sizeof(buf)));
 	scratch_ok(dafs_etree_decode(fx->img, ino, &buf.raw, &mine, &nodes));
-	assert_ok(ext2fs_block_iterate3(fx->img->fs, ino, BLOCK_FLAG_READ_ONLY, NULL, take_block, &theirs));
+	assert_ok(ext2fs_block_iterate3(fx->img->fs, ino, BLOCK_FLAG_READ_ONLY, NULL, take_block,
+					&theirs));
 	assert_lists(&mine, &theirs);
 	assert_true(nodes.n >= 3);
 	assert_true(mine.n > 12);
@@ -267,15 +276,21 @@ static void compare_map(struct fx *fx, uint32_t ino)
 
 static void test_block_map(void **state)
 {
-	const char *path = scratch_mke2fs("map.img", "-t ext2 -b 1024", "64M"), *src = scratch_path("sparse");
+	const char *path = scratch_mke2fs("map.img", "-t ext2 -b 1024", "64M"),
+		   *src = scratch_path("sparse");
 	struct fx fx;
 	(void)state;
 
-	assert_int_equal(scratch_run("for at in 0 1 2 5 11 12 13 100 266 267 268 269 300 4000 4001 65803 65804 65805 70000 "
-				     "131339 131340 200000 200001 200002 200003 200005 300000 700000; do "
-				     "printf 'block %%s' $at | dd of=%s bs=1K seek=$at conv=notrunc 2>/dev/null || exit; done",
-				     src), 0);
-	assert_int_equal(scratch_run("debugfs -w -R 'write %s f' %s >/dev/null 2>&1", src, path), 0);
+	assert_int_equal(
+		scratch_run("for at in 0 1 2 5 11 12 13 100 266 267 268 269 300 4000 4001 65803 "
+			    "65804 65805 70000 "
+			    "131339 131340 200000 200001 200002 200003 200005 300000 700000; do "
+			    "printf 'block %%s' $at | dd of=%s bs=1K seek=$at conv=notrunc "
+			    "2>/dev/null || exit; done",
+			    src),
+		0);
+	assert_int_equal(scratch_run("debugfs -w -R 'write %s f' %s >/dev/null 2>&1", src, path),
+			 0);
 	scratch_fsck(path);
 	fx_open(&fx, path, 0);
 	compare_map(&fx, INO);
@@ -284,7 +299,8 @@ static void test_block_map(void **state)
 
 /* ---- damage ---- */
 
-/* Any bytes in a node, checksums set right: no crash, no hang; and what is accepted is a sound list. */
+/* Any bytes in a node, checksums set right: no crash, no hang; and what is accepted is a sound
+ * list. */
 static void damage_nodes(struct rng *rng, void *arg)
 {
 	struct fx *fx = arg;
@@ -307,8 +323,8 @@ static void damage_nodes(struct rng *rng, void *arg)
 		hdr = (struct dafs_etree_header *)block;
 		fx_damage(rng, block, rng_below(rng, 2) ? 36 : 1020);
 		if (hdr->max <= 84)
-			*dafs_etree_tail(hdr) = dafs_crc32c(dafs_icodec_seed(fx->img, INO, 4711), block,
-							    12 + 12u * hdr->max);
+			*dafs_etree_tail(hdr) = dafs_crc32c(dafs_icodec_seed(fx->img, INO, 4711),
+							    block, 12 + 12u * hdr->max);
 		err = dafs_etree_decode(fx->img, INO, &t.buf.raw, &back, NULL);
 		assert_true(!err || err == DAFS_ET_CORRUPT_EXTENT);
 		assert_true(dafs_extlist_verify(&back));
@@ -393,7 +409,8 @@ static void test_map_loops(void **state)
 	for (int i = 13; i < 15; i++) {
 		memset(buf.raw.i_block, 0, sizeof(buf.raw.i_block));
 		buf.raw.i_block[i] = a;
-		assert_err(DAFS_ET_CORRUPT_EXTENT, dafs_etree_decode(fx.img, INO, &buf.raw, &xl, NULL));
+		assert_err(DAFS_ET_CORRUPT_EXTENT,
+			   dafs_etree_decode(fx.img, INO, &buf.raw, &xl, NULL));
 		assert_int_equal(xl.n, 0);
 	}
 	memset(buf.raw.i_block, 0, sizeof(buf.raw.i_block));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inodes: where they lie, their checksum, attributes there and back, times at the ends of the format. */
+/* Inodes: where they lie, their checksum, attributes there and back, times at the ends of the
+ * format. */
 #include "config.h"
 
 #include "image/icodec.h"
@@ -12,38 +13,45 @@
 static void test_locate_and_checksum(void **state)
 {
 	static const char *const options[] = { "-t ext4 -b 1024", "-t ext4 -b 4096 -I 512",
-					       "-t ext4 -I 128", "-t ext2 -b 2048", "-t ext4 -O meta_bg,^resize_inode" };
+					       "-t ext4 -I 128", "-t ext2 -b 2048",
+					       "-t ext4 -O meta_bg,^resize_inode" };
 	(void)state;
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		struct fx fx;
 
 		fx_make(&fx, "icodec.img", options[i], "64M");
-		for (uint32_t ino = 1; ino <= fx.img->fs->super->s_inodes_count; ino += ino < 20 ? 1 : 997) {
+		for (uint32_t ino = 1; ino <= fx.img->fs->super->s_inodes_count;
+		     ino += ino < 20 ? 1 : 997) {
 			union dafs_inode_buf buf, theirs;
 
 			memset(&theirs, 0, sizeof(theirs));
 			scratch_ok(dafs_icodec_read(fx.img, ino, &buf.raw, sizeof(buf)));
-			assert_ok(ext2fs_read_inode_full(fx.img->fs, ino, (struct ext2_inode *)&theirs.raw,
+			assert_ok(ext2fs_read_inode_full(fx.img->fs, ino,
+							 (struct ext2_inode *)&theirs.raw,
 							 (int)fx.img->inode_size));
 			assert_memory_equal(buf.bytes, theirs.bytes, fx.img->inode_size);
 			buf.raw.i_mode = S_IFREG;
 			buf.raw.i_generation = ino * 77;
-			assert_true(dafs_icodec_checksum_ok(fx.img, ino, &buf.raw) == !fx.img->has_csum);
+			assert_true(dafs_icodec_checksum_ok(fx.img, ino, &buf.raw) ==
+				    !fx.img->has_csum);
 			dafs_icodec_checksum(fx.img, ino, &buf.raw);
 			assert_true(dafs_icodec_checksum_ok(fx.img, ino, &buf.raw));
 			assert_true(ext2fs_inode_csum_verify(fx.img->fs, ino, &buf.raw));
 		}
-		assert_err(DAFS_ET_RANGE, dafs_icodec_read(fx.img, 0, &(union dafs_inode_buf){ 0 }.raw, 256));
-		assert_err(DAFS_ET_RANGE, dafs_icodec_read(fx.img, fx.img->fs->super->s_inodes_count + 1,
-							   &(union dafs_inode_buf){ 0 }.raw, 256));
+		assert_err(DAFS_ET_RANGE,
+			   dafs_icodec_read(fx.img, 0, &(union dafs_inode_buf){ 0 }.raw, 256));
+		assert_err(DAFS_ET_RANGE,
+			   dafs_icodec_read(fx.img, fx.img->fs->super->s_inodes_count + 1,
+					    &(union dafs_inode_buf){ 0 }.raw, 256));
 		fx_close(&fx);
 	}
 }
 
 static struct dafs_time random_time(struct rng *rng)
 {
-	struct dafs_time t = { (int64_t)(test_random(&rng->state) & 0x3ffffffff) - INT64_C(0x80000000),
+	struct dafs_time t = { (int64_t)(test_random(&rng->state) & 0x3ffffffff) -
+				       INT64_C(0x80000000),
 			       rng_below(rng, 1000000000) };
 
 	return t;
@@ -61,11 +69,15 @@ static void round_trip(struct rng *rng, void *arg)
 
 	for (uint32_t n = test_steps(500, 50000); n; n--) {
 		static const uint16_t types[] = { S_IFREG, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK };
-		struct dafs_inode in = { .ino = 12, .state = DAFS_I_NEW, .uid = (uint32_t)test_random(&rng->state),
-					 .gid = (uint32_t)test_random(&rng->state), .nlink = 1 + rng_below(rng, 65000),
+		struct dafs_inode in = { .ino = 12,
+					 .state = DAFS_I_NEW,
+					 .uid = (uint32_t)test_random(&rng->state),
+					 .gid = (uint32_t)test_random(&rng->state),
+					 .nlink = 1 + rng_below(rng, 65000),
 					 .generation = (uint32_t)test_random(&rng->state),
 					 .projid = (uint32_t)test_random(&rng->state),
-					 .iflags = EXT2_NOATIME_FL | EXT2_NODUMP_FL }, out = { 0 };
+					 .iflags = EXT2_NOATIME_FL | EXT2_NODUMP_FL },
+				  out = { 0 };
 		uint64_t blocks = test_random(&rng->state) >> (16 + rng_below(rng, 40));
 		union dafs_inode_buf buf = { 0 };
 
@@ -136,11 +148,16 @@ static void test_time_limits(void **state)
 
 		fx_make(&fx, "times.img", small ? "-t ext4 -I 128" : "-t ext4", "16M");
 		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-			struct dafs_inode in = { .ino = 12, .state = DAFS_I_NEW, .mode = S_IFREG, .nlink = 1 }, out = { 0 };
+			struct dafs_inode in = { .ino = 12,
+						 .state = DAFS_I_NEW,
+						 .mode = S_IFREG,
+						 .nlink = 1 },
+					  out = { 0 };
 			union dafs_inode_buf buf = { 0 };
 
 			in.mtime = (struct dafs_time){ rows[i].sec, 5 };
-			scratch_ok(dafs_icodec_encode(fx.img, &in, 0, &buf.raw, fx.img->inode_size));
+			scratch_ok(
+				dafs_icodec_encode(fx.img, &in, 0, &buf.raw, fx.img->inode_size));
 			scratch_ok(dafs_icodec_decode(fx.img, 12, &buf.raw, &out));
 			assert_int_equal(out.mtime.sec, small ? rows[i].small : rows[i].large);
 			if (out.mtime.sec != rows[i].sec || small)
@@ -163,8 +180,8 @@ static void test_refusals(void **state)
 	scratch_ok(dafs_icodec_encode(fx.img, &in, 0, &buf.raw, fx.img->inode_size));
 	assert_int_equal(buf.raw.i_links_count, 1);
 	in.nlink = 2;
-	assert_err(DAFS_ET_FILE_TOO_BIG,
-		   dafs_icodec_encode(fx.img, &in, UINT64_C(1) << 32, &buf.raw, fx.img->inode_size));
+	assert_err(DAFS_ET_FILE_TOO_BIG, dafs_icodec_encode(fx.img, &in, UINT64_C(1) << 32,
+							    &buf.raw, fx.img->inode_size));
 	in.mode = S_IFCHR;
 	in.rdev_minor = 1 << 20;
 	assert_err(DAFS_ET_RANGE, dafs_icodec_encode(fx.img, &in, 0, &buf.raw, fx.img->inode_size));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Contents of files and symlinks, as debugfs or the kernel's mke2fs put them there, against the host's. */
+/* Contents of files and symlinks, as debugfs or the kernel's mke2fs put them there, against the
+ * host's. */
 #include "config.h"
 
 #include "image/read.h"
@@ -20,17 +21,22 @@ struct host_file {
 	size_t size;
 };
 
-/* A tree of files with holes, ragged ends, all sizes around what is inline; symlinks of all lengths. */
+/* A tree of files with holes, ragged ends, all sizes around what is inline; symlinks of all
+ * lengths. */
 static void make_tree(const char *dir)
 {
-	assert_int_equal(scratch_run(
-		"mkdir -p '%s' && cd '%s' && "
-		"for n in 0 1 59 60 61 127 128 129 1023 1024 1025 4095 4096 4097 70000; do "
-		"head -c $n /dev/urandom >r$n || exit; done; "
-		"truncate -s 2M hole && for at in 3 5 6 100 511; do head -c 4096 /dev/urandom | "
-		"dd of=hole bs=4K seek=$at conv=notrunc 2>/dev/null || exit; done; "
-		"for n in 1 58 59 60 61 200 1000; do ln -s $(head -c $n /dev/zero | tr '\\0' x) l$n || exit; done",
-		dir, dir), 0);
+	assert_int_equal(
+		scratch_run(
+			"mkdir -p '%s' && cd '%s' && "
+			"for n in 0 1 59 60 61 127 128 129 1023 1024 1025 4095 4096 4097 70000; do "
+			"head -c $n /dev/urandom >r$n || exit; done; "
+			"truncate -s 2M hole && for at in 3 5 6 100 511; do head -c 4096 "
+			"/dev/urandom | "
+			"dd of=hole bs=4K seek=$at conv=notrunc 2>/dev/null || exit; done; "
+			"for n in 1 58 59 60 61 200 1000; do ln -s $(head -c $n /dev/zero | tr "
+			"'\\0' x) l$n || exit; done",
+			dir, dir),
+		0);
 }
 
 static uint32_t find(struct fx *fx, const char *name)
@@ -39,7 +45,8 @@ static uint32_t find(struct fx *fx, const char *name)
 	union dafs_inode_buf buf;
 
 	scratch_ok(dafs_icodec_read(fx->img, EXT2_ROOT_INO, &buf.raw, sizeof(buf)));
-	scratch_ok(dafs_dircodec_lookup(fx->img, EXT2_ROOT_INO, &buf.raw, name, (uint8_t)strlen(name), &view));
+	scratch_ok(dafs_dircodec_lookup(fx->img, EXT2_ROOT_INO, &buf.raw, name,
+					(uint8_t)strlen(name), &view));
 	return view.ino;
 }
 
@@ -80,8 +87,9 @@ static void compare_file(struct rng *rng, struct fx *fx, const struct host_file 
 		memset(mine, 0xAA, len);
 		if (off < f->size)
 			want = f->size - off < len ? f->size - (size_t)off : len;
-		scratch_ok(dafs_read_file(fx->img, ino, &buf.raw, buf.raw.i_flags & EXT4_INLINE_DATA_FL ? NULL : &xl,
-					  mine, len, off, &got));
+		scratch_ok(dafs_read_file(fx->img, ino, &buf.raw,
+					  buf.raw.i_flags & EXT4_INLINE_DATA_FL ? NULL : &xl, mine,
+					  len, off, &got));
 		assert_int_equal(got, want);
 		assert_memory_equal(mine, f->bytes + off, want);
 	}
@@ -113,8 +121,9 @@ static void compare_symlink(struct fx *fx, uint32_t len)
 
 static void compare_tree(struct rng *rng, struct fx *fx, const char *dir)
 {
-	static const char *const names[] = { "r0", "r1", "r59", "r60", "r61", "r127", "r128", "r129", "r1023",
-					     "r1024", "r1025", "r4095", "r4096", "r4097", "r70000", "hole" };
+	static const char *const names[] = { "r0",    "r1",    "r59",	 "r60",	  "r61",   "r127",
+					     "r128",  "r129",  "r1023",	 "r1024", "r1025", "r4095",
+					     "r4096", "r4097", "r70000", "hole" };
 	static const uint32_t links[] = { 1, 58, 59, 60, 61, 200, 1000 };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -130,8 +139,11 @@ static void compare_tree(struct rng *rng, struct fx *fx, const char *dir)
 
 static void test_contents(void **state)
 {
-	static const char *const options[] = { "-t ext4 -b 1024", "-t ext4 -b 4096", "-t ext2 -b 1024",
-					       "-t ext4 -O inline_data", "-t ext4 -b 4096 -O inline_data -I 1024",
+	static const char *const options[] = { "-t ext4 -b 1024",
+					       "-t ext4 -b 4096",
+					       "-t ext2 -b 1024",
+					       "-t ext4 -O inline_data",
+					       "-t ext4 -b 4096 -O inline_data -I 1024",
 					       "-t ext4 -O ea_inode -b 2048" };
 	struct rng rng = { .state = test_seed(1) };
 	char dir[256], all[512];
@@ -170,7 +182,8 @@ static void test_unwritten(void **state)
 	scratch_ok(dafs_extlist_append(&xl, pblk, 2, 1, false));
 	buf.raw.i_mode = S_IFREG;
 	buf.raw.i_size = 2 * 4096 + 100;
-	scratch_ok(dafs_read_file(fx.img, 12, &buf.raw, &xl, got_bytes, sizeof(got_bytes), 0, &got));
+	scratch_ok(
+		dafs_read_file(fx.img, 12, &buf.raw, &xl, got_bytes, sizeof(got_bytes), 0, &got));
 	assert_int_equal(got, 2 * 4096 + 100);
 	for (size_t i = 0; i < got; i++)
 		assert_int_equal(got_bytes[i], i < 8192 ? 0 : 'z');

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Extended attributes: random sets written and read back, by dafs, libext2fs and (as root) the kernel; sharing; damage. */
+/* Extended attributes: random sets written and read back, by dafs, libext2fs and (as root) the
+ * kernel; sharing; damage. */
 #include "config.h"
 
 #include "image/xcodec.h"
@@ -84,7 +85,8 @@ static uint64_t write_value(struct xfx *x, struct file *file, struct dafs_xattr_
 	struct dafs_extlist xl = { 0 };
 	struct dafs_blklist nodes = { 0 };
 	union dafs_inode_buf buf = { 0 };
-	uint32_t len = value->attr->value_len, blks = (len + img->block_size - 1) >> img->block_bits;
+	uint32_t len = value->attr->value_len,
+		 blks = (len + img->block_size - 1) >> img->block_bits;
 	uint8_t *bytes = calloc(blks, img->block_size);
 
 	assert_non_null(bytes);
@@ -189,13 +191,15 @@ static void xfx_open(struct xfx *x, const char *name, const char *options)
 	memset(x, 0, sizeof(*x));
 	for (int i = 0; i < FILES; i++)
 		snprintf(cmd + strlen(cmd), sizeof(cmd) - strlen(cmd), "write /dev/null f%d\n", i);
-	assert_int_equal(scratch_run("printf '%s' | debugfs -w -f - '%s' >/dev/null 2>&1", cmd, path), 0);
+	assert_int_equal(
+		scratch_run("printf '%s' | debugfs -w -f - '%s' >/dev/null 2>&1", cmd, path), 0);
 	fx_open(&x->fx, path, DAFS_IMAGE_RW);
 	for (int i = 0; i < FILES; i++) {
 		union dafs_inode_buf buf;
 
 		scratch_ok(dafs_icodec_read(x->fx.img, 12 + (uint32_t)i, &buf.raw, sizeof(buf)));
-		scratch_ok(dafs_icodec_decode(x->fx.img, 12 + (uint32_t)i, &buf.raw, &x->files[i].inode));
+		scratch_ok(dafs_icodec_decode(x->fx.img, 12 + (uint32_t)i, &buf.raw,
+					      &x->files[i].inode));
 	}
 }
 
@@ -248,7 +252,8 @@ static void compare_all(struct xfx *x)
 		assert_ok(ext2fs_xattrs_read(h));
 		assert_ok(ext2fs_xattrs_iterate(h, libext2fs_attr, inode->xattrs));
 		assert_ok(ext2fs_xattrs_count(h, &count));
-		assert_int_equal(count, set_size(inode->xattrs) + (inode->iflags & EXT4_INLINE_DATA_FL ? 1 : 0));
+		assert_int_equal(count, set_size(inode->xattrs) +
+						(inode->iflags & EXT4_INLINE_DATA_FL ? 1 : 0));
 		assert_ok(ext2fs_xattrs_close(&h));
 	}
 	ext2fs_free(fs);
@@ -271,7 +276,8 @@ static void kernel_reads(struct xfx *x)
 		for (const struct dafs_xattr *a = x->files[i].inode.xattrs; a; a = a->next) {
 			ssize_t len = lgetxattr(path, a->name, value, 65536);
 
-			same &= len == (ssize_t)a->value_len && !memcmp(value, dafs_xattr_value(a), a->value_len);
+			same &= len == (ssize_t)a->value_len &&
+				!memcmp(value, dafs_xattr_value(a), a->value_len);
 		}
 		free(value);
 	}
@@ -370,8 +376,14 @@ static void test_full(void **state)
 
 static void test_names(void **state)
 {
-	static const char *const bad[] = { "user", "user.", "system.foo", "system.data", "nonsense.x", "",
-					   "system.posix_acl_accessx", "encryption.c" };
+	static const char *const bad[] = { "user",
+					   "user.",
+					   "system.foo",
+					   "system.data",
+					   "nonsense.x",
+					   "",
+					   "system.posix_acl_accessx",
+					   "encryption.c" };
 	struct dafs_xattr_layout lay;
 	struct xfx x;
 	char name[300];
@@ -380,7 +392,8 @@ static void test_names(void **state)
 	xfx_open(&x, "names.img", "-t ext4");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		scratch_ok(dafs_xattr_put(&x.files[0].inode.xattrs, bad[i], "v", 1));
-		assert_err(DAFS_ET_XATTR_NAME, dafs_xcodec_plan(x.fx.img, &x.files[0].inode, "/a/b", &lay));
+		assert_err(DAFS_ET_XATTR_NAME,
+			   dafs_xcodec_plan(x.fx.img, &x.files[0].inode, "/a/b", &lay));
 		assert_non_null(strstr(scratch_ctx.detail, "/a/b: "));
 		assert_non_null(strstr(scratch_ctx.detail, bad[i]));
 		dafs_xattr_free(&x.files[0].inode.xattrs);
@@ -438,7 +451,8 @@ static void test_shared_block(void **state)
 	xfx_open(&x, "shared.img", "-t ext4 -b 1024");
 	scratch_ok(dafs_txn_begin(x.fx.img));
 	for (int i = 0; i < 2; i++)
-		scratch_ok(dafs_xattr_put(&x.files[i].inode.xattrs, "user.big", value, sizeof(value)));
+		scratch_ok(
+			dafs_xattr_put(&x.files[i].inode.xattrs, "user.big", value, sizeof(value)));
 	assert_true(write_set(&x, &x.files[0]));
 	fx_commit(&x.fx);
 	scratch_ok(dafs_txn_begin(x.fx.img));
@@ -536,7 +550,8 @@ static void damage(struct rng *rng, void *arg)
 	scratch_ok(dafs_xattr_put(&x.files[0].inode.xattrs, "user.small", value, 20));
 	scratch_ok(dafs_xattr_put(&x.files[0].inode.xattrs, "trusted.medium", value, 300));
 	scratch_ok(dafs_xattr_put(&x.files[0].inode.xattrs, "security.third", value, 100));
-	scratch_ok(dafs_xattr_put(&x.files[0].inode.xattrs, "system.posix_acl_access", acl, sizeof(acl)));
+	scratch_ok(dafs_xattr_put(&x.files[0].inode.xattrs, "system.posix_acl_access", acl,
+				  sizeof(acl)));
 	assert_true(write_set(&x, &x.files[0]));
 	fx_commit(&x.fx);
 	scratch_ok(dafs_icodec_read(x.fx.img, 12, &good.raw, sizeof(good)));
@@ -556,7 +571,8 @@ static void damage(struct rng *rng, void *arg)
 			fx_damage(rng, buf.bytes + 128, 128);
 		else
 			fx_damage(rng, block, rng_below(rng, 2) ? 120 : 1024);
-		((struct dafs_xattr_block *)block)->checksum = dafs_xattr_block_csum(x.fx.img, good.raw.i_file_acl, block);
+		((struct dafs_xattr_block *)block)->checksum =
+			dafs_xattr_block_csum(x.fx.img, good.raw.i_file_acl, block);
 		err = dafs_xcodec_read(x.fx.img, 12, &buf.raw, &set);
 		assert_true(!err || !set);
 		dafs_xattr_free(&set);
