@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * check_int - what the checker's files share: the run, the geometry, the maps, the workers.
+ *
+ * How a pass runs. The work is cut into items (a group's inode table, a batch of directories);
+ * workers take items in any order. A worker looks with `scan` set: its findings are not reported,
+ * they put the thing (inode, directory) off; what it would add to the shared maps is staged and
+ * published only when the thing is sound. Afterwards everything that was put off is looked at
+ * again, alone, in order, with findings reported. So findings come in a stable order and are
+ * independent of threads, and sound things cost little.
+ *
+ * Invariants:
+ *  1. structures are read in place, so the host is little-endian like the disk (asserted below);
+ *  2. published claims commute: a block's second claim lands in dup whoever comes first;
+ *  3. nothing on disk is followed before its bounds were checked, and no walk visits a node of one
+ *     tree twice.
+ */
+#ifndef DAFS_CHECK_CHECK_INT_H
+#define DAFS_CHECK_CHECK_INT_H
+
+#include "check/problem.h"
+
+#include "image/image.h"
+
+#include <stdatomic.h>
+#include <pthread.h>
+#include <string.h>
+#include <ext2fs/ext2_ext_attr.h>
+#include <ext2fs/ext3_extents.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the checker reads structures in place");
+
+#define DAFS_CK_EXTRA_ISIZE_MIN 4 /* i_extra_isize and i_checksum_hi */
+
+/* ---- bitmaps (bits.c): pages of words, made when first written; NULL is all zeros, FULL all ones
+ * ---- */
+#define DAFS_CK_PAGE_BITS 32768u
+struct dafs_ck_bits {
+	uint64_t nbits;
+	size_t npages;
+	_Atomic(uint64_t *) *pages;
+	_Atomic bool nomem; /* a page could not be made: the map is not to be trusted */
+};
+errcode_t dafs_ck_bits_init(struct dafs_ck_bits *bits, uint64_t nbits);
+void dafs_ck_bits_fini(struct dafs_ck_bits *bits);
+/* Set [start, start+len). Bits that were set before are set in dup too (may be NULL). True: there
+ * were some. Thread-safe. */
+bool dafs_ck_bits_set(struct dafs_ck_bits *bits, uint64_t start, uint64_t len,
+		      struct dafs_ck_bits *dup);
+void dafs_ck_bits_clear(struct dafs_ck_bits *bits, uint64_t start, uint64_t len);
+bool dafs_ck_bits_test(const struct dafs_ck_bits *bits, uint64_t bit);
+/* First bit at or after start that is value; nbits: none. */
+uint64_t dafs_ck_bits_next(const struct dafs_ck_bits *bits, uint64_t start, bool value);
+uint64_t dafs_ck_bits_count(const struct dafs_ck_bits *bits, uint64_t start, uint64_t len);
+/* Copy [start, start+len) into out as bytes, bit 0 first; start a multiple of 8; unused bits of the
+ * last byte are 0. */
+void dafs_ck_bits_copy(const struct dafs_ck_bits *bits, uint64_t start, uint64_t len, uint8_t *out);
+
+/* ---- growing arrays ---- */
+struct dafs_ck_vec {
+	void *v;
+	size_t n, room;
+};
+/* Room for one more element of size bytes at the end, zeroed; NULL: no memory. */
+void *dafs_ck_vec_add(struct dafs_ck_vec *vec, size_t size);
+void dafs_ck_vec_fini(struct dafs_ck_vec *vec);
+
+/* A set of 64-bit keys with a value each (open addressing; key 0 is not allowed). */
+struct dafs_ck_map {
+	uint64_t *keys;
+	uint64_t *vals;
+	size_t n, room;
+};
+/* The key's value, made (0) when absent; NULL: no memory. *made may be NULL. */
+uint64_t *dafs_ck_map_put(struct dafs_ck_map *map, uint64_t key, bool *made);
+uint64_t *dafs_ck_map_get(const struct dafs_ck_map *map, uint64_t key);
+void dafs_ck_map_reset(struct dafs_ck_map *map); /* empty, memory kept when small */
+void dafs_ck_map_fini(struct dafs_ck_map *map);
+
+/* ---- geometry (geom.c) ---- */
+struct dafs_ck_geom {
+	uint64_t blocks;
+	uint64_t clusters; /* of all groups */
+	uint32_t block_size, block_bits;
+	uint32_t cbits; /* log2 blocks a cluster */
+	uint32_t first; /* s_first_data_block */
+	uint32_t groups, bpg, cpg, ipg;
+	uint32_t inodes, first_ino;
+	uint32_t inode_size, inodes_per_blk, itable_blks;
+	uint32_t desc_size, desc_blks, descs_per_blk;
+	uint32_t csum_seed;
+	bool csum;    /* metadata_csum */
+	bool gd_csum; /* descriptors have checksums (either sort), uninit flags count */
+	bool extents, inline_data, filetype, dir_index, large_dir, ea_inode, bit64, bigalloc,
+		huge_file;
+	bool flex_bg, meta_bg, xattr, casefold, encrypt, quota, hurd, imagic, shared_blocks;
+};
+
+struct dafs_ck_range {
+	uint64_t start, len;
+};
+
+/* ---- what is known of an inode ---- */
+enum {
+	DAFS_CKI_TYPE = 7, /* EXT2_FT_* */
+	DAFS_CKI_USED = 0x8,
+	DAFS_CKI_BAD = 0x10, /* fields to be complained about when its name is known */
+	DAFS_CKI_BB = 0x20,  /* lies in a bad block */
+	DAFS_CKI_IMAGIC = 0x40,
+	DAFS_CKI_CASEFOLD = 0x80,
+	DAFS_CKI_EA = 0x100, /* holds an attribute's value */
+	DAFS_CKI_ENC = 0x200,
+};
+struct dafs_ck_ino {
+	uint16_t links;	       /* as on disk */
+	_Atomic uint16_t refs; /* counted */
+	uint16_t flags;
+};
+
+/* A run of a directory's blocks; pblk 0: a hole. */
+struct dafs_ck_dext {
+	uint64_t pblk;
+	uint32_t lblk, len;
+};
+
+struct dafs_ck_dir {
+	uint32_t ino;
+	uint32_t dotdot; /* what .. says; 0: unknown */
+	uint32_t parent; /* who names it; 0: nobody */
+	uint32_t generation;
+	uint32_t iflags;
+	uint32_t ndext;
+	uint64_t size;
+	uint64_t dext; /* first run in run->dexts */
+	uint8_t state; /* pass 2, 3 */
+	bool gone;     /* cleared after pass 1 */
+};
+
+/* A subdirectory's name: who names it, where. */
+struct dafs_ck_claim {
+	uint32_t child, dir;
+	uint64_t pblk;
+	uint32_t lblk;
+	uint32_t off;
+};
+
+struct dafs_ck;
+
+/* Results of one item of pass 1, kept apart until all are there. */
+struct dafs_ck_part {
+	struct dafs_ck_vec dirs;  /* dafs_ck_dir; .dext is relative to the part */
+	struct dafs_ck_vec dexts; /* dafs_ck_dext */
+	struct dafs_ck_vec later; /* uint32_t: inodes put off */
+};
+
+/* One inode while pass 1 looks at it. */
+struct dafs_ck_inode {
+	uint32_t ino;
+	struct ext2_inode_large *raw; /* inode_size bytes, at least 256 with zeros behind */
+	uint16_t cki;		      /* DAFS_CKI_* to publish */
+	uint16_t links;		      /* to publish */
+	bool csum_bad;
+	bool garbage; /* checksum bad, and so are those of most inodes of its block */
+	bool dirty;   /* changed by a repair */
+	bool cleared;
+	bool is_dir, is_reg;
+	uint64_t clusters;			 /* that it owns */
+	uint64_t ea_ibody_blks, ea_ibody_inodes; /* charged for values in inodes */
+	uint64_t ea_block_blks, ea_block_inodes;
+	int64_t last_blk;      /* last logical block mapped, -1: none */
+	int64_t last_init_blk; /* last written one */
+	uint64_t prev_pblk;    /* physical block before, for fragmentation and clusters */
+	uint64_t next_lblk;    /* extents: first logical block not yet mapped */
+	int64_t last_dir_blk;
+	uint32_t illegal;
+	uint64_t ea_blk; /* attribute block it refers to, judged; 0: none */
+	uint64_t quota_bytes, quota_inodes;
+	bool fragmented;
+	bool has_tree; /* an extent tree of depth */
+	uint8_t depth;
+	bool rebuild; /* the extent tree is to be rebuilt */
+};
+
+struct dafs_ck_stats {
+	uint64_t dirs, regs, links, fast_links, chars, blocks, fifos, socks;
+	uint64_t ind, dind, tind, depth[8], fragmented;
+	uint64_t large_files, large_dirs;
+};
+
+/* Reference to an attribute value's inode, to an attribute block, an encryption policy: sorted and
+ * counted after the pass. */
+struct dafs_ck_policy {
+	uint32_t ino;
+	uint32_t id; /* 0: none that can be read */
+	uint8_t len;
+	uint8_t bytes[40];
+};
+
+struct dafs_ck_quota_item {
+	uint32_t id[3];
+	int64_t bytes, inodes;
+};
+
+struct dafs_ck_worker {
+	struct dafs_ck *ck;
+	unsigned index;
+	bool scan;   /* findings put off */
+	bool fixing; /* repairs are made in this run */
+	bool put_off;
+	struct dafs_ck_part *part;
+	struct dafs_ck_vec claims;   /* dafs_ck_range in clusters */
+	struct dafs_ck_vec dexts;    /* of the inode at hand */
+	struct dafs_ck_vec ea_refs;  /* uint32_t: value inodes referred to */
+	struct dafs_ck_map seen;     /* nodes of the tree at hand */
+	struct dafs_ck_vec policies; /* dafs_ck_policy */
+	struct dafs_ck_map quota[3]; /* id + 1 -> index in quota_sums */
+	struct dafs_ck_vec quota_sums[3];
+	struct dafs_ck_vec subdirs;	/* dafs_ck_claim */
+	struct dafs_ck_vec refs;	/* uint32_t: inodes that the directory at hand names */
+	struct dafs_ck_vec new_subdirs; /* dafs_ck_claim of the directory at hand */
+	struct dafs_ck_map names;	/* its names' keys */
+	struct dafs_ck_vec owners;	/* pass 1b: inodes with blocks claimed twice */
+	struct dafs_ck_vec later; /* uint32_t: directories put off, as indexes in run->dirs */
+	struct dafs_ck_stats stats;
+	uint8_t *level[16];   /* scratch blocks: of a block map by level */
+	uint8_t *xblk;	      /* of attributes */
+	uint8_t *tmp;	      /* of anything short */
+	uint8_t *piece, *raw; /* pass 1: of an inode table; the inode at hand */
+	uint8_t *window;      /* blocks read ahead */
+	uint64_t win_start, win_len;
+	errcode_t err; /* first failure that ends the run */
+};
+
+struct dafs_ck {
+	/* What image/'s pure helpers (checksums, hashes, layouts) look at: sizes, seeds and
+	 * features. Never opened. */
+	struct dafs_image img;
+	struct struct_ext2_filsys fs;
+	struct dafs_ctx *ctx;
+	struct dafs_dev *dev;
+	const struct dafs_check_opts *opts;
+	struct dafs_check_report *rep;
+	uint64_t shown[DAFS_CK_CODES];
+
+	union {
+		struct ext2_super_block sb;
+		uint8_t sb_bytes[1024];
+	};
+	uint64_t sb_blk; /* where sb came from, 0: the primary */
+	struct dafs_ck_geom g;
+	uint8_t *gd;	 /* descriptors, one behind the other */
+	uint32_t gd_grp; /* group whose copy they are of */
+	bool gd_bad_any;
+	uint8_t *gd_flags;	    /* DAFS_CKG_* for each group */
+	struct dafs_ck_range *meta; /* static metadata, sorted, merged */
+	size_t nmeta;
+	bool resize_bad;
+
+	struct dafs_ck_bits found;    /* clusters in use */
+	struct dafs_ck_bits dup;      /* clusters claimed more than once */
+	struct dafs_ck_ino **inos;    /* by group; NULL: no inode of it was looked at */
+	struct dafs_ck_map refs_over; /* ino -> refs beyond 16 bits, in units of 65536 */
+	pthread_mutex_t refs_lock;
+
+	struct dafs_ck_part **parts; /* by group */
+	struct dafs_ck_dir *dirs;    /* sorted by ino */
+	size_t ndirs;
+	struct dafs_ck_dext *dexts;
+	size_t ndexts;
+
+	struct dafs_ck_map ea_blocks; /* block -> index + 1 in ea_infos */
+	struct dafs_ck_vec ea_infos;  /* dafs_ck_ea_block (xattr.c) */
+	pthread_mutex_t ea_lock;
+	struct dafs_ck_map ea_inodes;  /* value inode -> references */
+	struct dafs_ck_vec policies;   /* sorted by ino */
+	struct dafs_ck_map bad_blocks; /* block + 1 -> 1 */
+	struct dafs_ck_map overlay;    /* block + 1 -> its new contents (pointer) */
+	struct dafs_ck_map unreadable; /* block + 1: a finding was made */
+	struct dafs_ck_map quota[3];
+	struct dafs_ck_vec quota_sums[3];
+
+	uint32_t *free_clusters, *free_inodes; /* pass 5, by group */
+	struct dafs_ck_worker *workers;
+	unsigned nworkers;
+	struct dafs_ck_worker *main; /* workers[0]; serial work runs on it with scan off */
+	const struct ext2fs_nls_table *nls;
+	_Atomic uint64_t progress;
+	_Atomic uint64_t node_budget; /* nodes that walks may still visit although claimed before */
+	uint32_t lost_found;
+	bool low_dtime; /* deletion times below the number of inodes are links of the orphan list */
+};
+
+enum {
+	DAFS_CKG_BB_BAD = 1, /* block bitmap is not where it could be read */
+	DAFS_CKG_IB_BAD = 2,
+	DAFS_CKG_IT_BAD = 4,
+	DAFS_CKG_CSUM_BAD = 8,
+	DAFS_CKG_BB_CLASH = 0x10, /* lies on another structure */
+	DAFS_CKG_IB_CLASH = 0x20,
+	DAFS_CKG_IT_CLASH = 0x40,
+	DAFS_CKG_LATER = 0x80, /* pass 5: put off */
+};
+
+/* ---- run (check.c) ---- */
+typedef errcode_t (*dafs_ck_item_fn)(struct dafs_ck_worker *w, uint64_t item);
+/* Run fn over items [0, n) on all workers with scan set. The first error ends it. */
+errcode_t dafs_ck_parallel(struct dafs_ck *ck, uint64_t n, dafs_ck_item_fn fn);
+
+/* A finding. With scan: put off, false. Else reported and counted; true when it is to be repaired
+ * now. */
+bool dafs_ck_find(struct dafs_ck_worker *w, const struct dafs_finding *f);
+#define DAFS_CK_FIND(w, name, ...)                                                                 \
+	dafs_ck_find(w, &(struct dafs_finding){ .code = DAFS_CK_##name, ##__VA_ARGS__ })
+
+/* Read count blocks. Blocks that cannot be read are zeros and make a finding (with scan: put off).
+ * Errors: ENOMEM only. */
+errcode_t dafs_ck_read(struct dafs_ck_worker *w, uint64_t pblk, uint64_t count, void *buf);
+/* One block through the worker's window; run: how many of the following blocks will be wanted next.
+ * Good until the next call. */
+errcode_t dafs_ck_read_window(struct dafs_ck_worker *w, uint64_t pblk, uint64_t run, uint8_t **buf);
+/* Give a block new contents (copied, checksums are the caller's). Visible to later reads; on disk
+ * after the commit. Serial phases only. */
+errcode_t dafs_ck_write(struct dafs_ck_worker *w, uint64_t pblk, const void *buf);
+/* Give an inode new contents, checksum made here. Serial phases only. */
+errcode_t dafs_ck_write_inode(struct dafs_ck_worker *w, uint32_t ino, struct ext2_inode_large *raw);
+/* Copy of one inode (inode_size bytes, zeros up to 256). False: its table cannot be located. */
+bool dafs_ck_read_inode(struct dafs_ck_worker *w, uint32_t ino, struct ext2_inode_large *raw);
+
+/* ---- geometry, descriptors (geom.c) ---- */
+/* Derive numbers from sb. NULL, or the name of the first field that makes no sense. */
+const char *dafs_ck_geom_init(struct dafs_ck_geom *g, const struct ext2_super_block *sb);
+bool dafs_ck_has_super(const struct dafs_ck *ck, uint32_t grp);
+uint64_t dafs_ck_grp_first(const struct dafs_ck *ck, uint32_t grp);
+uint64_t dafs_ck_grp_blks(const struct dafs_ck *ck, uint32_t grp);
+/* Where block i of the descriptors' copy of grp's copy lies (grp 0: the primary). */
+uint64_t dafs_ck_desc_blk(const struct dafs_ck *ck, uint32_t grp, uint32_t i);
+struct ext4_group_desc *dafs_ck_gd(const struct dafs_ck *ck, uint32_t grp);
+uint64_t dafs_ck_gd_block_bitmap(const struct dafs_ck *ck, uint32_t grp);
+uint64_t dafs_ck_gd_inode_bitmap(const struct dafs_ck *ck, uint32_t grp);
+uint64_t dafs_ck_gd_itable(const struct dafs_ck *ck, uint32_t grp);
+uint32_t dafs_ck_gd_free_blks(const struct dafs_ck *ck, uint32_t grp); /* clusters */
+uint32_t dafs_ck_gd_free_inodes(const struct dafs_ck *ck, uint32_t grp);
+uint32_t dafs_ck_gd_dirs(const struct dafs_ck *ck, uint32_t grp);
+uint32_t dafs_ck_gd_unused(const struct dafs_ck *ck, uint32_t grp);
+uint16_t dafs_ck_gd_csum(const struct dafs_ck *ck, uint32_t grp);
+/* Inodes of the group that pass 1 looks at (0: none). */
+uint32_t dafs_ck_grp_scan_inodes(const struct dafs_ck *ck, uint32_t grp);
+/* Static blocks of a group's superblock copy and descriptors: up to 3 runs into r. */
+unsigned dafs_ck_grp_super_runs(const struct dafs_ck *ck, uint32_t grp, struct dafs_ck_range *r);
+uint32_t dafs_ck_sb_csum(const struct ext2_super_block *sb);
+bool dafs_ck_is_meta(const struct dafs_ck *ck, uint64_t pblk);
+static inline bool dafs_ck_blk_ok(const struct dafs_ck *ck, uint64_t pblk)
+{
+	return pblk >= ck->g.first && pblk < ck->g.blocks;
+}
+static inline uint64_t dafs_ck_cluster(const struct dafs_ck *ck, uint64_t pblk)
+{
+	return (pblk - ck->g.first) >> ck->g.cbits;
+}
+
+/* ---- passes ---- */
+errcode_t dafs_ck_open_super(
+	struct dafs_ck *ck); /* open.c: superblock and descriptors, from wherever they are good */
+errcode_t dafs_ck_pass0(struct dafs_ck *ck);	   /* super.c */
+errcode_t dafs_ck_journal(struct dafs_ck *ck);	   /* journal.c */
+errcode_t dafs_ck_pass1(struct dafs_ck *ck);	   /* pass1.c */
+errcode_t dafs_ck_pass1b(struct dafs_ck *ck);	   /* dup.c */
+errcode_t dafs_ck_pass2(struct dafs_ck *ck);	   /* pass2.c */
+errcode_t dafs_ck_pass3(struct dafs_ck *ck);	   /* pass3.c */
+errcode_t dafs_ck_pass4(struct dafs_ck *ck);	   /* pass4.c */
+errcode_t dafs_ck_pass5(struct dafs_ck *ck);	   /* pass5.c */
+errcode_t dafs_ck_orphan_file(struct dafs_ck *ck); /* orphan.c */
+errcode_t dafs_ck_quota_check(struct dafs_ck *ck); /* quota.c */
+
+/* ---- inodes ---- */
+struct dafs_ck_ino *dafs_ck_ino(const struct dafs_ck *ck,
+				uint32_t ino); /* NULL: group not looked at */
+static inline unsigned dafs_ck_ino_flags(const struct dafs_ck *ck, uint32_t ino)
+{
+	const struct dafs_ck_ino *info = dafs_ck_ino(ck, ino);
+
+	return info ? info->flags : 0;
+}
+struct dafs_ck_dir *dafs_ck_dir(const struct dafs_ck *ck, uint32_t ino); /* NULL: no directory */
+uint32_t dafs_ck_refs(struct dafs_ck *ck, uint32_t ino);
+void dafs_ck_refs_add(struct dafs_ck *ck, uint32_t ino);
+void dafs_ck_inode_look(struct dafs_ck_worker *w, struct dafs_ck_inode *in); /* inode.c */
+void dafs_ck_inode_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in,
+			  bool with_ea); /* blocks.c */
+/* Make it a deleted inode. */
+void dafs_ck_inode_clear(struct dafs_ck_worker *w, struct dafs_ck_inode *in);
+bool dafs_ck_has_blocks(const struct dafs_ck *ck, const struct ext2_inode_large *raw);
+bool dafs_ck_is_fast_symlink(const struct ext2_inode_large *raw);
+bool dafs_ck_device_ok(const struct ext2_inode_large *raw);
+bool dafs_ck_symlink_ok(struct dafs_ck_worker *w, uint32_t ino, const struct ext2_inode_large *raw);
+/* Complaints about a BAD inode whose name is known (dir 0: none). True: it was cleared. */
+bool dafs_ck_bad_inode(struct dafs_ck_worker *w, uint32_t dir, uint32_t ino);
+static inline uint64_t dafs_ck_size(const struct ext2_inode_large *raw)
+{
+	return raw->i_size | (uint64_t)raw->i_size_high << 32;
+}
+static inline uint64_t dafs_ck_acl(const struct dafs_ck *ck, const struct ext2_inode_large *raw)
+{
+	uint64_t high = ck->g.bit64 && !ck->g.hurd ? raw->osd2.linux2.l_i_file_acl_high : 0;
+
+	return raw->i_file_acl | high << 32;
+}
+static inline unsigned dafs_ck_type(uint16_t mode) /* EXT2_FT_* */
+{
+	static const uint8_t types[16] = {
+		[1] = EXT2_FT_FIFO,   [2] = EXT2_FT_CHRDEV,   [4] = EXT2_FT_DIR,
+		[6] = EXT2_FT_BLKDEV, [8] = EXT2_FT_REG_FILE, [10] = EXT2_FT_SYMLINK,
+		[12] = EXT2_FT_SOCK
+	};
+
+	return types[mode >> 12];
+}
+
+/* ---- block maps: every block of an inode ---- */
+void dafs_ck_extents(struct dafs_ck_worker *w, struct dafs_ck_inode *in);    /* extent.c */
+void dafs_ck_indirect(struct dafs_ck_worker *w, struct dafs_ck_inode *in);   /* indirect.c */
+void dafs_ck_bad_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in); /* badblk.c */
+errcode_t dafs_ck_bad_blocks_load(struct dafs_ck *ck); /* the list, before pass 1 */
+/* Claim clusters (staged); one run of a directory. */
+void dafs_ck_claim(struct dafs_ck_worker *w, uint64_t cluster, uint64_t len);
+void dafs_ck_claim_blk(struct dafs_ck_worker *w, uint64_t pblk);
+void dafs_ck_add_dext(struct dafs_ck_worker *w, uint64_t pblk, uint64_t lblk, uint64_t len);
+bool dafs_ck_extent_header_ok(const void *header, size_t room_bytes);
+/* Bigalloc: does mapping lblk to pblk behind (last_lblk, last_pblk) break the cluster rule? */
+bool dafs_ck_misaligned(const struct dafs_ck *ck, const struct dafs_ck_inode *in, uint64_t pblk,
+			uint64_t lblk);
+/* Physical block of logical block 0; 0: none. */
+uint64_t dafs_ck_first_blk(struct dafs_ck_worker *w, const struct ext2_inode_large *raw);
+/* Call fn for every physical run that the inode maps or that holds its map; unsound parts are
+ * skipped. For blocks claimed twice. */
+typedef void (*dafs_ck_run_fn)(struct dafs_ck_worker *w, void *arg, uint64_t lblk, uint64_t pblk,
+			       uint64_t len, bool map);
+void dafs_ck_walk(struct dafs_ck_worker *w, uint32_t ino, const struct ext2_inode_large *raw,
+		  dafs_ck_run_fn fn, void *arg);
+
+/* ---- extended attributes (xattr.c) ---- */
+void dafs_ck_xattr_ibody(struct dafs_ck_worker *w, struct dafs_ck_inode *in);
+/* True: the inode owns (a share of) its attribute block. */
+bool dafs_ck_xattr_block(struct dafs_ck_worker *w, struct dafs_ck_inode *in);
+/* The inode is published: count its reference to in->ea_blk, claim the block at the first one. */
+void dafs_ck_xattr_publish(struct dafs_ck_worker *w, const struct dafs_ck_inode *in);
+errcode_t dafs_ck_xattr_finish(struct dafs_ck *ck);
+void dafs_ck_xattr_fini(struct dafs_ck *ck);
+/* An attribute in the inode. NULL: not there or the area is damaged. *value_len its size. */
+const uint8_t *dafs_ck_xattr_find(const struct dafs_ck *ck, const struct ext2_inode_large *raw,
+				  unsigned index, const char *name, uint32_t *value_len);
+/* Size of inline data beyond the 60 bytes in i_block; false: there is no system.data attribute. */
+bool dafs_ck_inline_size(const struct dafs_ck *ck, const struct ext2_inode_large *raw,
+			 uint32_t *extra_bytes);
+
+/* ---- encryption (crypt.c) ---- */
+/* Check an encrypted inode's policy and remember it. False: the inode was cleared. */
+bool dafs_ck_policy_look(struct dafs_ck_worker *w, struct dafs_ck_inode *in);
+errcode_t dafs_ck_policies_finish(struct dafs_ck *ck);
+uint32_t dafs_ck_policy_id(const struct dafs_ck *ck, uint32_t ino); /* 0: none, ~0: damaged */
+
+/* ---- quota (quota.c) ---- */
+/* Add in->quota_bytes and quota_inodes to the sums of its owners. */
+void dafs_ck_quota_charge(struct dafs_ck_worker *w, const struct dafs_ck_inode *in);
+uint32_t dafs_ck_quota_inum(const struct dafs_ck *ck, unsigned type);
+
+/* ---- directories ---- */
+errcode_t dafs_ck_dir_look(struct dafs_ck_worker *w, struct dafs_ck_dir *dir); /* dir.c */
+
+/* htree (htree.c): one directory's index while its blocks go by. */
+struct dafs_ck_dx_blk {
+	uint32_t min, max;	     /* hashes of the names in the block */
+	uint32_t node_min, node_max; /* what the index promises */
+	uint32_t parent;
+	uint8_t kind;  /* enum dafs_ck_dx_kind */
+	uint8_t flags; /* DAFS_CK_DX_* */
+};
+enum dafs_ck_dx_kind { DAFS_CK_DX_UNSEEN, DAFS_CK_DX_ROOT, DAFS_CK_DX_NODE, DAFS_CK_DX_LEAF };
+struct dafs_ck_dx {
+	struct dafs_ck_dx_blk *blks;
+	uint32_t nblks;
+	unsigned hash_version; /* as ext2fs_dirhash2 wants it, signedness included */
+	unsigned depth;
+	bool bad; /* given up: the index is to be cleared */
+};
+/* Begin; the index is not looked at when there is no memory for it (w->err). nblks: blocks of the
+ * directory. */
+void dafs_ck_dx_begin(struct dafs_ck_worker *w, struct dafs_ck_dx *dx, uint32_t nblks);
+void dafs_ck_dx_end(struct dafs_ck_dx *dx);
+/* What block lblk is, by its first entry. */
+enum dafs_ck_dx_kind dafs_ck_dx_kind(const struct dafs_ck *ck, const struct dafs_ck_dx *dx,
+				     uint32_t lblk, const uint8_t *buf);
+/* Judge a root or node and note what it refers to. */
+void dafs_ck_dx_block(struct dafs_ck_worker *w, const struct dafs_ck_dir *dir,
+		      struct dafs_ck_dx *dx, uint32_t lblk, const uint8_t *buf);
+void dafs_ck_dx_name(struct dafs_ck_dx *dx, uint32_t lblk, uint32_t hash);
+/* All blocks went by: do index and names agree? */
+void dafs_ck_dx_judge(struct dafs_ck_worker *w, const struct dafs_ck_dir *dir,
+		      struct dafs_ck_dx *dx);
+/* Hash of a name in this directory; false: it cannot be told. */
+bool dafs_ck_dx_hash(const struct dafs_ck *ck, const struct dafs_ck_dir *dir, unsigned version,
+		     const char *name, uint8_t len, uint32_t *hash, uint32_t *minor);
+#endif

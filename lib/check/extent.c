@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * extent - an inode's extent tree: every node and every extent judged, the sound ones claimed.
+ *
+ * Goes on after an error: what is wrong is left out, its neighbours are still looked at. Order of
+ * judgement for one extent as in the problem table: place, order, bounds, length, end, overlap.
+ *
+ * Invariants:
+ *  1. a node is visited once per tree (w->seen), so cycles and shared subtrees end;
+ *  2. the depth falls by one with each level, as the header says, so recursion is at most MAX_DEPTH
+ *     deep.
+ */
+#include "config.h"
+
+#include "check/check_int.h"
+
+#include <errno.h>
+
+#include "base/crc32c.h"
+#include "image/icodec.h"
+
+#define MAX_DEPTH 15u /* more cannot be needed; e2fsck meets trees of depth 7 in the wild */
+#define UNWRITTEN (1u << 15)
+
+struct tree {
+	struct dafs_ck_worker *w;
+	struct dafs_ck_inode *in;
+	uint32_t seed; /* of node checksums */
+	unsigned mute; /* below a node on metadata: nothing is judged, only claimed */
+};
+
+/* A node at hand. */
+struct node {
+	struct ext3_extent_header *eh;
+	unsigned depth;
+	uint64_t pblk;	    /* 0: the root */
+	uint64_t low, high; /* logical range [low, high) the parent grants; high 0: open */
+	bool csum_bad;
+};
+
+bool dafs_ck_extent_header_ok(const void *header, size_t room_bytes)
+{
+	const struct ext3_extent_header *eh = header;
+	size_t room = (room_bytes - sizeof(*eh)) / sizeof(struct ext3_extent);
+
+	if (eh->eh_magic != EXT3_EXT_MAGIC || eh->eh_entries > eh->eh_max)
+		return false;
+	/* Room for a tail may have been left. */
+	return eh->eh_max <= room && eh->eh_max + 2u >= room;
+}
+
+static uint64_t leaf_pblk(const struct ext3_extent *ex)
+{
+	return ex->ee_start | (uint64_t)ex->ee_start_hi << 32;
+}
+
+static uint64_t index_pblk(const struct ext3_extent_idx *ix)
+{
+	return ix->ei_leaf | (uint64_t)ix->ei_leaf_hi << 32;
+}
+
+/* ---- leaves ---- */
+
+struct extent {
+	uint64_t pblk, lblk, len;
+	bool unwritten;
+};
+
+static bool dir_too_far(const struct dafs_ck *ck, const struct dafs_ck_inode *in, uint64_t end_lblk)
+{
+	return in->is_dir && !in->raw->i_size_high && !ck->g.large_dir &&
+	       end_lblk > UINT64_C(1) << (21 - ck->sb.s_log_block_size);
+}
+
+/* The code of what is wrong with an extent; DAFS_CK_CODES: nothing. */
+static unsigned judge(const struct tree *t, const struct node *nd, const struct extent *ex)
+{
+	const struct dafs_ck *ck = t->w->ck;
+	const struct dafs_ck_inode *in = t->in;
+
+	if (!ex->pblk || !dafs_ck_blk_ok(ck, ex->pblk))
+		return DAFS_CK_EXT_START;
+	if (ex->lblk < nd->low)
+		return DAFS_CK_EXT_ORDER;
+	if (nd->high && ex->lblk + ex->len > nd->high)
+		return DAFS_CK_EXT_BOUNDS;
+	if (!ex->len)
+		return DAFS_CK_EXT_LENGTH;
+	if (ex->pblk + ex->len > ck->g.blocks)
+		return DAFS_CK_EXT_END;
+	if (dir_too_far(ck, in, ex->lblk + ex->len))
+		return DAFS_CK_BLK_TOOBIG;
+	if (ex->lblk < in->next_lblk)
+		return DAFS_CK_EXT_OVERLAP;
+	return DAFS_CK_CODES;
+}
+
+static void claim_extent(struct tree *t, const struct extent *ex)
+{
+	const struct dafs_ck *ck = t->w->ck;
+	struct dafs_ck_inode *in = t->in;
+	uint64_t first = dafs_ck_cluster(ck, ex->pblk), end;
+
+	if (dafs_ck_misaligned(ck, in, ex->pblk, ex->lblk)) {
+		for (uint64_t i = 0; i < ex->len && i < 1u << 16; i++) {
+			DAFS_CK_FIND(t->w, BLK_MISALIGNED, .ino = in->ino, .lblk = ex->lblk + i,
+				     .blk = ex->pblk + i);
+			/* Claimed twice on purpose: the file gets a copy of these blocks. */
+			dafs_ck_claim_blk(t->w, ex->pblk + i);
+			dafs_ck_claim_blk(t->w, ex->pblk + i);
+		}
+	}
+	/* The cluster that the block before lies in is claimed already. */
+	if (ck->g.cbits && in->prev_pblk && first == dafs_ck_cluster(ck, in->prev_pblk))
+		first++;
+	end = dafs_ck_cluster(ck, ex->pblk + ex->len - 1) + 1;
+	if (first < end) {
+		dafs_ck_claim(t->w, first, end - first);
+		in->clusters += end - first;
+	}
+}
+
+static void add_dir_blocks(struct tree *t, const struct extent *ex)
+{
+	struct dafs_ck_inode *in = t->in;
+
+	if (in->last_dir_blk + 1 < (int64_t)ex->lblk)
+		dafs_ck_add_dext(t->w, 0, (uint64_t)(in->last_dir_blk + 1),
+				 ex->lblk - (uint64_t)(in->last_dir_blk + 1));
+	dafs_ck_add_dext(t->w, ex->pblk, ex->lblk, ex->len);
+	in->last_dir_blk = (int64_t)(ex->lblk + ex->len) - 1;
+}
+
+/* A directory has no holes: where this extent should begin. */
+static void close_gap(struct tree *t, struct extent *ex)
+{
+	const struct dafs_ck *ck = t->w->ck;
+	struct dafs_ck_inode *in = t->in;
+	uint64_t mask = (UINT64_C(1) << ck->g.cbits) - 1, want = (uint64_t)(in->last_blk + 1);
+
+	if (ck->g.cbits)
+		want = ((want + mask) & ~mask) | (ex->pblk & mask);
+	if (DAFS_CK_FIND(t->w, EXT_DIR_GAP, .ino = in->ino, .lblk = ex->lblk, .want = want)) {
+		ex->lblk = want;
+		in->rebuild = true;
+	}
+}
+
+/* True: the extent is left out. Below a node on metadata only those are that cannot be claimed. */
+static bool report_extent(struct tree *t, unsigned code, const struct extent *ex)
+{
+	if (t->mute)
+		return code != DAFS_CK_EXT_ORDER && code != DAFS_CK_EXT_BOUNDS &&
+		       code != DAFS_CK_EXT_OVERLAP;
+	if (dafs_ck_find(t->w, &(struct dafs_finding){ .code = (uint16_t)code,
+						       .ino = t->in->ino,
+						       .lblk = ex->lblk,
+						       .blk = ex->pblk,
+						       .len = ex->len,
+						       .text = "a directory" }))
+		t->in->rebuild = true;
+	return true;
+}
+
+static void look_extent(struct tree *t, struct node *nd, const struct ext3_extent *raw)
+{
+	struct dafs_ck_inode *in = t->in;
+	struct extent ex = { leaf_pblk(raw), raw->ee_block, raw->ee_len, raw->ee_len > UNWRITTEN };
+	unsigned code;
+
+	if (ex.unwritten)
+		ex.len -= UNWRITTEN;
+	code = judge(t, nd, &ex);
+	if (code == DAFS_CK_CODES)
+		in->next_lblk = ex.lblk + ex.len;
+	else if (report_extent(t, code, &ex))
+		return;
+	if (in->is_dir && ex.unwritten && !t->mute &&
+	    DAFS_CK_FIND(t->w, EXT_DIR_UNWRITTEN, .ino = in->ino, .lblk = ex.lblk)) {
+		ex.unwritten = false;
+		in->rebuild = true;
+	}
+	if (in->prev_pblk && in->prev_pblk + 1 != ex.pblk)
+		in->fragmented = true;
+	if (in->is_dir) {
+		if (in->last_blk + 1 < (int64_t)ex.lblk && !t->mute)
+			close_gap(t, &ex);
+		add_dir_blocks(t, &ex);
+	}
+	claim_extent(t, &ex);
+	in->last_blk = (int64_t)(ex.lblk + ex.len) - 1;
+	in->prev_pblk = ex.pblk + ex.len - 1;
+	nd->low = (uint64_t)in->last_blk;
+	if (!in->is_dir && !ex.unwritten)
+		in->last_init_blk = in->last_blk;
+}
+
+/* ---- nodes ---- */
+
+static void look_node(struct tree *t, struct node *nd);
+
+/* Why the block is no node of this depth; NULL: it is one. */
+static const char *node_wrong(const struct dafs_ck *ck, const struct ext3_extent_header *eh,
+			      unsigned depth)
+{
+	if (eh->eh_magic != EXT3_EXT_MAGIC)
+		return "no magic";
+	if (!dafs_ck_extent_header_ok(eh, ck->g.block_size))
+		return "its counts are not possible";
+	if (eh->eh_depth != depth)
+		return "it has another depth";
+	return eh->eh_entries ? NULL : "it is empty";
+}
+
+static bool node_csum_ok(const struct tree *t, const struct ext3_extent_header *eh)
+{
+	size_t len = sizeof(*eh) + (size_t)eh->eh_max * sizeof(struct ext3_extent);
+
+	if (!t->w->ck->g.csum || len + 4 > t->w->ck->g.block_size)
+		return true;
+	return *(const uint32_t *)((const uint8_t *)eh + len) == dafs_crc32c(t->seed, eh, len);
+}
+
+static void bad_node(struct tree *t, const struct ext3_extent_idx *ix, const char *why)
+{
+	if (!t->mute && DAFS_CK_FIND(t->w, EXT_NODE, .ino = t->in->ino, .blk = index_pblk(ix),
+				     .lblk = ix->ei_block, .text = why))
+		t->in->rebuild = true;
+}
+
+/* May the walk go into the block: not there yet, and not one of endless copies of another file's
+ * tree? */
+static bool may_enter(struct tree *t, uint64_t pblk)
+{
+	struct dafs_ck *ck = t->w->ck;
+	bool made;
+
+	if (!dafs_ck_map_put(&t->w->seen, pblk, &made)) {
+		t->w->err = ENOMEM;
+		return false;
+	}
+	if (!made)
+		return false;
+	if (!dafs_ck_bits_test(&ck->found, dafs_ck_cluster(ck, pblk)))
+		return true;
+	if (!ck->node_budget)
+		return false;
+	atomic_fetch_sub(&ck->node_budget, 1);
+	return true;
+}
+
+static void look_index(struct tree *t, struct node *nd, const struct ext3_extent_idx *ix,
+		       uint64_t high)
+{
+	struct dafs_ck_worker *w = t->w;
+	struct dafs_ck *ck = w->ck;
+	struct dafs_ck_inode *in = t->in;
+	uint64_t pblk = index_pblk(ix);
+	struct node child = { .eh = (void *)w->level[nd->depth - 1],
+			      .depth = nd->depth - 1,
+			      .pblk = pblk,
+			      .low = ix->ei_block,
+			      .high = high };
+	const char *why;
+	bool on_meta;
+	uint32_t first;
+
+	if (!pblk || !dafs_ck_blk_ok(ck, pblk)) {
+		if (!t->mute &&
+		    DAFS_CK_FIND(w, EXT_START, .ino = in->ino, .lblk = ix->ei_block, .blk = pblk))
+			in->rebuild = true;
+		return;
+	}
+	if (!t->mute && (ix->ei_block < nd->low || (high && ix->ei_block >= high))) {
+		if (DAFS_CK_FIND(w, EXT_ORDER, .ino = in->ino, .lblk = ix->ei_block, .blk = pblk))
+			in->rebuild = true;
+		return;
+	}
+	if (!may_enter(t, pblk)) {
+		bad_node(t, ix, "it is used twice");
+		return;
+	}
+	on_meta = in->ino != EXT2_RESIZE_INO && dafs_ck_is_meta(ck, pblk);
+	if (on_meta)
+		DAFS_CK_FIND(w, BLK_MAP_METADATA, .ino = in->ino, .blk = pblk);
+	w->err = dafs_ck_read(w, pblk, 1, child.eh);
+	if (w->err)
+		return;
+	t->mute += on_meta;
+	why = node_wrong(ck, child.eh, child.depth);
+	if (why) {
+		bad_node(t, ix, why);
+	} else {
+		child.csum_bad = !node_csum_ok(t, child.eh);
+		/* Entries of both kinds begin with their logical block. */
+		first = *(const uint32_t *)(child.eh + 1);
+		if (first != ix->ei_block && !t->mute) {
+			if (DAFS_CK_FIND(w, EXT_INDEX, .ino = in->ino, .lblk = ix->ei_block,
+					 .want = first, .blk = pblk))
+				in->rebuild = true;
+			child.low = first;
+		}
+		look_node(t, &child);
+		dafs_ck_claim_blk(w, pblk);
+		in->clusters++;
+	}
+	t->mute -= on_meta;
+}
+
+static void look_node(struct tree *t, struct node *nd)
+{
+	struct dafs_ck_worker *w = t->w;
+	unsigned n = nd->eh->eh_entries;
+
+	for (unsigned i = 0; i < n && !w->err; i++) {
+		if (!nd->depth) {
+			look_extent(t, nd, (const struct ext3_extent *)(nd->eh + 1) + i);
+		} else {
+			const struct ext3_extent_idx *ix =
+				(const struct ext3_extent_idx *)(nd->eh + 1) + i;
+
+			look_index(t, nd, ix, i + 1 < n ? ix[1].ei_block : nd->high);
+		}
+		/* In a scan one complaint is enough: all of it comes up again. */
+		if (w->put_off && w->scan)
+			return;
+	}
+	if (nd->csum_bad && !t->mute &&
+	    DAFS_CK_FIND(w, EXT_CSUM, .ino = t->in->ino, .blk = nd->pblk))
+		t->in->rebuild = true;
+}
+
+/* Depth that suffices for any file: 4 entries in the inode, the rest in blocks. */
+static unsigned enough_depth(const struct dafs_ck *ck)
+{
+	unsigned per_blk = (ck->g.block_size - (unsigned)sizeof(struct ext3_extent_header)) /
+			   sizeof(struct ext3_extent);
+
+	return (31 - 2) / (31u - (unsigned)__builtin_clz(per_blk));
+}
+
+void dafs_ck_extents(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
+{
+	struct ext2_inode_large *raw = in->raw;
+	struct tree t = { .w = w, .in = in };
+	struct node root = { .eh = (struct ext3_extent_header *)raw->i_block };
+	unsigned enough = enough_depth(w->ck);
+
+	root.depth = root.eh->eh_depth;
+	if (!dafs_ck_extent_header_ok(root.eh, sizeof(raw->i_block)) || root.depth > MAX_DEPTH ||
+	    (root.depth && !root.eh->eh_entries)) {
+		if (DAFS_CK_FIND(w, EXT_HEADER, .ino = in->ino))
+			dafs_ck_inode_clear(w, in);
+		return;
+	}
+	in->has_tree = true;
+	in->depth = (uint8_t)root.depth;
+	if (root.depth > enough &&
+	    DAFS_CK_FIND(w, EXT_DEPTH, .ino = in->ino, .found = root.depth, .want = enough))
+		in->rebuild = true;
+	if (root.depth) {
+		t.seed = dafs_icodec_seed(&w->ck->img, in->ino, raw->i_generation);
+		dafs_ck_map_reset(&w->seen);
+	}
+	look_node(&t, &root);
+}

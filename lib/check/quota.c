@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * quota - what users, groups and projects use, added up in pass 1, against what the hidden quota
+ * files say.
+ *
+ * Only usage is compared; limits are the administrator's.
+ *
+ * Layout of a quota file (vfsv1): blocks of 1 KiB; block 0 has header and info, block 1 the root of
+ * a tree of four levels by the bytes of the id, whose leaves are blocks of entries.
+ */
+#include "config.h"
+
+#include "check/check_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define QUOTA_BLK   1024u
+#define QUOTA_DEPTH 4u
+
+struct quota_head {
+	uint32_t magic, version;
+	uint32_t block_grace, inode_grace, flags, blocks, free_block, free_entry;
+};
+
+struct quota_leaf {
+	uint32_t next, prev;
+	uint16_t entries, pad;
+	uint32_t pad2;
+};
+
+struct quota_entry {
+	uint32_t id, pad;
+	uint64_t inode_hard, inode_soft, inodes, block_hard, block_soft, bytes, block_time,
+		inode_time;
+};
+_Static_assert(sizeof(struct quota_entry) == 72, "layout");
+
+struct quota_sum {
+	uint32_t id;
+	bool seen; /* has an entry in the file */
+	uint64_t bytes, inodes;
+};
+
+static const char *const type_names[] = { "user", "group", "project" };
+static const uint32_t magics[] = { 0xd9c01f11, 0xd9c01927, 0xd9c03f14 };
+
+uint32_t dafs_ck_quota_inum(const struct dafs_ck *ck, unsigned type)
+{
+	const uint32_t inums[] = { ck->sb.s_usr_quota_inum, ck->sb.s_grp_quota_inum,
+				   ck->sb.s_prj_quota_inum };
+
+	return inums[type];
+}
+
+/* ---- adding up ---- */
+
+static struct quota_sum *sum_of(struct dafs_ck_map *map, struct dafs_ck_vec *sums, uint32_t id)
+{
+	bool made;
+	uint64_t *index = dafs_ck_map_put(map, (uint64_t)id + 1, &made);
+	struct quota_sum *sum;
+
+	if (!index)
+		return NULL;
+	if (!made)
+		return (struct quota_sum *)sums->v + *index;
+	*index = sums->n;
+	sum = dafs_ck_vec_add(sums, sizeof(*sum));
+	if (sum)
+		sum->id = id;
+	return sum;
+}
+
+void dafs_ck_quota_charge(struct dafs_ck_worker *w, const struct dafs_ck_inode *in)
+{
+	const struct ext2_inode_large *raw = in->raw;
+	size_t end = EXT2_GOOD_OLD_INODE_SIZE + (size_t)raw->i_extra_isize;
+	uint32_t ids[3] = { inode_uid(*raw), inode_gid(*raw), 0 };
+
+	if (w->ck->g.inode_size > EXT2_GOOD_OLD_INODE_SIZE && inode_includes(end, i_projid))
+		ids[2] = raw->i_projid;
+	for (unsigned type = 0; type < 3; type++) {
+		struct quota_sum *sum;
+
+		if (!dafs_ck_quota_inum(w->ck, type))
+			continue;
+		sum = sum_of(&w->quota[type], &w->quota_sums[type], ids[type]);
+		if (!sum) {
+			w->err = ENOMEM;
+			return;
+		}
+		sum->bytes += in->quota_bytes;
+		sum->inodes += in->quota_inodes;
+	}
+}
+
+static errcode_t merge(struct dafs_ck *ck, unsigned type)
+{
+	for (unsigned i = 0; i < ck->nworkers; i++) {
+		struct dafs_ck_worker *w = &ck->workers[i];
+		const struct quota_sum *from = w->quota_sums[type].v;
+
+		for (size_t k = 0; k < w->quota_sums[type].n; k++) {
+			struct quota_sum *to =
+				sum_of(&ck->quota[type], &ck->quota_sums[type], from[k].id);
+
+			if (!to)
+				return ENOMEM;
+			to->bytes += from[k].bytes;
+			to->inodes += from[k].inodes;
+		}
+		dafs_ck_vec_fini(&w->quota_sums[type]);
+		dafs_ck_map_fini(&w->quota[type]);
+	}
+	return 0;
+}
+
+/* ---- the file ---- */
+
+struct run {
+	uint64_t lblk, pblk, len;
+};
+
+struct file {
+	struct dafs_ck *ck;
+	unsigned type;
+	struct dafs_ck_vec runs;
+	uint32_t blocks; /* of QUOTA_BLK */
+	struct dafs_ck_map visited;
+	const char *wrong; /* damage: the file is of no use */
+	bool stale;
+};
+
+static void add_run(struct dafs_ck_worker *w, void *arg, uint64_t lblk, uint64_t pblk, uint64_t len,
+		    bool map)
+{
+	struct file *f = arg;
+	struct run *run;
+
+	if (map)
+		return;
+	run = dafs_ck_vec_add(&f->runs, sizeof(*run));
+	if (run)
+		*run = (struct run){ lblk, pblk, len };
+	else
+		w->err = ENOMEM;
+}
+
+static int run_cmp(const void *key, const void *at)
+{
+	uint64_t lblk = *(const uint64_t *)key;
+	const struct run *run = at;
+
+	return lblk < run->lblk ? -1 : lblk >= run->lblk + run->len;
+}
+
+/* Quota block n into buf. False: it is not there. */
+static bool file_read(struct file *f, uint32_t n, uint8_t *buf)
+{
+	struct dafs_ck *ck = f->ck;
+	uint64_t off = (uint64_t)n * QUOTA_BLK, lblk = off >> ck->g.block_bits;
+	const struct run *run = NULL;
+
+	if (f->runs.n)
+		run = bsearch(&lblk, f->runs.v, f->runs.n, sizeof(*run), run_cmp);
+	if (!run || dafs_ck_read(ck->main, run->pblk + (lblk - run->lblk), 1, ck->main->tmp))
+		return false;
+	memcpy(buf, ck->main->tmp + (off & (ck->g.block_size - 1)), QUOTA_BLK);
+	return true;
+}
+
+static void look_entry(struct file *f, const struct quota_entry *e)
+{
+	struct dafs_ck *ck = f->ck;
+	struct quota_sum *sum = sum_of(&ck->quota[f->type], &ck->quota_sums[f->type], e->id);
+
+	if (!sum) {
+		ck->main->err = ENOMEM;
+		return;
+	}
+	sum->seen = true;
+	if (sum->bytes == e->bytes && sum->inodes == e->inodes)
+		return;
+	f->stale = true;
+	if (sum->bytes != e->bytes)
+		DAFS_CK_FIND(ck->main, QUOTA_USAGE, .ino = e->id, .found = e->bytes,
+			     .want = sum->bytes, .text = type_names[f->type], .name = "bytes",
+			     .name_len = 5);
+	if (sum->inodes != e->inodes)
+		DAFS_CK_FIND(ck->main, QUOTA_USAGE, .ino = e->id, .found = e->inodes,
+			     .want = sum->inodes, .text = type_names[f->type], .name = "inodes",
+			     .name_len = 6);
+}
+
+static void look_leaf(struct file *f, uint32_t n)
+{
+	static const struct quota_entry unused;
+	uint8_t buf[QUOTA_BLK];
+	const struct quota_entry *e = (const void *)(buf + sizeof(struct quota_leaf));
+
+	if (!file_read(f, n, buf)) {
+		f->wrong = "a leaf is missing";
+		return;
+	}
+	for (size_t i = 0; i < (QUOTA_BLK - sizeof(struct quota_leaf)) / sizeof(*e); i++)
+		if (memcmp(&e[i], &unused, sizeof(unused)))
+			look_entry(f, &e[i]);
+}
+
+static void look_node(struct file *f, uint32_t n, unsigned depth)
+{
+	uint8_t buf[QUOTA_BLK];
+	const uint32_t *refs = (const uint32_t *)buf;
+
+	if (!file_read(f, n, buf)) {
+		f->wrong = "a node is missing";
+		return;
+	}
+	for (unsigned i = 0; i < QUOTA_BLK / 4 && !f->wrong; i++) {
+		bool made;
+
+		if (!refs[i])
+			continue;
+		if (refs[i] >= f->blocks) {
+			f->wrong = "a reference leads out of it";
+			return;
+		}
+		/* Ids share leaves. A node met again is a loop. */
+		if (!dafs_ck_map_put(&f->visited, refs[i], &made)) {
+			f->ck->main->err = ENOMEM;
+			return;
+		}
+		if (depth + 1 == QUOTA_DEPTH && made)
+			look_leaf(f, refs[i]);
+		else if (depth + 1 < QUOTA_DEPTH && !made)
+			f->wrong = "its tree has a loop";
+		else if (depth + 1 < QUOTA_DEPTH)
+			look_node(f, refs[i], depth + 1);
+	}
+}
+
+static void look_file(struct file *f, uint32_t ino, const struct ext2_inode_large *raw)
+{
+	uint8_t buf[QUOTA_BLK];
+	const struct quota_head *head = (const void *)buf;
+
+	dafs_ck_walk(f->ck->main, ino, raw, add_run, f);
+	if (!file_read(f, 0, buf)) {
+		f->wrong = "its header is missing";
+		return;
+	}
+	if (head->magic != magics[f->type] || head->version != 1) {
+		f->wrong = "its header is wrong";
+		return;
+	}
+	f->blocks = head->blocks;
+	if ((uint64_t)head->blocks * QUOTA_BLK > dafs_ck_size(raw) || head->blocks < 2)
+		f->wrong = "it is shorter than it says";
+	else
+		look_node(f, 1, 0);
+}
+
+/* Usage without an entry. */
+static void look_missing(struct file *f)
+{
+	const struct quota_sum *sums = f->ck->quota_sums[f->type].v;
+
+	for (size_t i = 0; i < f->ck->quota_sums[f->type].n; i++) {
+		if (sums[i].seen)
+			continue;
+		f->stale = true;
+		DAFS_CK_FIND(f->ck->main, QUOTA_USAGE, .ino = sums[i].id, .want = sums[i].bytes,
+			     .text = type_names[f->type], .name = "bytes", .name_len = 5);
+	}
+}
+
+static errcode_t check_type(struct dafs_ck *ck, unsigned type)
+{
+	struct file f = { .ck = ck, .type = type };
+	uint32_t ino = dafs_ck_quota_inum(ck, type);
+	struct ext2_inode_large *raw = calloc(1, ck->g.inode_size < 256 ? 256 : ck->g.inode_size);
+	errcode_t err = merge(ck, type);
+
+	if (!raw)
+		err = ENOMEM;
+	if (err)
+		goto out;
+	if (!dafs_ck_read_inode(ck->main, ino, raw) || !LINUX_S_ISREG(raw->i_mode) ||
+	    !raw->i_links_count)
+		f.wrong = "its inode is no file";
+	else
+		look_file(&f, ino, raw);
+	if (f.wrong)
+		DAFS_CK_FIND(ck->main, QUOTA_FILE, .ino = ino, .text = type_names[type],
+			     .name = f.wrong, .name_len = (uint8_t)strlen(f.wrong));
+	else
+		look_missing(&f);
+	err = ck->main->err;
+out:
+	free(raw);
+	dafs_ck_vec_fini(&f.runs);
+	dafs_ck_map_fini(&f.visited);
+	return err;
+}
+
+errcode_t dafs_ck_quota_check(struct dafs_ck *ck)
+{
+	errcode_t err = 0;
+
+	if (!ck->g.quota)
+		return 0;
+	for (unsigned type = 0; type < 3 && !err; type++)
+		if (dafs_ck_quota_inum(ck, type))
+			err = check_type(ck, type);
+	return err;
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * super - pass 0: what the superblock, its copies and the group descriptors say of themselves; the
+ * resize inode; MMP.
+ *
+ * It verifies fields against each other and against the device. What the descriptors count is
+ * compared with the inodes and blocks found in pass 5; the journal has its own file.
+ *
+ * Class: what e2fsck reports before its first pass does not count in its exit status; neither does
+ * it here (SUMMARY), except where the file system could not be used as it is.
+ */
+#include "config.h"
+
+#include "check/check_int.h"
+
+#include "base/crc32c.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define FUTURE_GRACE_SEC 86400 /* hardware clocks that run in local time */
+
+static void check_sizes(struct dafs_ck *ck)
+{
+	const struct ext2_super_block *sb = &ck->sb;
+	const struct dafs_ck_geom *g = &ck->g;
+	uint64_t dev_blks = ck->dev->size_bytes >> g->block_bits;
+	uint32_t most = g->inode_size - EXT2_GOOD_OLD_INODE_SIZE;
+	struct dafs_ck_worker *w = ck->main;
+
+	if (dev_blks < g->blocks)
+		DAFS_CK_FIND(w, SB_SHORT, .found = g->blocks, .want = dev_blks);
+	if (sb->s_inodes_count != g->inodes)
+		DAFS_CK_FIND(w, SB_INODES, .found = sb->s_inodes_count, .want = g->inodes);
+	if (g->inode_size > EXT2_GOOD_OLD_INODE_SIZE) {
+		uint32_t min = sb->s_min_extra_isize, want = sb->s_want_extra_isize;
+
+		if (min && (min < DAFS_CK_EXTRA_ISIZE_MIN || min > most || min & 3))
+			DAFS_CK_FIND(w, SB_MIN_EXTRA, .found = min);
+		if (want && (want < DAFS_CK_EXTRA_ISIZE_MIN || want > most || want & 3))
+			DAFS_CK_FIND(w, SB_WANT_EXTRA, .found = want);
+	}
+	if (g->meta_bg && sb->s_first_meta_bg > g->desc_blks)
+		DAFS_CK_FIND(w, SB_FIRST_META_BG, .found = sb->s_first_meta_bg,
+			     .want = g->desc_blks);
+}
+
+static void check_features(struct dafs_ck *ck)
+{
+	struct ext2_super_block *sb = &ck->sb;
+	struct dafs_ck_worker *w = ck->main;
+
+	if (ext2fs_has_feature_metadata_csum(sb) && ext2fs_has_feature_gdt_csum(sb))
+		DAFS_CK_FIND(w, SB_TWO_CSUMS);
+	if (!ext2fs_has_feature_metadata_csum(sb) && ext2fs_has_feature_csum_seed(sb))
+		DAFS_CK_FIND(w, SB_SEED);
+	if (ck->g.bit64 && !ck->g.extents)
+		DAFS_CK_FIND(w, SB_64BIT);
+	if (ck->g.hurd && ck->g.filetype)
+		DAFS_CK_FIND(w, SB_HURD);
+	if (sb->s_rev_level == EXT2_GOOD_OLD_REV &&
+	    (sb->s_feature_compat || sb->s_feature_incompat || sb->s_feature_ro_compat))
+		DAFS_CK_FIND(w, SB_REV);
+	if (ck->g.dir_index && !(sb->s_flags & (EXT2_FLAGS_SIGNED_HASH | EXT2_FLAGS_UNSIGNED_HASH)))
+		DAFS_CK_FIND(w, SB_HASH_HINT);
+}
+
+static void check_times(struct dafs_ck *ck)
+{
+	const struct ext2_super_block *sb = &ck->sb;
+	static const uint8_t no_uuid[16];
+	int64_t latest = ck->ctx->now_sec + FUTURE_GRACE_SEC;
+
+	if (sb->s_mtime + ((int64_t)sb->s_mtime_hi << 32) > latest)
+		DAFS_CK_FIND(ck->main, SB_FUTURE, .found = sb->s_mtime,
+			     .text = "the time of the last mount");
+	if (sb->s_wtime + ((int64_t)sb->s_wtime_hi << 32) > latest)
+		DAFS_CK_FIND(ck->main, SB_FUTURE, .found = sb->s_wtime,
+			     .text = "the time of the last write");
+	if (!ck->g.csum && !memcmp(sb->s_uuid, no_uuid, sizeof(no_uuid)))
+		DAFS_CK_FIND(ck->main, SB_UUID);
+	if (sb->s_last_orphan &&
+	    (sb->s_last_orphan < ck->g.first_ino || sb->s_last_orphan > ck->g.inodes))
+		DAFS_CK_FIND(ck->main, ORPHAN_HEAD, .ino = sb->s_last_orphan);
+}
+
+/* ---- group descriptors ---- */
+
+static void check_places(struct dafs_ck *ck, uint32_t grp)
+{
+	unsigned flags = ck->gd_flags[grp];
+	struct dafs_ck_worker *w = ck->main;
+
+	if (flags & DAFS_CKG_BB_BAD)
+		DAFS_CK_FIND(w, GD_BLOCK_BITMAP, .grp = grp,
+			     .blk = dafs_ck_gd_block_bitmap(ck, grp));
+	if (flags & DAFS_CKG_IB_BAD)
+		DAFS_CK_FIND(w, GD_INODE_BITMAP, .grp = grp,
+			     .blk = dafs_ck_gd_inode_bitmap(ck, grp));
+	if (flags & DAFS_CKG_IT_BAD)
+		DAFS_CK_FIND(w, GD_ITABLE, .grp = grp, .blk = dafs_ck_gd_itable(ck, grp));
+	if (flags & DAFS_CKG_IT_CLASH)
+		DAFS_CK_FIND(w, GD_IT_CONFLICT, .grp = grp, .blk = dafs_ck_gd_itable(ck, grp));
+	if (flags & DAFS_CKG_BB_CLASH)
+		DAFS_CK_FIND(w, GD_BB_CONFLICT, .grp = grp,
+			     .blk = dafs_ck_gd_block_bitmap(ck, grp));
+	if (flags & DAFS_CKG_IB_CLASH)
+		DAFS_CK_FIND(w, GD_IB_CONFLICT, .grp = grp,
+			     .blk = dafs_ck_gd_inode_bitmap(ck, grp));
+}
+
+static void check_descriptor(struct dafs_ck *ck, uint32_t grp)
+{
+	const struct ext4_group_desc *gd = dafs_ck_gd(ck, grp);
+	uint32_t unused = dafs_ck_gd_unused(ck, grp), free_inodes = dafs_ck_gd_free_inodes(ck, grp);
+	uint16_t csum = dafs_ck_gd_csum(ck, grp);
+	bool uninit = gd->bg_flags & (EXT2_BG_BLOCK_UNINIT | EXT2_BG_INODE_UNINIT);
+	struct dafs_ck_worker *w = ck->main;
+
+	if (ck->gd_flags[grp])
+		check_places(ck, grp);
+	if (ck->g.gd_csum && gd->bg_checksum != csum) {
+		ck->gd_flags[grp] |= DAFS_CKG_CSUM_BAD;
+		DAFS_CK_FIND(w, GD_CSUM, .grp = grp, .found = gd->bg_checksum, .want = csum);
+	}
+	if (!ck->g.gd_csum && (uninit || unused))
+		DAFS_CK_FIND(w, GD_UNINIT, .grp = grp);
+	if (grp == ck->g.groups - 1 && gd->bg_flags & EXT2_BG_BLOCK_UNINIT)
+		DAFS_CK_FIND(w, GD_UNINIT_LAST, .grp = grp);
+	if (ck->g.gd_csum && (unused > free_inodes || unused > ck->g.ipg))
+		DAFS_CK_FIND(w, GD_UNUSED, .grp = grp, .found = unused, .want = free_inodes);
+}
+
+/* ---- copies of the superblock ---- */
+
+/* Flags that a running kernel sets in the primary superblock only. */
+#define COPY_RO_COMPAT_IGNORED                                                                     \
+	(EXT2_FEATURE_RO_COMPAT_LARGE_FILE | EXT4_FEATURE_RO_COMPAT_DIR_NLINK |                    \
+	 EXT4_FEATURE_RO_COMPAT_ORPHAN_PRESENT)
+#define COPY_INCOMPAT_IGNORED (EXT3_FEATURE_INCOMPAT_EXTENTS | EXT3_FEATURE_INCOMPAT_RECOVER)
+
+static const char *copy_differs(const struct ext2_super_block *sb,
+				const struct ext2_super_block *copy)
+{
+	if (copy->s_magic != EXT2_SUPER_MAGIC || copy->s_rev_level > EXT2_MAX_SUPP_REV)
+		return "magic";
+	if (copy->s_feature_compat != sb->s_feature_compat ||
+	    (copy->s_feature_incompat ^ sb->s_feature_incompat) & ~COPY_INCOMPAT_IGNORED ||
+	    (copy->s_feature_ro_compat ^ sb->s_feature_ro_compat) & ~COPY_RO_COMPAT_IGNORED)
+		return "features";
+	if (copy->s_blocks_count != sb->s_blocks_count ||
+	    copy->s_blocks_count_hi != sb->s_blocks_count_hi)
+		return "blocks_count";
+	if (copy->s_inodes_count != sb->s_inodes_count)
+		return "inodes_count";
+	return memcmp(copy->s_uuid, sb->s_uuid, sizeof(sb->s_uuid)) ? "uuid" : NULL;
+}
+
+static void check_copies(struct dafs_ck *ck)
+{
+	for (uint32_t grp = 1; grp < ck->g.groups; grp++) {
+		uint64_t off = dafs_ck_grp_first(ck, grp) << ck->g.block_bits;
+		struct ext2_super_block copy;
+		const char *what;
+
+		if (!dafs_ck_has_super(ck, grp) || off + sizeof(copy) > ck->dev->size_bytes)
+			continue;
+		if (dafs_dev_read(ck->dev, &copy, sizeof(copy), off))
+			continue;
+		what = copy_differs(&ck->sb, &copy);
+		if (what)
+			DAFS_CK_FIND(ck->main, SB_BACKUP, .grp = grp, .text = what);
+	}
+}
+
+/* ---- the resize inode ---- */
+
+static bool indirect_read(struct dafs_ck *ck, uint64_t blk, uint32_t *buf)
+{
+	return dafs_ck_blk_ok(ck, blk) && !dafs_ck_read(ck->main, blk, 1, buf);
+}
+
+/* Every reserved descriptor block of group 0 is an indirect block that lists its copies. */
+static const char *resize_map_wrong(struct dafs_ck *ck, uint64_t dind_blk)
+{
+	uint32_t per_blk = ck->g.block_size / 4;
+	uint32_t *dind = (uint32_t *)ck->main->level[0], *ind = (uint32_t *)ck->main->level[1];
+	uint64_t pblk = dafs_ck_desc_blk(ck, 0, 0) + ck->g.desc_blks;
+	uint32_t at = ck->g.desc_blks;
+
+	if (!indirect_read(ck, dind_blk, dind))
+		return "double indirect block";
+	for (uint32_t i = 0; i < ck->sb.s_reserved_gdt_blocks; i++, at++, pblk++) {
+		uint32_t n = 0;
+
+		at %= per_blk;
+		if (dind[at] != pblk || !indirect_read(ck, pblk, ind))
+			return "reserved block";
+		for (uint32_t grp = 1; grp < ck->g.groups; grp++) {
+			if (!dafs_ck_has_super(ck, grp))
+				continue;
+			if (n >= per_blk || ind[n] != (uint32_t)(pblk + (uint64_t)grp * ck->g.bpg))
+				return "copy of a reserved block";
+			n++;
+		}
+	}
+	return NULL;
+}
+
+static errcode_t check_resize_inode(struct dafs_ck *ck)
+{
+	struct ext2_super_block *sb = &ck->sb;
+	bool feature = ext2fs_has_feature_resize_inode(sb);
+	struct ext2_inode_large *raw = calloc(1, ck->g.inode_size < 256 ? 256 : ck->g.inode_size);
+	struct dafs_ck_worker *w = ck->main;
+	const char *why = NULL;
+	bool others = false;
+
+	if (!raw)
+		return ENOMEM;
+	if (feature && ck->g.meta_bg)
+		DAFS_CK_FIND(w, SB_RESIZE_META);
+	if (!feature && sb->s_reserved_gdt_blocks)
+		DAFS_CK_FIND(w, SB_RESERVED_GDT, .found = sb->s_reserved_gdt_blocks);
+	if (!dafs_ck_read_inode(w, EXT2_RESIZE_INO, raw))
+		goto out;
+	for (unsigned i = 0; i < EXT2_N_BLOCKS; i++)
+		others |= raw->i_block[i] && (!feature || i != EXT2_DIND_BLOCK);
+	if (!feature) {
+		if (others)
+			DAFS_CK_FIND(w, RESIZE_CLEAR, .ino = EXT2_RESIZE_INO);
+		goto out;
+	}
+	if (others || !raw->i_links_count || !(raw->i_mode & LINUX_S_IFREG) ||
+	    !dafs_ck_blk_ok(ck, raw->i_block[EXT2_DIND_BLOCK]))
+		why = "the inode";
+	else
+		why = resize_map_wrong(ck, raw->i_block[EXT2_DIND_BLOCK]);
+	if (why) {
+		ck->resize_bad = true;
+		DAFS_CK_FIND(w, RESIZE_INODE, .ino = EXT2_RESIZE_INO, .text = why);
+	}
+out:
+	free(raw);
+	return w->err;
+}
+
+/* ---- named inodes, MMP ---- */
+
+static void check_quota_inodes(struct dafs_ck *ck)
+{
+	static const char *const names[] = { "user", "group", "project" };
+
+	for (unsigned type = 0; type < 3; type++) {
+		uint32_t ino = dafs_ck_quota_inum(ck, type);
+
+		if (ino &&
+		    (ino == EXT2_BAD_INO || ino == EXT2_ROOT_INO || ino == EXT2_BOOT_LOADER_INO ||
+		     ino == EXT2_RESIZE_INO || ino == EXT2_JOURNAL_INO || ino > ck->g.inodes))
+			DAFS_CK_FIND(ck->main, QUOTA_INODE, .ino = ino, .text = names[type]);
+	}
+}
+
+static errcode_t check_mmp(struct dafs_ck *ck)
+{
+	uint64_t blk = ck->sb.s_mmp_block;
+	const struct mmp_struct *mmp = (const void *)ck->main->level[0];
+	errcode_t err;
+
+	if (!ext2fs_has_feature_mmp(&ck->sb))
+		return 0;
+	if (blk <= ck->g.first || blk >= ck->g.blocks) {
+		DAFS_CK_FIND(ck->main, MMP_BLOCK, .blk = blk);
+		return 0;
+	}
+	err = dafs_ck_read(ck->main, blk, 1, ck->main->level[0]);
+	if (err)
+		return err;
+	if (mmp->mmp_magic != EXT4_MMP_MAGIC)
+		DAFS_CK_FIND(ck->main, MMP_MAGIC, .blk = blk, .found = mmp->mmp_magic);
+	else if (ck->g.csum &&
+		 mmp->mmp_checksum != dafs_crc32c(ck->g.csum_seed, mmp,
+						  offsetof(struct mmp_struct, mmp_checksum)))
+		DAFS_CK_FIND(ck->main, MMP_CSUM, .blk = blk);
+	return 0;
+}
+
+errcode_t dafs_ck_pass0(struct dafs_ck *ck)
+{
+	errcode_t err;
+
+	check_sizes(ck);
+	check_features(ck);
+	for (uint32_t grp = 0; grp < ck->g.groups; grp++)
+		check_descriptor(ck, grp);
+	check_times(ck);
+	check_quota_inodes(ck);
+	check_copies(ck);
+	err = check_mmp(ck);
+	return err ? err : check_resize_inode(ck);
+}
