@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * report - see report.h. Decides nothing: classes and numbers come from the library.
+ */
+#include "config.h"
+
+#include "dafsck/report.h"
+
+#include "cli/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const class_names[] = { "note", "summary", "damage", "fatal" };
+
+static const char *address(const struct dafsck_report *r)
+{
+	return r->cli->argv[0];
+}
+
+/* ---- progress ---- */
+
+/* e2fsck's lines on a file descriptor: pass, step, steps, image. */
+static void progress_line(void *arg, const char *stage, uint64_t done, uint64_t total)
+{
+	const struct dafsck_report *r = arg;
+
+	(void)stage;
+	if (total)
+		dprintf(r->progress_fd, "%u %" PRIu64 " %" PRIu64 " %s\n", r->pass, done, total,
+			address(r));
+}
+
+static void begin_pass(void *arg, unsigned pass, const char *title)
+{
+	struct dafsck_report *r = arg;
+
+	r->pass = pass;
+	if (!r->json)
+		dafs_cli_say(r->cli, "Pass %u: %s\n", pass, title);
+}
+
+/* ---- findings ---- */
+
+static bool has_field(const struct dafs_check_info *info, char field)
+{
+	for (const char *at = info->message; (at = strchr(at, '%')) != NULL; at += 2)
+		if (at[1] == field)
+			return true;
+	return false;
+}
+
+static void json_finding(struct dafsck_report *r, const struct dafs_finding *f, const char *message)
+{
+	const struct dafs_check_info *info = dafs_check_info(f->code);
+	struct json_object *object = json_object_new_object();
+	const struct {
+		const char *key;
+		char field;
+		uint64_t number;
+	} numbers[] = {
+		{ "inode", 'i', f->ino },	   { "directory", 'd', f->dir },
+		{ "group", 'g', f->grp },	   { "block", 'b', f->blk },
+		{ "logical_block", 'l', f->lblk }, { "count", 'n', f->len },
+		{ "offset", 'o', f->off },	   { "refers_to", 'r', f->ref },
+		{ "found", 'f', f->found },	   { "found", 'x', f->found },
+		{ "expected", 'w', f->want },	   { "expected", 'X', f->want },
+	};
+
+	dafs_cli_json_str(object, "code", info->id);
+	dafs_cli_json_str(object, "class", class_names[info->class]);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (has_field(info, numbers[i].field))
+			dafs_cli_json_u64(object, numbers[i].key, numbers[i].number);
+	if (f->name)
+		dafs_cli_json_bytes(object, "name", f->name, f->name_len);
+	if (f->text)
+		dafs_cli_json_str(object, "detail", f->text);
+	dafs_cli_json_str(object, "message", message);
+	dafs_cli_json_str(object, "done", f->done == DAFS_CHECK_FIXED ? "fixed" : "nothing");
+	json_object_array_add(r->json_findings, object);
+}
+
+static void show_finding(void *arg, const struct dafs_finding *f)
+{
+	struct dafsck_report *r = arg;
+	const struct dafs_check_info *info = dafs_check_info(f->code);
+	char message[1024];
+
+	if (++r->shown[f->code] > DAFSCK_SHOWN)
+		return;
+	dafs_check_format(f, message, sizeof(message));
+	if (r->json)
+		json_finding(r, f, message);
+	else
+		dafs_cli_say(r->cli, "%s [%s]\n", message, info->id);
+}
+
+/* Findings of one kind beyond those shown. */
+static void show_rest(struct dafsck_report *r)
+{
+	for (unsigned code = 0; dafs_check_info(code); code++)
+		if (r->shown[code] > DAFSCK_SHOWN)
+			dafs_cli_say(r->cli, "... and %u more [%s]\n",
+				     r->shown[code] - DAFSCK_SHOWN, dafs_check_info(code)->id);
+}
+
+/* ---- the end ---- */
+
+static unsigned permille(const struct dafs_check_result *res)
+{
+	uint64_t used = res->inodes_used ? res->inodes_used : 1;
+
+	return (unsigned)((res->fragmented * 10000 / used + 5) / 10);
+}
+
+static void show_statistics(struct dafsck_report *r)
+{
+	const struct dafs_check_result *res = &r->check.result;
+	const struct {
+		const char *label;
+		uint64_t number;
+	} rows[] = {
+		{ "regular files", res->regs },
+		{ "directories", res->dirs },
+		{ "character devices", res->chars },
+		{ "block devices", res->block_devs },
+		{ "fifos", res->fifos },
+		{ "sockets", res->socks },
+		{ "symbolic links", res->links },
+		{ "of them in the inode", res->fast_links },
+		{ "bad blocks", res->bad_blocks },
+		{ "not contiguous", res->fragmented },
+		{ "files with indirect blocks", res->ind_blks },
+		{ "with double indirect blocks", res->dind_blks },
+		{ "with triple indirect blocks", res->tind_blks },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		dafs_cli_say(r->cli, "%12" PRIu64 " %s\n", rows[i].number, rows[i].label);
+	for (unsigned depth = 0; depth < 8; depth++)
+		if (res->depth[depth])
+			dafs_cli_say(r->cli, "%12" PRIu64 " extent trees of depth %u\n",
+				     res->depth[depth], depth);
+}
+
+static void show_timing(struct dafsck_report *r)
+{
+	for (unsigned pass = 0; pass < 6; pass++)
+		dafs_cli_say(r->cli, "pass %u: %.3f s\n", pass, r->check.result.seconds[pass]);
+}
+
+static void show_end(struct dafsck_report *r, errcode_t err, int status)
+{
+	const struct dafs_check_result *res = &r->check.result;
+
+	show_rest(r);
+	if (r->timing)
+		show_timing(r);
+	if (r->cli->verbose && !err && !res->clean_skipped)
+		show_statistics(r);
+	if (status)
+		dafs_cli_say(r->cli, "%s: DAMAGED: %" PRIu64 " findings%s\n", address(r),
+			     res->left[DAFS_CHECK_DAMAGE] +
+				     (r->opts->strict ? res->left[DAFS_CHECK_SUMMARY] : 0),
+			     err ? ", and the check could not be finished" : "");
+	if (err || !res->opened)
+		return;
+	if (res->clean_skipped)
+		dafs_cli_say(r->cli,
+			     "%s: clean, %" PRIu64 "/%" PRIu64 " files, %" PRIu64 "/%" PRIu64
+			     " blocks\n",
+			     address(r), res->inodes_used, res->inodes, res->blocks_used,
+			     res->blocks);
+	else
+		dafs_cli_say(r->cli,
+			     "%s: %" PRIu64 "/%" PRIu64 " files (%u.%u%% non-contiguous), %" PRIu64
+			     "/%" PRIu64 " blocks\n",
+			     address(r), res->inodes_used, res->inodes, permille(res) / 10,
+			     permille(res) % 10, res->blocks_used, res->blocks);
+}
+
+static void json_end(struct dafsck_report *r, errcode_t err, int status)
+{
+	const struct dafs_check_result *res = &r->check.result;
+	struct json_object *counts;
+
+	dafs_cli_json_str(r->json, "image", address(r));
+	dafs_cli_json_i64(r->json, "status", err ? status | 8 : status);
+	dafs_cli_json_bool(r->json, "finished", !err);
+	dafs_cli_json_bool(r->json, "skipped_as_clean", res->clean_skipped);
+	dafs_cli_json_bool(r->json, "needs_recovery", res->needs_recovery);
+	counts = dafs_cli_json_object(r->json, "findings_by_class");
+	for (unsigned class = 0; class <= DAFS_CHECK_FATAL; class ++)
+		dafs_cli_json_u64(counts, class_names[class], res->found[class]);
+	if (res->opened && !err) {
+		dafs_cli_json_u64(r->json, "inodes", res->inodes);
+		dafs_cli_json_u64(r->json, "inodes_used", res->inodes_used);
+		dafs_cli_json_u64(r->json, "blocks", res->blocks);
+		dafs_cli_json_u64(r->json, "blocks_used", res->blocks_used);
+		dafs_cli_json_u64(r->json, "files", res->regs);
+		dafs_cli_json_u64(r->json, "directories", res->dirs);
+		dafs_cli_json_u64(r->json, "not_contiguous", res->fragmented);
+	}
+	dafs_cli_json_put(stdout, r->json);
+}
+
+void dafsck_report_begin(struct dafsck_report *r, struct dafs_cli *cli,
+			 const struct dafs_check_opts *opts)
+{
+	r->cli = cli;
+	r->opts = opts;
+	r->check.arg = r;
+	r->check.pass = begin_pass;
+	r->check.finding = show_finding;
+	if (r->progress_fd) {
+		cli->ctx.progress = progress_line;
+		cli->ctx.progress_arg = r;
+	}
+	if (cli->json) {
+		r->json = json_object_new_object();
+		r->json_findings = dafs_cli_json_array(r->json, "findings");
+	}
+}
+
+void dafsck_report_end(struct dafsck_report *r, errcode_t err, int status)
+{
+	dafs_cli_progress_clear(&r->cli->progress);
+	if (r->json)
+		json_end(r, err, status);
+	else
+		show_end(r, err, status);
+}
+
+void dafsck_report_codes(struct dafs_cli *cli)
+{
+	static const char *const repairs[] = { "-", "safe", "yes" };
+	const struct dafs_check_info *info;
+
+	for (unsigned code = 0; (info = dafs_check_info(code)) != NULL; code++)
+		dafs_cli_say(cli, "%-28s %-8s %-5s %s\n", info->id, class_names[info->class],
+			     repairs[info->repair], info->help);
+}
