@@ -117,7 +117,7 @@ struct kind {
 	const char *options;
 	uint32_t iflags;
 	uint32_t block_bytes;
-	const char *hash;		/* as tune2fs says it; NULL: the default */
+	const char *hash;		/* as tune2fs says it, or "unsigned"; NULL: the default */
 };
 
 static const struct kind kinds[] = {
@@ -132,6 +132,7 @@ static const struct kind kinds[] = {
 	{ "-t ext4 -b 1024 -O large_dir", 0, 1024, NULL },
 	{ "-t ext4 -b 65536 -O ^resize_inode", 0, 65536, NULL },
 	{ "-t ext4 -b 1024", 0, 1024, "tea" },
+	{ "-t ext4 -b 1024", 0, 1024, "unsigned" },
 	{ "-t ext4 -b 1024 -I 128", 0, 1024, "legacy" },
 };
 
@@ -208,6 +209,7 @@ static void test_kernel(void **state)
 		{ "-t ext4 -b 1024", 0, 1024, NULL },
 		{ "-t ext4 -b 4096 -O inline_data", 0, 4096, NULL },
 		{ "-t ext4 -b 1024 -O ^metadata_csum", 0, 1024, "tea" },
+		{ "-t ext4 -b 1024", 0, 1024, "unsigned" },
 	};
 	(void)state;
 
