@@ -166,7 +166,7 @@ static void test_random_edits(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		printf("# %s\n", kinds[i].options);
-		for_seeds(2, rounds, (void *)(uintptr_t)&kinds[i]);
+		for_seeds(test_steps(1, 4), rounds, (void *)(uintptr_t)&kinds[i]);
 	}
 }
 

@@ -339,7 +339,7 @@ static void test_random_sets(void **state)
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		printf("# %s\n", kinds[i].options);
-		for_seeds(2, random_sets, (void *)(uintptr_t)&kinds[i]);
+		for_seeds(test_steps(1, 4), random_sets, (void *)(uintptr_t)&kinds[i]);
 	}
 }
 
