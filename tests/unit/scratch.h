@@ -27,6 +27,8 @@ static inline int scratch_setup(void **state)
 		return -1;
 	initialize_dafs_error_table();
 	dafs_ctx_init(&scratch_ctx);
+	/* A test that failed may have left an image open, and its lock with it. */
+	scratch_ctx.lock_timeout_ms = 3000;
 	return 0;
 }
 
@@ -51,12 +53,12 @@ static inline int scratch_teardown(void **state)
 	return scratch_run("rm -rf '%s'", scratch_dir) ? -1 : 0;
 }
 
-/* A path in the folder; good until the eighth call after it. */
+/* A path in the folder; good until the 128th call after it. */
 static inline const char *scratch_path(const char *name)
 {
-	static char bufs[8][256];
+	static char bufs[128][256];
 	static unsigned turn;
-	char *buf = bufs[turn++ % 8];
+	char *buf = bufs[turn++ % 128];
 
 	snprintf(buf, sizeof(bufs[0]), "%s/%s", scratch_dir, name);
 	return buf;
