@@ -75,7 +75,7 @@ errcode_t dafs_names_read(struct dafs_ctx *ctx, int fd, const char *path, struct
 	if (!err && errno)
 		err = dafs_fail(ctx, errno, "%s", path);
 	closedir(dir);
-	if (!err)
+	if (!err && names->n)
 		qsort_r(names->at, names->n, sizeof(*names->at), by_name, names->bytes);
 	return err;
 }

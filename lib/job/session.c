@@ -106,8 +106,12 @@ errcode_t dafs_session_open(struct dafs_ctx *ctx, const char *address, int flags
 
 	*ret = NULL;
 	err = dafs_image_open(ctx, address, flags & DAFS_SESSION_RW ? DAFS_IMAGE_RW : 0, 0, 0, &img);
-	if (err)
+	if (!err && flags & DAFS_SESSION_RW)
+		err = dafs_delalloc_supported(img);
+	if (err) {
+		dafs_image_close(img);
 		return err;
+	}
 	fs = session_alloc(ctx, img);
 	if (!fs) {
 		dafs_image_close(img);

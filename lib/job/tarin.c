@@ -123,6 +123,20 @@ static errcode_t take_acl(struct archive_entry *ae, int type, const char *xattr,
 	return err;
 }
 
+/* libarchive keeps the owning group's permissions in the mode; in an inode that has an ACL, the mask stands there (acl(5)). */
+static void mask_mode(struct archive_entry *ae, struct statx *st)
+{
+	int type = ARCHIVE_ENTRY_ACL_TYPE_ACCESS, perm, tag, id;
+	const char *name;
+
+	if (archive_entry_acl_reset(ae, type) <= 3)
+		return;
+	while (archive_entry_acl_next(ae, type, &type, &perm, &tag, &id, &name) == ARCHIVE_OK) {
+		if (tag == ARCHIVE_ENTRY_ACL_MASK)
+			st->stx_mode = (uint16_t)((st->stx_mode & ~S_IRWXG) | (unsigned)(perm & 7) << 3);
+	}
+}
+
 static errcode_t entry_xattrs(struct tar_import *ti, struct archive_entry *ae, struct dafs_xattr **set)
 {
 	const char *name;
@@ -263,6 +277,7 @@ static errcode_t import_entry(struct tar_import *ti, struct archive_entry *ae)
 	if (err)
 		return err;
 	entry_statx(ae, &st);
+	mask_mode(ae, &st);
 	if (archive_entry_hardlink(ae))
 		return dafs_session_fail(fs, entry_hardlink(ti, archive_entry_hardlink(ae), dir, name), path);
 	if (!(st.stx_mode & S_IFMT))

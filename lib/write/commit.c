@@ -54,10 +54,12 @@ static errcode_t account(struct dafs_plan *plan)
 {
 	errcode_t err = 0;
 
-	qsort(plan->taken.v, plan->taken.n, sizeof(*plan->taken.v), by_pblk);
+	if (plan->taken.n)
+		qsort(plan->taken.v, plan->taken.n, sizeof(*plan->taken.v), by_pblk);
 	for (size_t i = 0; i < plan->taken.n && !err; i++)
 		err = dafs_group_take_blks(plan->img, plan->taken.v[i].pblk, plan->taken.v[i].len);
-	qsort(plan->given.v, plan->given.n, sizeof(*plan->given.v), by_pblk);
+	if (plan->given.n)
+		qsort(plan->given.v, plan->given.n, sizeof(*plan->given.v), by_pblk);
 	for (size_t i = 0; i < plan->given.n && !err; i++) {
 		err = dafs_group_give_blks(plan->img, plan->given.v[i].pblk, plan->given.v[i].len);
 		plan->stats.freed_blks += plan->given.v[i].len;
