@@ -8,7 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/value.h"
-#include "job/mkfs.h"
+#include "job/mkfs_fill.h"
 #include "mkdafs/report.h"
 
 #include <errno.h>
@@ -16,8 +16,8 @@
 #include <string.h>
 
 struct request {
-	struct dafs_mkfs_opts opts;
-	char *features, *extended; /* all -O and all -E, joined */
+	struct dafs_fill_opts fill; /* fill.mkfs: what to make; fill.src: -d */
+	char *features, *extended;  /* all -O and all -E, joined */
 };
 
 /* Later lists of the same option go behind earlier ones. */
@@ -149,6 +149,12 @@ static const struct dafs_cli_opt options[] = {
 	  .name = "creator-os",
 	  .arg = "OS",
 	  .help = "Name of the creating operating system." },
+	{ .letter = 'd',
+	  .name = "directory",
+	  .arg = "SRC",
+	  .group = "Contents",
+	  .help = "Fill with a directory's contents, or with a tar file's (- for one on standard "
+		  "input)." },
 	{ .letter = 'n',
 	  .name = "dry-run",
 	  .group = "Running",
@@ -186,10 +192,13 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 		       const char *value)
 {
 	struct request *req = arg;
-	struct dafs_mkfs_opts *opts = &req->opts;
+	struct dafs_mkfs_opts *opts = &req->fill.mkfs;
 	int id = dafs_cli_opt_id(opt);
 
 	switch (id) {
+	case 'd':
+		req->fill.src = value;
+		return 0;
 	case 'O':
 		return join(cli, &req->features, value);
 	case 'E':
@@ -235,36 +244,58 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 static const struct dafs_cli_tool tool = {
 	.name = "mkdafs",
 	.purpose = "Make an ext4 file system in an image file or on a device.",
-	.synopsis = "[OPTION...] IMAGE [SIZE]",
+	.synopsis = "[OPTION...] IMAGE [SIZE|auto[+SLACK]]",
 	.opts = options,
-	.shared = DAFS_CLI_JSON | DAFS_CLI_QUIET | DAFS_CLI_VERBOSE | DAFS_CLI_NO_SYNC |
-		  DAFS_CLI_LOCK_TIMEOUT,
+	.shared = DAFS_CLI_JSON | DAFS_CLI_THREADS | DAFS_CLI_QUIET | DAFS_CLI_VERBOSE |
+		  DAFS_CLI_NO_SYNC | DAFS_CLI_LOCK_TIMEOUT,
 	.notes = "SIZE counts KiB, or blocks with -b; with a suffix k, m, g or t it is a size.\n"
-		 "Without it the file system is as large as the file or device.\n",
+		 "Without it the file system is as large as the file or device.\n"
+		 "auto: as large as what -d brings needs, with SLACK free.\n",
 	.apply = apply,
 	.min_operands = 1,
 	.max_operands = 2,
 };
 
-static errcode_t run(struct dafs_cli *cli, struct request *req)
+/* SIZE, or auto[+SLACK]. */
+static errcode_t take_size(struct dafs_cli *cli, struct request *req, const char *text)
 {
-	struct dafs_mkfs_opts *opts = &req->opts;
+	struct dafs_mkfs_opts *opts = &req->fill.mkfs;
 	uint64_t unit_bytes = opts->block_size && !opts->block_size_least ? opts->block_size : 1024;
-	struct mkdafs_report report = { .cli = cli, .dry_run = opts->dry_run };
+	bool is_auto = !strncmp(text, "auto", 4) && (!text[4] || text[4] == '+');
 	errcode_t err = 0;
 
-	if (cli->argc > 1)
-		err = dafs_cli_parse_size(&cli->ctx, cli->argv[1], unit_bytes, &opts->fs_bytes);
-	if (!err && cli->argc > 1 && !opts->fs_bytes)
+	if (is_auto && !req->fill.src)
+		return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "%s: needs -d", text);
+	req->fill.auto_size = is_auto;
+	if (!is_auto)
+		err = dafs_cli_parse_size(&cli->ctx, text, unit_bytes, &opts->fs_bytes);
+	else if (text[4])
+		err = dafs_cli_parse_size(&cli->ctx, text + 5, unit_bytes, &req->fill.slack_bytes);
+	if (!err && !is_auto && !opts->fs_bytes)
 		err = dafs_fail(&cli->ctx, DAFS_ET_USAGE, "a size of 0");
+	return err;
+}
+
+static errcode_t run(struct dafs_cli *cli, struct request *req)
+{
+	struct dafs_mkfs_opts *opts = &req->fill.mkfs;
+	struct mkdafs_report report = { .cli = cli, .dry_run = opts->dry_run };
+	struct dafs_fill_stats stats;
+	errcode_t err = cli->argc > 1 ? take_size(cli, req, cli->argv[1]) : 0;
+
 	if (err)
 		return err;
+	if (cli->ctx.threads && !req->fill.src)
+		return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "--threads needs -d");
 	opts->features = req->features;
 	opts->extended = req->extended;
 	opts->announce = mkdafs_report_plan;
 	opts->announce_arg = &report;
-	err = dafs_mkfs_run(&cli->ctx, cli->argv[0], opts, NULL);
-	mkdafs_report_end(&report, err);
+	if (req->fill.src)
+		err = dafs_mkfs_fill(&cli->ctx, cli->argv[0], &req->fill, &stats);
+	else
+		err = dafs_mkfs_run(&cli->ctx, cli->argv[0], opts, NULL);
+	mkdafs_report_end(&report, err, req->fill.src ? &stats : NULL);
 	return err;
 }
 

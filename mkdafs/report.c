@@ -129,12 +129,36 @@ void mkdafs_report_plan(void *arg, const struct dafs_mkfs_info *info)
 		say_plan(report, info);
 		return;
 	}
+	json_object_put(report->json); /* of an earlier try: auto */
 	report->json = plan_as_json(info);
 	dafs_cli_json_bool(report->json, "dry_run", report->dry_run);
 }
 
-void mkdafs_report_end(struct mkdafs_report *report, errcode_t err)
+static void add_fill(struct json_object *object, const struct dafs_fill_stats *stats)
 {
+	struct json_object *fill = dafs_cli_json_object(object, "contents");
+
+	dafs_cli_json_u64(fill, "entries", stats->import.entries);
+	dafs_cli_json_u64(fill, "files", stats->import.files);
+	dafs_cli_json_u64(fill, "directories", stats->import.dirs);
+	dafs_cli_json_u64(fill, "bytes", stats->import.bytes);
+	dafs_cli_json_u64(fill, "extents", stats->flush.extents);
+	dafs_cli_json_u64(fill, "data_blocks", stats->flush.data_blks);
+	dafs_cli_json_u64(fill, "metadata_blocks", stats->flush.meta_new_blks);
+}
+
+void mkdafs_report_end(struct mkdafs_report *report, errcode_t err,
+		       const struct dafs_fill_stats *stats)
+{
+	bool filled = stats && !err && !report->dry_run;
+
+	if (filled && report->json)
+		add_fill(report->json, stats);
+	else if (filled)
+		dafs_cli_say(report->cli,
+			     "Copied %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64
+			     " bytes\n",
+			     stats->import.files, stats->import.dirs, stats->import.bytes);
 	if (report->json && !err)
 		dafs_cli_json_put(stdout, report->json);
 	else

@@ -9,7 +9,7 @@
 #define MKDAFS_REPORT_H
 
 #include "cli/cli.h"
-#include "job/mkfs.h"
+#include "job/mkfs_fill.h"
 
 struct json_object;
 
@@ -23,7 +23,9 @@ struct mkdafs_report {
  * mke2fs's words. */
 void mkdafs_report_plan(void *arg, const struct dafs_mkfs_info *info);
 
-/* Print the JSON object when there is one and err is 0; frees it. */
-void mkdafs_report_end(struct mkdafs_report *report, errcode_t err);
+/* When all is done: say what was copied (stats NULL: nothing was to be), or print the JSON object
+ * if err is 0. Frees it. */
+void mkdafs_report_end(struct mkdafs_report *report, errcode_t err,
+		       const struct dafs_fill_stats *stats);
 
 #endif

@@ -139,6 +139,8 @@ errcode_t dafs_hostattr_set_xattrs(struct dafs *fs, struct dafs_inode *inode, st
 {
 	errcode_t err = 0;
 
+	if (fs->no_xattrs)
+		dafs_xattr_free(&set);
 	if (!set && !inode->xattrs && inode->state & DAFS_I_NEW)
 		return 0;
 	err = dafs_ns_replace_xattrs(fs->ns, inode, set);

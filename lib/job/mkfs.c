@@ -18,6 +18,7 @@
 
 #include "image/image.h"
 #include "job/mkfs_int.h"
+#include "write/delalloc.h"
 
 /* Boot block and the place of the superblock: what makes an old file system mountable. */
 enum { HEAD_BYTES = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE };
@@ -162,6 +163,22 @@ static errcode_t decide(struct mkfs *mk)
 	return err;
 }
 
+/* What cannot be filled is refused before anything is written. */
+static errcode_t check_fillable(struct mkfs *mk)
+{
+	struct ext2_super_block *super = mk->fs->super;
+	struct dafs_dev dev = { .address = mk->address };
+	struct dafs_image img = {
+		.ctx = mk->ctx,
+		.dev = &dev,
+		.fs = mk->fs,
+		.has_extents = ext2fs_has_feature_extents(super),
+		.has_quota = ext2fs_has_feature_quota(super),
+	};
+
+	return mk->opts->fill ? dafs_delalloc_supported(&img) : 0;
+}
+
 static errcode_t announce(struct mkfs *mk)
 {
 	uint64_t made = ext2fs_blocks_count(mk->fs->super), asked = ext2fs_blocks_count(&mk->param);
@@ -238,7 +255,7 @@ static errcode_t finish(struct mkfs *mk, struct dafs_image **image)
 {
 	errcode_t err;
 
-	if (image) {
+	if (mk->opts->fill) {
 		err = dafs_image_from_new(mk->ctx, mk->dev, mk->fs, image);
 		if (!err) {
 			mk->dev = NULL;
@@ -308,6 +325,8 @@ errcode_t dafs_mkfs_run(struct dafs_ctx *ctx, const char *address,
 	if (!mk.address)
 		return dafs_fail(ctx, ENOMEM, "%s", address);
 	err = decide(&mk);
+	if (!err)
+		err = check_fillable(&mk);
 	if (!err && !opts->dry_run)
 		err = mkfs_probe(&mk);
 	if (!err)

@@ -53,13 +53,17 @@ struct dafs_mkfs_info {
 	const char *features;	     /* names, separated by commas */
 	const uint64_t *backup_blks; /* where the backup superblocks are */
 	uint32_t nbackups;
-	bool file_made; /* path is a regular file that this run makes */
+	bool file_made;			     /* path is a regular file that this run makes */
+	bool has_root_owner, has_root_perms; /* -E gives them */
+	uint16_t root_perms;
+	bool no_xattrs; /* -E no_copy_xattrs */
 };
 
 /* What to make. Zero everywhere: an ext4 file system as mke2fs -t ext4 makes it, as large as the
  * device or file. Texts as on mke2fs's command line; NULL: not given. */
 struct dafs_mkfs_opts {
 	uint64_t fs_bytes;	    /* 0: the room there is */
+	uint64_t type_bytes;	    /* the size that stands for a usage type; 0: fs_bytes */
 	uint32_t block_size;	    /* -b; 0: by type */
 	bool block_size_least;	    /* block_size is a lower bound (-b -SIZE) */
 	uint32_t cluster_size;	    /* -C, bytes */
@@ -85,13 +89,14 @@ struct dafs_mkfs_opts {
 	const char *errors;	     /* -e: continue, remount-ro or panic */
 	bool force;		     /* -F: existing data and odd values are accepted */
 	bool dry_run;		     /* -n: announce, then end */
+	bool fill;		     /* the image is to be handed over (see dafs_mkfs_run) */
 	/* Called once, when all is decided and before the first write. */
 	void (*announce)(void *arg, const struct dafs_mkfs_info *info);
 	void *announce_arg;
 };
 
-/* Make a file system at address. With image not NULL it is handed over in memory, root and
- * lost+found made, for the caller to fill: nothing on the device mounts until
+/* Make a file system at address. With opts->fill it is handed over in memory (image; else NULL),
+ * root and lost+found made, for the caller to fill: nothing on the device mounts until
  * dafs_image_finish_create, and a file that the run made (info.file_made) is then the caller's to
  * remove when it fails. *image is NULL on failure and after a dry run.
  *

@@ -179,6 +179,7 @@ static errcode_t ext_root_owner(struct mkfs *mk, const char *value)
 		if (!err)
 			err = take_number(mk, colon + 1, 0, UINT32_MAX - 1, &gid);
 	}
+	mk->set.has_root_owner = true;
 	mk->set.root_uid = (uint32_t)uid;
 	mk->set.root_gid = (uint32_t)gid;
 	return err;
@@ -269,6 +270,16 @@ static errcode_t ext_orphan_file_size(struct mkfs *mk, const char *value)
 	return err;
 }
 
+/* A word to whoever fills the file system. */
+static errcode_t ext_no_xattrs(struct mkfs *mk, const char *value)
+{
+	(void)value;
+	if (!mk->opts->fill)
+		return dafs_fail(mk->ctx, DAFS_ET_USAGE, "nothing is copied without -d");
+	mk->set.no_xattrs = true;
+	return 0;
+}
+
 static errcode_t ext_revision(struct mkfs *mk, const char *value)
 {
 	uint64_t revision;
@@ -302,6 +313,7 @@ static const struct item extended[] = {
 	{ "encoding", ext_encoding, true },
 	{ "encoding_flags", ext_encoding_flags, true },
 	{ "orphan_file_size", ext_orphan_file_size, true },
+	{ "no_copy_xattrs", ext_no_xattrs, false },
 	{ "revision", ext_revision, true },
 	{ NULL, NULL, false },
 };

@@ -26,14 +26,14 @@
 struct mkfs_settings {
 	bool lazy_itable, lazy_journal, discard, prezeroed, packed_meta;
 	bool journal_v1;
-	uint64_t journal_goal_blk;    /* ~0: libext2fs' choice */
-	uint32_t journal_size_mb;     /* 0: by size of the file system */
-	uint32_t fast_commit_kb;      /* 0: by size of the journal */
-	uint64_t orphan_file_blks;    /* 0: by size of the file system */
-	unsigned quota_types;	      /* 1 << USRQUOTA ...; 0: user and group */
-	uint32_t backups;	      /* sparse_super2: 0 to 2 */
+	uint64_t journal_goal_blk; /* ~0: libext2fs' choice */
+	uint32_t journal_size_mb;  /* 0: by size of the file system */
+	uint32_t fast_commit_kb;   /* 0: by size of the journal */
+	uint64_t orphan_file_blks; /* 0: by size of the file system */
+	unsigned quota_types;	   /* 1 << USRQUOTA ...; 0: user and group */
+	uint32_t backups;	   /* sparse_super2: 0 to 2 */
+	bool has_root_owner, has_root_perms, no_xattrs;
 	uint32_t root_uid, root_gid;
-	bool has_root_perms;
 	uint16_t root_perms;
 	bool has_offset;
 	const char *encoding_flags; /* of -E, applied once the encoding is known */

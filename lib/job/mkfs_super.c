@@ -241,8 +241,7 @@ static errcode_t set_journal(struct mkfs *mk)
 	memset(&mk->journal, 0, sizeof(mk->journal));
 	dafs_notice(mk->ctx, "warning: the file system is too small for a journal");
 	ext2fs_clear_feature_journal(super);
-	if (ext2fs_has_feature_orphan_file(super))
-		return dafs_fail(mk->ctx, DAFS_ET_USAGE, "the feature orphan_file needs a journal");
+	ext2fs_clear_feature_orphan_file(super);
 	return 0;
 }
 
@@ -368,6 +367,10 @@ errcode_t mkfs_tell(const struct mkfs *mk, struct dafs_mkfs_info *info)
 		.journal_blks = mk->journal.num_journal_blocks + mk->journal.num_fc_blocks,
 		.root_uid = mk->set.root_uid,
 		.root_gid = mk->set.root_gid,
+		.has_root_owner = mk->set.has_root_owner,
+		.has_root_perms = mk->set.has_root_perms,
+		.root_perms = mk->set.root_perms,
+		.no_xattrs = mk->set.no_xattrs,
 		.os = e2p_os2string((int)super->s_creator_os),
 		.types = mk->type_list,
 		.features = name_features(super),

@@ -101,8 +101,8 @@ static errcode_t join_types(struct mkfs *mk)
 errcode_t mkfs_choose_types(struct mkfs *mk)
 {
 	const char *fs_type = mk->opts->fs_type ? mk->opts->fs_type : "ext4";
-	const char *usage =
-		mk->opts->usage_types ? mk->opts->usage_types : type_of_size(mk->fs_bytes);
+	uint64_t bytes = mk->opts->type_bytes ? mk->opts->type_bytes : mk->fs_bytes;
+	const char *usage = mk->opts->usage_types ? mk->opts->usage_types : type_of_size(bytes);
 	errcode_t err;
 
 	mk->types = (struct dafs_mkfs_types){ .conf = mk->conf, .names = mk->type_names };

@@ -34,6 +34,7 @@ struct dafs {
 	bool cached;			/* the offline cache keeps what is pending */
 	bool adopt;			/* the flush comes in this process: refer to host files instead of spooling them */
 	bool in_command;
+	bool no_xattrs;			/* imports leave extended attributes out */
 };
 
 enum dafs_session_flags {

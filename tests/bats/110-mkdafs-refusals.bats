@@ -254,7 +254,11 @@ refuses() { # TEXT ARGUMENT...
   run_tool 0 mkdafs -q -O uninit_bg image 64M
   assert_fsck_clean image
   rm image
-  run_tool 0 mkdafs -q -O bigalloc,orphan_file -m 50 image 2073K
+  run_tool 0 mkdafs -q -O bigalloc -m 50 image 2073K
+  assert_fsck_clean image
+  rm image
+  run_tool 0 mkdafs -O orphan_file image 1467K
+  has_stderr 'too small for a journal'
   assert_fsck_clean image
 }
 

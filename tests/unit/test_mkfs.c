@@ -256,6 +256,7 @@ static void test_hand_over(void **state)
 	(void)state;
 
 	scratch_ok(dafs_mkfs_run(&scratch_ctx, plain, &opts, NULL));
+	opts.fill = true;
 	scratch_ok(dafs_mkfs_run(&scratch_ctx, handed, &opts, &img));
 	assert_false(has_magic(handed));
 	scratch_ok(dafs_image_finish_create(img));
