@@ -6,12 +6,13 @@ load helpers
 
 # model SEED STEPS PIECES MKDAFS-OPTION...: run the operations in PIECES scripts, with a flush after every second one.
 model() {
-  local seed=$1 steps=$2 pieces=$3 i
+  local seed=$1 steps=$2 pieces=$3 i times=
   shift 3
+  [[ "$*" != *"-I 128"* ]] || times=coarse
   echo "seed $seed, $steps steps, mkdafs $*"
   mkdir -p host data
   chmod 0755 host
-  randops "$seed" "$steps" "$T/host" "$T/data" >all.script
+  randops "$seed" "$steps" "$T/host" "$T/data" $times >all.script
   run_tool 0 mkdafs -q "$@" img 96M
   split -n "l/$pieces" -d all.script piece.
   i=0

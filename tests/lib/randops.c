@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * randops SEED COUNT DIR DATADIR - random file operations, done in DIR and printed as a dawrite script.
+ * randops SEED COUNT DIR DATADIR [coarse] - random file operations, done in DIR and printed as a dawrite script.
  *
  * What the script does to an image is what was done to DIR, so that the two can be compared afterwards. Only operations that
  * succeed on the host are printed. Bytes to write are kept as files in DATADIR, which the script reads. At the end every
- * entry gets a time from the seed, in both places. Equal seeds give equal scripts.
+ * entry gets a time from the seed, in both places; coarse: whole seconds before 2038, what small inodes can hold. Equal seeds
+ * give equal scripts.
  */
 #include "config.h"
 
@@ -149,7 +150,7 @@ static void op_write(void)
 	uint64_t off = rnd(2) ? 0 : rnd(MAX_SIZE);
 	bool append = !rnd(4);
 	struct stat st;
-	int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW, 0644);
+	int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0644);
 	bool fresh = !old;
 
 	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
@@ -199,7 +200,7 @@ static void op_range(bool punch)
 	struct entry *e = pick(K_FILE);
 	uint64_t off = rnd(MAX_SIZE), len = rnd(40000) + 1;
 	bool keep = punch || rnd(2);
-	int fd = e ? open(e->path, O_WRONLY | O_NOFOLLOW) : -1;
+	int fd = e ? open(e->path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK) : -1;
 	int mode = punch ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : keep ? FALLOC_FL_KEEP_SIZE : 0;
 
 	if (fd < 0)
@@ -364,7 +365,7 @@ static void op_xattr(void)
 	putchar('\n');
 }
 
-static void end_times(void)
+static void end_times(bool coarse)
 {
 	for (int dirs = 0; dirs < 2; dirs++) {
 		for (size_t i = 0; i < count; i++) {
@@ -372,8 +373,8 @@ static void end_times(void)
 
 			if ((entries[i].kind == K_DIR) != dirs)
 				continue;
-			t[0].tv_sec = (time_t)rnd(UINT64_C(4000000000));
-			t[0].tv_nsec = (long)rnd(1000000000);
+			t[0].tv_sec = (time_t)rnd(coarse ? UINT64_C(2000000000) : UINT64_C(4000000000));
+			t[0].tv_nsec = coarse ? 0 : (long)rnd(1000000000);
 			t[1] = t[0];
 			if (utimensat(AT_FDCWD, entries[i].path, t, AT_SYMLINK_NOFOLLOW))
 				err(2, "%s", entries[i].path);
@@ -390,8 +391,8 @@ int main(int argc, char **argv)
 					     op_symlink, op_fifo, op_chmod, op_xattr };
 	unsigned long steps;
 
-	if (argc != 5)
-		errx(2, "usage: randops SEED COUNT DIR DATADIR");
+	if (argc != 5 && (argc != 6 || strcmp(argv[5], "coarse")))
+		errx(2, "usage: randops SEED COUNT DIR DATADIR [coarse]");
 	state = strtoull(argv[1], NULL, 10) * UINT64_C(0x9E3779B97F4A7C15) + 1;
 	steps = strtoul(argv[2], NULL, 10);
 	data_dir = argv[4];
@@ -406,7 +407,7 @@ int main(int argc, char **argv)
 		else
 			op_range(which == 12);
 	}
-	end_times();
+	end_times(argc == 6);
 	for (size_t i = 0; i < count; i++)
 		free(entries[i].path);
 	return fflush(stdout) ? 2 : 0;
