@@ -72,7 +72,7 @@ static errcode_t refuse_pending(struct dafs *fs, const char *cache_dir, bool rw)
 static errcode_t open_store(struct dafs *fs, int flags, const char *cache_dir)
 {
 	bool rw = flags & DAFS_SESSION_RW;
-	bool make = rw && !(flags & DAFS_SESSION_ADOPT);
+	bool make = rw && (flags & DAFS_SESSION_CACHE) && !(flags & DAFS_SESSION_ADOPT);
 	int store_flags = make ? DAFS_STORE_CREATE : rw ? 0 : DAFS_STORE_RDONLY;
 	errcode_t err = ENOENT;
 

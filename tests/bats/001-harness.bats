@@ -126,7 +126,7 @@ load helpers
 @test "no common misspellings" {
   need codespell
   cd "$DAFS_SRCDIR"
-  run_tool 0 codespell -q 3 --ignore-regex '\\n[A-Z]\w+' configure.ac Makefile.am README.md CHANGELOG.md lib cli include \
+  run_tool 0 codespell -q 3 -L nd,bu --ignore-regex '\\n[A-Z]\w+' configure.ac Makefile.am README.md CHANGELOG.md lib cli include \
     mkdafs dawrite dafsck dafsdebug examples man tests quickstart
 }
 
