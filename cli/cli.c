@@ -37,6 +37,12 @@ static void catch_signals(struct dafs_cli *cli)
 	sigaction(SIGTERM, &action, NULL);
 }
 
+void dafs_cli_rearm(struct dafs_cli *cli)
+{
+	cli->ctx.cancel = 0;
+	catch_signals(cli);
+}
+
 static void release_signals(void)
 {
 	signal(SIGINT, SIG_DFL);

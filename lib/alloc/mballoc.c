@@ -178,7 +178,8 @@ static errcode_t place_clusters(struct dafs_mballoc *ma, const struct dafs_alloc
 		return 0;
 	if (n > dafs_spacemap_free_clusters(ma->map))
 		return DAFS_ET_NOSPC_ALLOC;
-	large = req->flags & DAFS_ALLOC_DATA && n << ma->space.cluster_bits >= LARGE_BLKS;
+	large = req->flags & DAFS_ALLOC_DATA &&
+		(req->flags & DAFS_ALLOC_TIGHT || n << ma->space.cluster_bits >= LARGE_BLKS);
 	err = find_run(ma, req->flags, large, goal, n, &start);
 	if (err)
 		return err;

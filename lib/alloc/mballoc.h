@@ -8,7 +8,7 @@
  *
  * How a run is placed, first rule that applies:
  *  1. at the goal, where the run there is long enough;
- *  2. large data (256 blocks and more): in the shortest run that holds it, near the goal;
+ *  2. large data (256 blocks and more, or asked for tightly): in the shortest run that holds it, near the goal;
  *  3. else at the first place at or after the goal that holds it, going round at the end;
  *     data tries the groups that are not kept for metadata first, then all;
  *  4. no free run holds it: cut, by the longest runs first, each used in multiples of the longest
@@ -38,6 +38,8 @@ enum dafs_alloc_flags {
 	DAFS_ALLOC_META = 2,
 	/* at the goal or not at all (growing a file in place): 0 pieces is no error */
 	DAFS_ALLOC_GOAL_ONLY = 4,
+	/* nearly full: where it fits best, whatever the size, so that long runs stay whole */
+	DAFS_ALLOC_TIGHT = 16,
 	/* place as the kernel would (comparison mode): mb_kernel.h */
 	DAFS_ALLOC_KERNEL = 8,
 };

@@ -329,13 +329,9 @@ static const char *raw_problem(const struct dafs_image *img, uint32_t ino,
 	return NULL;
 }
 
-errcode_t dafs_icodec_decode(struct dafs_image *img, uint32_t ino,
-			     const struct ext2_inode_large *raw, struct dafs_inode *inode)
+void dafs_icodec_attrs(const struct dafs_image *img, uint32_t ino,
+		       const struct ext2_inode_large *raw, struct dafs_inode *inode)
 {
-	const char *problem = raw_problem(img, ino, raw);
-
-	if (problem)
-		return dafs_fail(img->ctx, DAFS_ET_CORRUPT_INODE, "inode %u: %s", ino, problem);
 	inode->id = ino;
 	inode->ino = ino;
 	inode->mode = raw->i_mode;
@@ -349,6 +345,16 @@ errcode_t dafs_icodec_decode(struct dafs_image *img, uint32_t ino,
 	if (S_ISCHR(raw->i_mode) || S_ISBLK(raw->i_mode))
 		decode_rdev(raw, inode);
 	decode_times(img, raw, inode);
+}
+
+errcode_t dafs_icodec_decode(struct dafs_image *img, uint32_t ino,
+			     const struct ext2_inode_large *raw, struct dafs_inode *inode)
+{
+	const char *problem = raw_problem(img, ino, raw);
+
+	if (problem)
+		return dafs_fail(img->ctx, DAFS_ET_CORRUPT_INODE, "inode %u: %s", ino, problem);
+	dafs_icodec_attrs(img, ino, raw, inode);
 	return 0;
 }
 

@@ -48,6 +48,11 @@ errcode_t dafs_icodec_locate(struct dafs_image *img, uint32_t ino, uint64_t *pbl
 errcode_t dafs_icodec_decode(struct dafs_image *img, uint32_t ino,
 			     const struct ext2_inode_large *raw, struct dafs_inode *inode);
 
+/* The same without judging raw: what a damaged or free inode says of itself. inode should be
+ * zeroed before. */
+void dafs_icodec_attrs(const struct dafs_image *img, uint32_t ino,
+		       const struct ext2_inode_large *raw, struct dafs_inode *inode);
+
 /* Attributes into raw. blocks512: i_blocks in 512-byte units (huge_file handled). Times beyond
  * the format are clamped as ext4 does. The body (i_block but for devices,
  * DAFS_ICODEC_BODY_FLAGS) and i_file_acl are the caller's. inode->ino must be set; DAFS_I_NEW

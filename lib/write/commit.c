@@ -49,17 +49,21 @@ static int by_pblk(const void *a, const void *b)
 	return x->pblk < y->pblk ? -1 : x->pblk > y->pblk;
 }
 
+static void sort_ranges(struct dafs_plan_ranges *ranges)
+{
+	if (ranges->n > 1)
+		qsort(ranges->v, ranges->n, sizeof(*ranges->v), by_pblk);
+}
+
 /* Bitmaps and counts: by place, so that a group is gone through once. */
 static errcode_t account(struct dafs_plan *plan)
 {
 	errcode_t err = 0;
 
-	if (plan->taken.n)
-		qsort(plan->taken.v, plan->taken.n, sizeof(*plan->taken.v), by_pblk);
+	sort_ranges(&plan->taken);
 	for (size_t i = 0; i < plan->taken.n && !err; i++)
 		err = dafs_group_take_blks(plan->img, plan->taken.v[i].pblk, plan->taken.v[i].len);
-	if (plan->given.n)
-		qsort(plan->given.v, plan->given.n, sizeof(*plan->given.v), by_pblk);
+	sort_ranges(&plan->given);
 	for (size_t i = 0; i < plan->given.n && !err; i++) {
 		err = dafs_group_give_blks(plan->img, plan->given.v[i].pblk, plan->given.v[i].len);
 		plan->stats.freed_blks += plan->given.v[i].len;

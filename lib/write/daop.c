@@ -139,6 +139,8 @@ static errcode_t delay_holes(struct dafs_daop *op, uint32_t lblk, uint32_t end,
 		}
 		at = stop;
 	}
+	/* With bigalloc new blocks may cost no cluster, but an extent. */
+	op->splits |= holes->n && !*need;
 	return err;
 }
 
@@ -229,6 +231,7 @@ static errcode_t enter_pages(struct dafs_daop *op, struct dafs_page_run run)
 		part.lblk = at;
 		part.len = stop - at;
 		part.state = page_state(ext.type);
+		op->splits |= ext.type == DAFS_ES_UNWRITTEN;
 		part.src_off_bytes += (uint64_t)(at - run.lblk) * op->w->img->block_size;
 		gone_first = op->ngone;
 		/* Room in the log first: what was put in is never without its record. */
@@ -245,6 +248,7 @@ static errcode_t enter_pages(struct dafs_daop *op, struct dafs_page_run run)
 		struct dafs_extlist out = { 0 };
 
 		err = dafs_extlist_clear(&op->file->falloc, run.lblk, end, &out);
+		op->splits |= out.n > 0;
 		for (size_t i = 0; i < out.n && !err; i++)
 			err = dafs_extlist_set(&op->unfalloc, out.v[i].lblk, out.v[i].lblk,
 					       out.v[i].len, true, NULL);
@@ -376,6 +380,9 @@ errcode_t dafs_daop_end(struct dafs_daop *op, errcode_t err)
 {
 	struct dafs_write *w = op->w;
 
+	/* Blocks that were to stay unwritten cut their extents: that may cost tree blocks. */
+	if (!err && op->splits)
+		err = dafs_dareserve_recheck(w);
 	if (err && op->file)
 		undo(op);
 	if (err) {

@@ -34,6 +34,7 @@ struct dafs_daop {
 	uint64_t reserved, size, seq; /* as they were */
 	uint32_t promised;
 	uint16_t state;
+	bool splits; /* more extents, though no more clusters */
 	bool oom; /* the list of replaced runs could not grow */
 };
 

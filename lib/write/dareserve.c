@@ -18,8 +18,9 @@
 #include "base/trace.h"
 #include "image/etree.h"
 
-/* Near full, keep planning rare: after a dry plan half of what is left may be filled on bounds
- * alone, unless so little is left that the exact answer is wanted for every change. */
+/* After a dry plan the promise is exact for what was pending then, and what comes later may shift
+ * what others need. So half of what is left is held back, and when little is left every change is
+ * planned. */
 enum { EXACT_BELOW_CLUSTERS = 128 };
 
 static uint32_t cluster_of(const struct dafs_image *img, uint32_t lblk)
@@ -293,6 +294,7 @@ static errcode_t take_exactly(struct dafs_write *w, uint64_t n, uint64_t m, errc
 	struct dafs_reserve *rs = w->reserve;
 	const struct dafs_reserve old = *rs;
 	uint64_t keep = rs->resv_clusters + (w->privileged ? 0 : rs->root_clusters);
+	struct dafs_trace *trace = w->img->ctx->trace;
 	uint64_t meta, left;
 	errcode_t err;
 
@@ -300,7 +302,10 @@ static errcode_t take_exactly(struct dafs_write *w, uint64_t n, uint64_t m, errc
 		return refusal;
 	rs->dirty_clusters += n;
 	rs->bound_clusters += m;
+	/* What a plan asks the allocator here is no event: nothing is placed. */
+	w->img->ctx->trace = NULL;
 	err = w->dry_plan(w->dry_plan_arg, &meta);
+	w->img->ctx->trace = trace;
 	if (err == DAFS_ET_NOSPC_ALLOC)
 		err = refusal;
 	if (!err && rs->free_clusters < rs->dirty_clusters + meta + keep)
@@ -315,16 +320,36 @@ static errcode_t take_exactly(struct dafs_write *w, uint64_t n, uint64_t m, errc
 	return 0;
 }
 
+/* Are the counters exact where they would have to be bounds? */
+static bool is_close(const struct dafs_write *w)
+{
+	const struct dafs_reserve *rs = w->reserve;
+	uint64_t held = rs->dirty_clusters + rs->promised_clusters + rs->resv_clusters +
+			(w->privileged ? 0 : rs->root_clusters);
+
+	return rs->promised_clusters < rs->bound_clusters &&
+	       rs->free_clusters < held + EXACT_BELOW_CLUSTERS / 2;
+}
+
 errcode_t dafs_delalloc_take(struct dafs_write *w, uint64_t n, uint64_t m)
 {
-	errcode_t err;
+	const struct dafs_reserve old = *w->reserve;
+	errcode_t err = dafs_reserve_take(w->reserve, n, m, w->privileged);
 
-	if (!n && !m)
-		return 0;
-	err = dafs_reserve_take(w->reserve, n, m, w->privileged);
-	if (!w->dry_plan || (err != DAFS_ET_NOSPC_RESERVE && err != DAFS_ET_NOSPC_META))
+	if (!w->dry_plan)
+		return err;
+	if (!err && is_close(w)) {
+		*w->reserve = old;
+		err = DAFS_ET_NOSPC_META;
+	}
+	if (err != DAFS_ET_NOSPC_RESERVE && err != DAFS_ET_NOSPC_META)
 		return err;
 	return take_exactly(w, n, m, err);
+}
+
+errcode_t dafs_dareserve_recheck(struct dafs_write *w)
+{
+	return w->dry_plan && is_close(w) ? take_exactly(w, 0, 0, DAFS_ET_NOSPC_META) : 0;
 }
 
 void dafs_delalloc_release(struct dafs_write *w, uint64_t n, uint64_t m)

@@ -37,6 +37,10 @@ errcode_t dafs_dareserve_unmap(struct dafs_write *w, struct dafs_inode *inode, u
 errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode,
 				int64_t data_change);
 
+/* Near full, for a change that takes no more space by its bounds but may by its shape: does
+ * everything pending still fit? DAFS_ET_NOSPC_META: the caller undoes it. */
+errcode_t dafs_dareserve_recheck(struct dafs_write *w);
+
 /* Metadata bound of the file as it is now. */
 uint32_t dafs_dareserve_bound(struct dafs_write *w, const struct dafs_inode *inode,
 			      const struct dafs_file *file);

@@ -37,8 +37,8 @@ static errcode_t new_parts(struct dafs_plan *plan)
 	return err;
 }
 
-errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
-			const struct dafs_flush_opts *opts, struct dafs_plan **ret)
+static errcode_t make_plan(struct dafs_image *img, const struct dafs_changeset *cs,
+			   const struct dafs_flush_opts *opts, bool tight, struct dafs_plan **ret)
 {
 	struct dafs_plan *plan = calloc(1, sizeof(*plan));
 	errcode_t err;
@@ -48,6 +48,7 @@ errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
 		return ENOMEM;
 	plan->img = img;
 	plan->cs = cs;
+	plan->tight = tight;
 	plan->cluster_mask = (1u << img->cluster_bits) - 1;
 	if (opts)
 		memcpy(&plan->opts, opts,
@@ -66,6 +67,17 @@ errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
 		dafs_plan_free(plan);
 	else
 		*ret = plan;
+	return err;
+}
+
+errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
+			const struct dafs_flush_opts *opts, struct dafs_plan **ret)
+{
+	errcode_t err = make_plan(img, cs, opts, false, ret);
+
+	/* Files in their order need more pieces, so more tree blocks, than the last room has. */
+	if (err == DAFS_ET_NOSPC_ALLOC)
+		err = make_plan(img, cs, opts, true, ret);
 	return err;
 }
 

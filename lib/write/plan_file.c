@@ -80,7 +80,7 @@ static errcode_t place(struct dafs_plan *plan, size_t item, const struct dafs_wb
 				      .ino = plan->items[item].ino };
 
 	/* The runs of a sparse file follow each other. */
-	if (edits->n)
+	if (edits->n && !plan->tight)
 		req.goal = edits->v[edits->n - 1].pblk + edits->v[edits->n - 1].len;
 	plan->stats.runs++;
 	return dafs_plan_place_run(plan, &req);
@@ -307,9 +307,9 @@ static errcode_t place_rest(struct dafs_plan *plan, size_t item, struct dafs_pla
 		req.lblk = extra->rest[i].lblk;
 		req.len = extra->rest[i].len;
 		req.unwritten = extra->rest[i].kind == DAFS_WB_UNWRITTEN;
-		req.goal = i ? plan->edits.v[plan->edits.n - 1].pblk +
-					   plan->edits.v[plan->edits.n - 1].len
-			     : 0;
+		req.goal = i && !plan->tight ? plan->edits.v[plan->edits.n - 1].pblk +
+						       plan->edits.v[plan->edits.n - 1].len
+					     : 0;
 		plan->stats.runs++;
 		err = dafs_plan_place_run(plan, &req);
 	}

@@ -126,6 +126,7 @@ struct dafs_plan {
 	struct dafs_plan_ranges given;	 /* blocks that become free (whole clusters) */
 	struct dafs_plan_ranges revoked; /* blocks of those that held metadata */
 
+	bool tight;		   /* second try: little room, fewest pieces before all else */
 	bool any_over;		   /* some extra has blocks over the image's */
 	uint64_t keep_clusters;	   /* what overwritten blocks that move must leave to metadata */
 	uint64_t live_budget_blks; /* of file data that may still go through the transaction */

@@ -45,6 +45,8 @@ static errcode_t ask(struct dafs_plan *plan, const struct dafs_place_req *req, u
 
 	if (plan->opts.kernel_place && !meta)
 		ar.flags |= DAFS_ALLOC_KERNEL;
+	if (plan->tight && !meta)
+		ar.flags |= DAFS_ALLOC_TIGHT;
 	plan->pieces.n = 0;
 	if (ar.goal && !(ar.flags & DAFS_ALLOC_KERNEL)) {
 		ar.flags |= DAFS_ALLOC_GOAL_ONLY;
@@ -303,6 +305,7 @@ static errcode_t place_files(struct dafs_plan *plan)
 	return err;
 }
 
+/* A file and what it is sorted by. */
 struct seq_item {
 	uint64_t seq;
 	size_t item;
@@ -317,8 +320,9 @@ static int by_seq(const void *a, const void *b)
 	return x->item < y->item ? -1 : x->item > y->item;
 }
 
-/* --order dirty: files by the time they were first dirtied, nothing grouped. */
-static errcode_t place_files_dirty(struct dafs_plan *plan)
+/* Files in another order, nothing grouped: by the time they were first dirtied (--order dirty), or,
+ * where room is tight, the largest first, so that the small ones fill what those leave. */
+static errcode_t place_files_sorted(struct dafs_plan *plan)
 {
 	struct seq_item *order = calloc(plan->cs->n ? plan->cs->n : 1, sizeof(*order));
 	size_t n = 0;
@@ -330,9 +334,11 @@ static errcode_t place_files_dirty(struct dafs_plan *plan)
 		if (!has_data(plan, i))
 			continue;
 		order[n].item = i;
-		order[n++].seq = !(inode->state & DAFS_I_WHOLE) && inode->u.file
-					 ? inode->u.file->dirtied_seq
-					 : 0;
+		if (plan->tight)
+			order[n].seq = UINT64_MAX - dafs_plan_file_new_blks(plan, i);
+		else if (!(inode->state & DAFS_I_WHOLE) && inode->u.file)
+			order[n].seq = inode->u.file->dirtied_seq;
+		n++;
 	}
 	if (!err)
 		qsort(order, n, sizeof(*order), by_seq);
@@ -494,7 +500,8 @@ errcode_t dafs_plan_place(struct dafs_plan *plan)
 	if (!err)
 		err = grow_files(plan);
 	if (!err)
-		err = plan->opts.order_dirty ? place_files_dirty(plan) : place_files(plan);
+		err = plan->opts.order_dirty || plan->tight ? place_files_sorted(plan)
+							    : place_files(plan);
 	if (!err && plan->any_over)
 		plan->keep_clusters = meta_to_come(plan);
 	for (size_t i = 0; i < plan->cs->n && !err && plan->any_over; i++) {

@@ -23,6 +23,7 @@ struct fx {
 static inline void fx_open(struct fx *fx, const char *path, int flags)
 {
 	fx->path = path;
+	scratch_ctx.no_sync = true;
 	scratch_ok(dafs_image_open(&scratch_ctx, path, flags, 0, 0, &fx->img));
 	fx->next_pblk = fx->img->first_data_block;
 }

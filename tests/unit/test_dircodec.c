@@ -203,6 +203,41 @@ static void kernel_reads(struct dir_fx *d)
 	assert_int_equal(found, HASH_COUNT(d->names) + 2);
 }
 
+/* The kernel adds and removes names in between, splitting leaves and nodes in its own way. */
+static void kernel_changes(struct rng *rng, struct dir_fx *d, uint32_t nadd)
+{
+	const char *mnt = scratch_path("mnt");
+	char from[512], to[512], name[256];
+	struct dir_name *n, *tmp;
+	bool ok = true;
+
+	fx_close(&d->fx);
+	mkdir(mnt, 0700);
+	assert_int_equal(scratch_run("mount -o loop '%s' '%s'", d->fx.path, mnt), 0);
+	HASH_ITER(hh, d->names, n, tmp) {
+		if (rng_below(rng, 4))
+			continue;
+		snprintf(to, sizeof(to), "%s/dir/%.*s", mnt, n->len, n->name);
+		ok &= !unlink(to);
+		dir_fx_del(d, n);
+	}
+	while (nadd--) {
+		uint32_t file = rng_below(rng, DIR_FX_FILES);
+		uint8_t len = random_name(rng, 0, name);
+
+		if (dir_fx_find(d, name, len))
+			continue;
+		snprintf(from, sizeof(from), "%s/file%u", mnt, file);
+		snprintf(to, sizeof(to), "%s/dir/%.*s", mnt, len, name);
+		ok &= !link(from, to);
+		dir_fx_add(d, name, len, &d->files[file]);
+	}
+	assert_int_equal(scratch_run("umount '%s'", mnt), 0);
+	assert_true(ok);
+	fx_open(&d->fx, d->fx.path, DAFS_IMAGE_RW);
+	scratch_ok(dafs_txn_begin(d->fx.img));
+}
+
 static void test_kernel(void **state)
 {
 	static const struct kind mounted[] = {
@@ -216,7 +251,7 @@ static void test_kernel(void **state)
 	if (geteuid() || scratch_run("grep -qw ext4 /proc/filesystems && [ -e /dev/loop-control ]"))
 		skip();
 	for (size_t i = 0; i < sizeof(mounted) / sizeof(mounted[0]); i++) {
-		static const uint32_t sizes[] = { 3, 700, 20000 };
+		static const uint32_t sizes[] = { 3, 700, 6000 };
 
 		for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
 			struct rng rng = { .state = i * 10 + k };
@@ -225,6 +260,13 @@ static void test_kernel(void **state)
 			dir_fx_open(&d, "kernel.img", mounted[i].options, mounted[i].hash, "128M");
 			make_dir(&rng, &d, sizes[k], 0);
 			edit(&rng, &d, sizes[k] / 2, 4, 0);
+			dir_fx_commit(&d);
+			scratch_fsck(d.fx.path);
+			kernel_reads(&d);
+			kernel_changes(&rng, &d, sizes[k]);
+			dir_fx_compare(&d);
+			edit(&rng, &d, sizes[k] / 4, 10, 0);
+			dir_fx_compare(&d);
 			dir_fx_commit(&d);
 			scratch_fsck(d.fx.path);
 			kernel_reads(&d);

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* extract_tree - whole trees onto the host (see extract.h and its invariants). */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "base/array.h"
+#include "job/extract.h"
+#include "job/inspect_int.h"
+
+/* A file with several links, by where its first name went. */
+struct hardlink {
+	uint32_t ino;
+	char *path; /* below the target */
+	UT_hash_handle hh;
+};
+
+struct extract {
+	struct dafs_image *img;
+	const struct dafs_extract_request *req;
+	struct dafs_extract_stats *stats;
+	ext2fs_inode_bitmap entered; /* directories */
+	struct hardlink *links;
+	int target_fd;
+	bool root;
+};
+
+/* One object to make: name in the open directory dir_fd; path is below the target. */
+struct object {
+	int dir_fd;
+	const char *name;
+	const char *path;
+	struct dafs_inspect *in;
+};
+
+static errcode_t extract_entry(struct extract *x, int dir_fd, const char *dir_path,
+			       const char *name, uint32_t ino);
+
+/* ---- telling ---- */
+
+/* Pass on what is to be worked around; return the rest. */
+static errcode_t note(struct extract *x, errcode_t err)
+{
+	if (!err || !dafs_damage_passable(err))
+		return err;
+	x->req->note(x->req->arg, err);
+	return 0;
+}
+
+/* Note errno for a host path below the target. */
+static errcode_t note_host(struct extract *x, const char *path)
+{
+	return note(x, dafs_fail(x->img->ctx, errno, "%s%s%s", x->req->target, *path ? "/" : "",
+				 path));
+}
+
+/* ---- attributes ---- */
+
+/* Set by descriptor, or by name where there is none (symlinks, devices: not to be opened). */
+static int set_xattr(const struct object *ob, int fd, const struct dafs_xattr *attr)
+{
+	char at[64 + EXT2_NAME_LEN];
+
+	if (fd >= 0)
+		return fsetxattr(fd, attr->name, dafs_xattr_value(attr), attr->value_len, 0);
+	snprintf(at, sizeof(at), "/proc/self/fd/%d/%s", ob->dir_fd, ob->name);
+	return lsetxattr(at, attr->name, dafs_xattr_value(attr), attr->value_len, 0);
+}
+
+static errcode_t give_xattrs(struct extract *x, const struct object *ob, int fd)
+{
+	struct dafs_xattr *set = NULL;
+	errcode_t err = note(x, dafs_xcodec_read(x->img, ob->in->ino, &ob->in->buf.raw, &set));
+
+	for (const struct dafs_xattr *attr = set; attr && !err; attr = attr->next) {
+		bool refused;
+
+		if (!set_xattr(ob, fd, attr))
+			continue;
+		refused = errno == EPERM || errno == EOPNOTSUPP;
+		/* The host refuses whole kinds of attributes: the first one says it for all. */
+		if (!refused || !x->stats->xattrs_skipped)
+			err = note(x, dafs_fail(x->img->ctx, errno, "%s/%s: attribute %s",
+						x->req->target, ob->path, attr->name));
+		x->stats->xattrs_skipped += refused;
+	}
+	dafs_xattr_free(&set);
+	return err;
+}
+
+/* An open file or directory. The owner comes before the xattrs: a change of owner takes
+ * capabilities away; times come last. */
+static errcode_t give_attrs(struct extract *x, const struct object *ob, int fd)
+{
+	errcode_t err;
+
+	if (x->root && fchown(fd, ob->in->attr.uid, ob->in->attr.gid)) {
+		err = note_host(x, ob->path);
+		if (err)
+			return err;
+	}
+	err = give_xattrs(x, ob, fd);
+	return err ? err : note(x, dafs_extract_attrs(x->img, ob->in, fd, ob->path));
+}
+
+/* What cannot be opened: its mode is right from the beginning. */
+static errcode_t give_attrs_at(struct extract *x, const struct object *ob)
+{
+	const struct dafs_inode *attr = &ob->in->attr;
+	const struct timespec times[2] = {
+		{ .tv_sec = attr->atime.sec, .tv_nsec = attr->atime.nsec },
+		{ .tv_sec = attr->mtime.sec, .tv_nsec = attr->mtime.nsec },
+	};
+	errcode_t err = 0;
+
+	if (x->root && fchownat(ob->dir_fd, ob->name, attr->uid, attr->gid, AT_SYMLINK_NOFOLLOW))
+		err = note_host(x, ob->path);
+	if (!err)
+		err = give_xattrs(x, ob, -1);
+	if (!err && utimensat(ob->dir_fd, ob->name, times, AT_SYMLINK_NOFOLLOW))
+		err = note_host(x, ob->path);
+	return err;
+}
+
+/* ---- hard links ---- */
+
+static struct hardlink *find_link(struct extract *x, uint32_t ino)
+{
+	struct hardlink *link;
+
+	HASH_FIND(hh, x->links, &ino, sizeof(ino), link);
+	return link;
+}
+
+static errcode_t remember_link(struct extract *x, const struct object *ob)
+{
+	struct hardlink *link;
+
+	if (ob->in->attr.nlink < 2)
+		return 0;
+	link = calloc(1, sizeof(*link));
+	if (!link || !(link->path = strdup(ob->path))) {
+		free(link);
+		return ENOMEM;
+	}
+	link->ino = ob->in->ino;
+	HASH_ADD(hh, x->links, ino, sizeof(link->ino), link);
+	return 0;
+}
+
+/* Open the directory that path (below the target) is in, component by component. *name: the last
+ * one. -1 with errno. */
+static int open_dir_of(const struct extract *x, const char *path, const char **name)
+{
+	int fd = fcntl(x->target_fd, F_DUPFD_CLOEXEC, 0);
+	const char *slash;
+
+	while (fd >= 0 && (slash = strchr(path, '/')) != NULL) {
+		char part[EXT2_NAME_LEN + 1];
+		int next;
+
+		memcpy(part, path, (size_t)(slash - path));
+		part[slash - path] = '\0';
+		next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		close(fd);
+		fd = next;
+		path = slash + 1;
+	}
+	*name = path;
+	return fd;
+}
+
+static errcode_t make_link(struct extract *x, const struct object *ob, const struct hardlink *link)
+{
+	const char *name;
+	int fd = open_dir_of(x, link->path, &name), failed;
+
+	if (fd < 0)
+		return note_host(x, link->path);
+	failed = linkat(fd, name, ob->dir_fd, ob->name, 0);
+	if (failed && errno == EEXIST && !unlinkat(ob->dir_fd, ob->name, 0))
+		failed = linkat(fd, name, ob->dir_fd, ob->name, 0);
+	close(fd);
+	if (failed)
+		return note_host(x, ob->path);
+	x->stats->links++;
+	return 0;
+}
+
+/* ---- kinds of files ---- */
+
+static int create(const struct object *ob)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(ob->dir_fd, ob->name, flags, 0600);
+
+	if (fd < 0 && errno == EEXIST && !unlinkat(ob->dir_fd, ob->name, 0))
+		fd = openat(ob->dir_fd, ob->name, flags, 0600);
+	return fd;
+}
+
+static errcode_t make_file(struct extract *x, const struct object *ob)
+{
+	int fd = create(ob);
+	errcode_t err;
+
+	if (fd < 0)
+		return note_host(x, ob->path);
+	err = note(x, dafs_extract_data(x->img, ob->in, fd, true, ob->path));
+	if (!err)
+		err = give_attrs(x, ob, fd);
+	if (close(fd) && !err)
+		err = note_host(x, ob->path);
+	x->stats->files++;
+	x->stats->bytes += ob->in->attr.size;
+	return err ? err : remember_link(x, ob);
+}
+
+static errcode_t make_symlink(struct extract *x, const struct object *ob)
+{
+	char *target = NULL;
+	errcode_t err = dafs_read_symlink(x->img, ob->in->ino, &ob->in->buf.raw, &target);
+	int failed;
+
+	if (err)
+		return note(x, err);
+	failed = symlinkat(target, ob->dir_fd, ob->name);
+	if (failed && errno == EEXIST && !unlinkat(ob->dir_fd, ob->name, 0))
+		failed = symlinkat(target, ob->dir_fd, ob->name);
+	free(target);
+	if (failed)
+		return note_host(x, ob->path);
+	x->stats->symlinks++;
+	err = give_attrs_at(x, ob);
+	return err ? err : remember_link(x, ob);
+}
+
+static errcode_t make_special(struct extract *x, const struct object *ob)
+{
+	const struct dafs_inode *attr = &ob->in->attr;
+	mode_t mode = attr->mode & (S_IFMT | 0777);
+	dev_t dev = makedev(attr->rdev_major, attr->rdev_minor);
+	int failed = mknodat(ob->dir_fd, ob->name, mode, dev);
+	errcode_t err;
+
+	if (failed && errno == EEXIST && !unlinkat(ob->dir_fd, ob->name, 0))
+		failed = mknodat(ob->dir_fd, ob->name, mode, dev);
+	if (failed)
+		return note_host(x, ob->path);
+	x->stats->specials++;
+	err = give_attrs_at(x, ob);
+	return err ? err : remember_link(x, ob);
+}
+
+/* ---- directories ---- */
+
+struct entry {
+	uint32_t ino;
+	char *name;
+};
+
+struct entries {
+	struct extract *x;
+	const char *path;
+	struct entry *v;
+	size_t n, room;
+};
+
+static bool name_ok(const char *name, size_t len)
+{
+	return len && !memchr(name, '/', len) && !memchr(name, '\0', len) &&
+	       !(name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')));
+}
+
+static errcode_t take_entry(void *arg, const struct dafs_inspect_dirent *de)
+{
+	struct entries *list = arg;
+	bool dots = (de->name_len == 1 && de->name[0] == '.') ||
+		    (de->name_len == 2 && !memcmp(de->name, "..", 2));
+
+	if (dots)
+		return 0;
+	if (!name_ok(de->name, de->name_len))
+		return note(list->x, dafs_fail(list->x->img->ctx, DAFS_ET_UNSAFE_PATH,
+					       "inode %u: a name in /%s", de->ino, list->path));
+	if (dafs_array_grow(&list->v, list->n, &list->room, sizeof(*list->v)))
+		return ENOMEM;
+	list->v[list->n].ino = de->ino;
+	list->v[list->n].name = strndup(de->name, de->name_len);
+	return list->v[list->n++].name ? 0 : ENOMEM;
+}
+
+static errcode_t fill_dir(struct extract *x, const struct object *ob, int fd)
+{
+	struct entries list = { .x = x, .path = ob->path };
+	errcode_t err = dafs_inspect_dir(x->img, ob->in, 0, take_entry, &list);
+
+	err = note(x, err);
+	for (size_t i = 0; i < list.n; i++) {
+		if (!err)
+			err = extract_entry(x, fd, ob->path, list.v[i].name, list.v[i].ino);
+		free(list.v[i].name);
+	}
+	free(list.v);
+	return err;
+}
+
+static errcode_t make_dir(struct extract *x, const struct object *ob)
+{
+	int fd;
+	errcode_t err;
+
+	if (ext2fs_mark_inode_bitmap2(x->entered, ob->in->ino))
+		return note(x, dafs_fail(x->img->ctx, DAFS_ET_CORRUPT_DIR,
+					 "inode %u: /%s: directory with two names", ob->in->ino,
+					 ob->path));
+	if (mkdirat(ob->dir_fd, ob->name, 0700) && errno != EEXIST)
+		return note_host(x, ob->path);
+	fd = openat(ob->dir_fd, ob->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return note_host(x, ob->path);
+	x->stats->dirs++;
+	err = fill_dir(x, ob, fd);
+	if (!err)
+		err = give_attrs(x, ob, fd);
+	close(fd);
+	return err;
+}
+
+static errcode_t make(struct extract *x, const struct object *ob)
+{
+	const struct hardlink *link = find_link(x, ob->in->ino);
+
+	if (link)
+		return make_link(x, ob, link);
+	switch (ob->in->attr.mode & S_IFMT) {
+	case S_IFREG:
+		return make_file(x, ob);
+	case S_IFDIR:
+		return make_dir(x, ob);
+	case S_IFLNK:
+		return make_symlink(x, ob);
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
+	case S_IFSOCK:
+		return make_special(x, ob);
+	default:
+		return note(x, dafs_fail(x->img->ctx, DAFS_ET_CORRUPT_INODE, "inode %u: /%s: file type",
+					 ob->in->ino, ob->path));
+	}
+}
+
+static errcode_t extract_entry(struct extract *x, int dir_fd, const char *dir_path,
+			       const char *name, uint32_t ino)
+{
+	struct dafs_inspect *in = malloc(sizeof(*in));
+	struct object ob = { .dir_fd = dir_fd, .name = name, .in = in };
+	char *path = NULL;
+	errcode_t err = 0;
+
+	if (!in || asprintf(&path, "%s%s%s", dir_path, *dir_path ? "/" : "", name) < 0) {
+		free(in);
+		return ENOMEM;
+	}
+	ob.path = path;
+	err = dafs_inspect_load(x->img, ino, in);
+	if (!err)
+		err = note(x, dafs_inspect_judge(x->img, in));
+	err = err ? note(x, err) : make(x, &ob);
+	if (!err)
+		err = dafs_cancelled(x->img->ctx);
+	dafs_progress(x->img->ctx, "extracting", x->stats->files + x->stats->dirs, 0);
+	dafs_inspect_fini(in);
+	free(in);
+	free(path);
+	return err;
+}
+
+/* The contents of a directory straight into the target, which takes its attributes. */
+static errcode_t extract_into(struct extract *x, uint32_t ino)
+{
+	struct dafs_inspect *in = malloc(sizeof(*in));
+	struct object ob = { .dir_fd = x->target_fd, .name = "", .path = "", .in = in };
+	errcode_t err;
+
+	if (!in)
+		return ENOMEM;
+	err = dafs_inspect_load(x->img, ino, in);
+	if (!err && !S_ISDIR(in->attr.mode))
+		err = dafs_fail(x->img->ctx, ENOTDIR, "inode %u", ino);
+	if (!err)
+		err = note(x, dafs_inspect_judge(x->img, in));
+	if (!err) {
+		ext2fs_mark_inode_bitmap2(x->entered, ino);
+		x->stats->dirs++;
+		err = fill_dir(x, &ob, x->target_fd);
+	}
+	if (!err)
+		err = give_attrs(x, &ob, x->target_fd);
+	dafs_inspect_fini(in);
+	free(in);
+	return err;
+}
+
+/* A descriptor is open for every directory on the way down. */
+static void allow_depth(void)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+errcode_t dafs_extract_tree(struct dafs_image *img, const struct dafs_extract_request *req,
+			    struct dafs_extract_stats *stats)
+{
+	struct extract x = { .img = img, .req = req, .stats = stats, .root = !geteuid() };
+	struct hardlink *link, *next;
+	mode_t mask;
+	errcode_t err;
+
+	memset(stats, 0, sizeof(*stats));
+	x.target_fd = open(req->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (x.target_fd < 0)
+		return dafs_fail(img->ctx, errno, "%s", req->target);
+	allow_depth();
+	mask = umask(0);
+	err = ext2fs_allocate_inode_bitmap(img->fs, "directories entered", &x.entered);
+	if (!err)
+		err = req->name ? extract_entry(&x, x.target_fd, "", req->name, req->ino) :
+				  extract_into(&x, req->ino);
+	umask(mask);
+	if (x.entered)
+		ext2fs_free_inode_bitmap(x.entered);
+	HASH_ITER(hh, x.links, link, next) {
+		HASH_DEL(x.links, link);
+		free(link->path);
+		free(link);
+	}
+	close(x.target_fd);
+	return err;
+}
