@@ -49,8 +49,7 @@ static errcode_t make_index(struct closure *c)
 	size_t room = 1;
 	uint32_t i, k;
 
-	DAFS_PTAB_EACH(&c->ns->inodes, i, inode)
-	{
+	DAFS_PTAB_EACH(&c->ns->inodes, i, inode) {
 		if (has_pending_names(inode))
 			room += (size_t)inode->u.dir->names.n * 2;
 	}
@@ -58,12 +57,10 @@ static errcode_t make_index(struct closure *c)
 	c->work = malloc((c->ns->inodes.n + 1) * sizeof(*c->work));
 	if (!c->uses || !c->work)
 		return ENOMEM;
-	DAFS_PTAB_EACH(&c->ns->inodes, i, inode)
-	{
+	DAFS_PTAB_EACH(&c->ns->inodes, i, inode) {
 		if (!has_pending_names(inode))
 			continue;
-		DAFS_PTAB_EACH(&inode->u.dir->names, k, record)
-		{
+		DAFS_PTAB_EACH(&inode->u.dir->names, k, record) {
 			if (!dafs_name_pending(record))
 				continue;
 			if (record->id)
@@ -112,8 +109,7 @@ static void follow_removed(struct closure *c, const struct dafs_inode *dir)
 
 	if (!S_ISDIR(dir->mode) || !(dir->state & DAFS_I_GONE) || !dir->u.dir)
 		return;
-	DAFS_PTAB_EACH(&dir->u.dir->names, i, record)
-	{
+	DAFS_PTAB_EACH(&dir->u.dir->names, i, record) {
 		if (record->image_ino)
 			queue(c, dafs_ns_find(c->ns, record->image_ino));
 	}
@@ -127,8 +123,7 @@ errcode_t dafs_ns_close(struct dafs_ns *ns)
 	uint32_t i;
 
 	if (!err) {
-		DAFS_PTAB_EACH(&ns->inodes, i, inode)
-		{
+		DAFS_PTAB_EACH(&ns->inodes, i, inode) {
 			if (inode->marks & DAFS_NS_QUEUED)
 				c.work[c.nwork++] = inode;
 		}

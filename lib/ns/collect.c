@@ -45,8 +45,7 @@ static errcode_t fill_names(struct dafs_ns_collection *col, const struct dafs_di
 	req->del = del;
 	if (!add || !del)
 		return ENOMEM;
-	DAFS_PTAB_EACH(&dir->names, i, record)
-	{
+	DAFS_PTAB_EACH(&dir->names, i, record) {
 		if (!dafs_name_pending(record) ||
 		    (!col->all && !dafs_ns_name_taken(col->ns, record)))
 			continue;
@@ -165,8 +164,7 @@ static void hold_links(struct dafs_ns *ns, struct dafs_inode *inode)
 	const struct dafs_name *record;
 	uint32_t links = inode->nlink, i;
 
-	DAFS_PTAB_EACH(&inode->u.dir->names, i, record)
-	{
+	DAFS_PTAB_EACH(&inode->u.dir->names, i, record) {
 		if (!dafs_name_pending(record) || dafs_ns_name_taken(ns, record))
 			continue;
 		links -= is_dir(ns, record->id);
@@ -246,7 +244,7 @@ static void clear_marks(struct dafs_ns *ns, uint32_t marks)
 	uint32_t i;
 
 	DAFS_PTAB_EACH(&ns->inodes, i, inode)
-	inode->marks &= ~marks;
+		inode->marks &= ~marks;
 }
 
 /* Only what is QUEUED stays in order. */
@@ -282,8 +280,8 @@ static errcode_t select_inodes(struct dafs_ns *ns, const struct dafs_ns_selectio
 	return err;
 }
 
-errcode_t dafs_ns_collect(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
-			  struct dafs_changeset *cs)
+/* An empty set, and everything pending loaded. */
+static errcode_t begin_set(struct dafs_ns *ns, struct dafs_changeset *cs)
 {
 	struct dafs_ns_collection *col;
 	errcode_t err = dafs_ns_may_change(ns);
@@ -300,31 +298,73 @@ errcode_t dafs_ns_collect(struct dafs_ns *ns, const struct dafs_ns_selection *se
 	cs->dir_done = dir_done;
 	cs->inode_of = inode_of;
 	cs->path_of = path_of;
-	err = dafs_ns_load_all(ns);
-	if (!err)
-		err = select_inodes(ns, sel, cs, &col->all);
+	return dafs_ns_load_all(ns);
+}
+
+/* The chosen inodes are the set's from now on. On failure nothing is. */
+static errcode_t take_set(struct dafs_ns *ns, struct dafs_changeset *cs)
+{
+	struct dafs_ns_collection *col = cs->arg;
 	/* Settling cannot fail: what it may have to mark for saving finds room. */
-	if (!err)
-		err = dafs_ns_reserve_changed(ns, ns->inodes.n);
-	if (!err) {
-		col->ids = malloc((cs->n + 1) * sizeof(*col->ids));
-		if (!col->ids)
-			err = ENOMEM;
-	}
-	if (err) {
-		free(cs->inodes);
-		free(col);
-		memset(cs, 0, sizeof(*cs));
+	errcode_t err = dafs_ns_reserve_changed(ns, ns->inodes.n);
+
+	if (err)
 		return err;
-	}
+	col->ids = malloc((cs->n + 1) * sizeof(*col->ids));
+	if (!col->ids)
+		return ENOMEM;
 	ns->collected = true;
 	for (size_t i = 0; i < cs->n; i++) {
 		col->ids[i] = cs->inodes[i]->id;
 		cs->inodes[i]->marks |= DAFS_NS_TAKEN;
-		col->promise = dafs_ns_promise_add(col->promise, dafs_ns_promised(ns->img, cs->inodes[i]));
+		col->promise =
+			dafs_ns_promise_add(col->promise, dafs_ns_promised(ns->img, cs->inodes[i]));
 	}
+	return 0;
+}
+
+errcode_t dafs_ns_collect(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
+			  struct dafs_changeset *cs)
+{
+	struct dafs_ns_collection *col;
+	errcode_t err = begin_set(ns, cs);
+
+	col = cs->arg;
+	if (!err)
+		err = select_inodes(ns, sel, cs, &col->all);
+	if (!err)
+		err = take_set(ns, cs);
 	for (size_t i = 0; !err && i < cs->n; i++)
 		err = set_links(ns, col, cs->inodes[i]);
+	if (err)
+		dafs_ns_uncollect(ns, cs);
+	return err;
+}
+
+errcode_t dafs_ns_recollect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
+			    struct dafs_changeset *cs)
+{
+	size_t all;
+	errcode_t err = begin_set(ns, cs);
+
+	for (size_t i = 0; !err && i < n; i++) {
+		struct dafs_inode *inode = dafs_ns_find(ns, flushed[i].id);
+
+		if (!inode || !flushed[i].ino || (inode->ino && inode->ino != flushed[i].ino)) {
+			err = dafs_fail(ns->ctx, DAFS_ET_CACHE_DAMAGED,
+					"flushed inode %llu is not pending",
+					(unsigned long long)flushed[i].id);
+			break;
+		}
+		inode->ino = flushed[i].ino;
+		inode->marks |= DAFS_NS_QUEUED;
+	}
+	if (!err)
+		err = dafs_ns_order(ns, &cs->inodes, &all);
+	cs->n = err ? 0 : keep_queued(cs->inodes, all);
+	clear_marks(ns, DAFS_NS_QUEUED);
+	if (!err)
+		err = take_set(ns, cs);
 	if (err)
 		dafs_ns_uncollect(ns, cs);
 	return err;

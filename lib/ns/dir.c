@@ -74,7 +74,7 @@ void dafs_dir_free(struct dafs_dir *dir, struct dafs_pool *pool)
 	if (!dir)
 		return;
 	DAFS_PTAB_EACH(&dir->names, i, name)
-	dafs_name_free(pool, name);
+		dafs_name_free(pool, name);
 	dafs_ptab_fini(&dir->names);
 	free(dir->raw);
 	free(dir);
@@ -182,7 +182,7 @@ void dafs_dir_recount(struct dafs_dir *dir)
 	dir->add_names = dir->del_names = 0;
 	dir->add_bytes = 0;
 	DAFS_PTAB_EACH(&dir->names, i, name)
-	count(dir, name, 1);
+		count(dir, name, 1);
 }
 
 bool dafs_dir_verify(const struct dafs_dir *dir)
@@ -191,8 +191,7 @@ bool dafs_dir_verify(const struct dafs_dir *dir)
 	const struct dafs_name *name;
 	uint32_t i, n = 0, at;
 
-	DAFS_PTAB_EACH(&dir->names, i, name)
-	{
+	DAFS_PTAB_EACH(&dir->names, i, name) {
 		const struct dafs_name *other = dafs_ptab_first(&dir->names, name->hash, &at);
 
 		while (other && other != name &&

@@ -162,13 +162,10 @@ void dafs_ns_tidy(struct dafs_ns *ns, struct dafs_inode *dir, struct dafs_name *
 
 /* --- making --- */
 
-/* Differs from inode to inode and from image to image, and is the same for the same work. */
+/* Differs from inode to inode, and between inodes that get one number at different times; the same for the same work. */
 static uint32_t choose_generation(const struct dafs_ns *ns)
 {
-	uint32_t crc =
-		dafs_crc32c(~0u, ns->img->fs->super->s_uuid, sizeof(ns->img->fs->super->s_uuid));
-
-	return dafs_crc32c(crc, &ns->next_serial, sizeof(ns->next_serial));
+	return dafs_crc32c(ns->generation_seed, &ns->next_serial, sizeof(ns->next_serial));
 }
 
 struct creation {
@@ -344,10 +341,6 @@ errcode_t dafs_ns_link(struct dafs_ns *ns, struct dafs_inode *dir, const char *n
 /* The image's inode will be freed at the flush; what was pending of it is no more. */
 static void become_gone(struct dafs_ns *ns, struct dafs_inode *inode)
 {
-	if (S_ISREG(inode->mode)) {
-		dafs_file_free(inode->state & DAFS_I_WHOLE ? NULL : inode->u.file);
-		inode->u.file = NULL;
-	}
 	dafs_xattr_free(&inode->xattrs);
 	inode->nlink = 0;
 	inode->state = DAFS_I_GONE;

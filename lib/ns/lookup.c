@@ -224,8 +224,7 @@ static bool put_name(struct dafs_ns *ns, struct dafs_inode *dir, const struct da
 
 	if (dafs_ns_dir(ns, dir, &names))
 		return false;
-	DAFS_PTAB_EACH(&names->names, i, record)
-	{
+	DAFS_PTAB_EACH(&names->names, i, record) {
 		if (record->id == child->id) {
 			memcpy(find.name, record->name, record->len);
 			find.len = record->len;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc32c.h"
 #include "image/group.h"
 #include "image/icodec.h"
 
@@ -24,6 +25,18 @@ static uint32_t hash_id(uint64_t id)
 static uint32_t hash_of(const void *item)
 {
 	return hash_id(((const struct dafs_inode *)item)->id);
+}
+
+void dafs_ns_seed(struct dafs_ns *ns)
+{
+	uint8_t uuid[16] = { 0 };
+	uint64_t print = 0;
+
+	/* An image that is being made has no fingerprint yet; then zeros do. */
+	if (dafs_image_fingerprint(ns->img, uuid, &print))
+		print = 0;
+	ns->generation_seed =
+		dafs_crc32c(dafs_crc32c(~0u, uuid, sizeof(uuid)), &print, sizeof(print));
 }
 
 errcode_t dafs_ns_new(struct dafs_image *img, struct dafs_write *w,
@@ -60,6 +73,7 @@ errcode_t dafs_ns_new(struct dafs_image *img, struct dafs_write *w,
 		}
 	}
 	dafs_pool_init(&ns->pool);
+	dafs_ns_seed(ns);
 	*ret = ns;
 	return 0;
 }
@@ -72,7 +86,7 @@ void dafs_ns_free(struct dafs_ns *ns)
 	if (!ns)
 		return;
 	DAFS_PTAB_EACH(&ns->inodes, i, inode)
-	dafs_ns_fini_inode(ns, inode);
+		dafs_ns_fini_inode(ns, inode);
 	dafs_ptab_fini(&ns->inodes);
 	dafs_pool_fini(&ns->pool);
 	free(ns->changed);
@@ -248,32 +262,65 @@ static void describe(const struct dafs_name *record, struct dafs_ns_name *out)
 	};
 }
 
+static int by_name(const void *a, const void *b)
+{
+	const struct dafs_name *x = *(struct dafs_name *const *)a,
+			       *y = *(struct dafs_name *const *)b;
+	int diff = memcmp(x->name, y->name, x->len < y->len ? x->len : y->len);
+
+	return diff ? diff : (int)x->len - (int)y->len;
+}
+
+static errcode_t emit_name(const struct dafs_inode *dir, const struct dafs_name *record,
+			   const struct dafs_ns_change_ops *ops, void *arg)
+{
+	bool saved = record->flags & DAFS_NAME_SAVED;
+	struct dafs_ns_name name;
+
+	describe(record, &name);
+	if (dafs_name_pending(record))
+		return ops->name(arg, dir->id, &name,
+				 saved ? DAFS_NS_ROW_CHANGED : DAFS_NS_ROW_NEW);
+	return saved ? ops->name(arg, dir->id, &name, DAFS_NS_ROW_GONE) : 0;
+}
+
+/* Rows of one directory lie side by side in name order: writing them so is what the backing likes best. */
 static errcode_t emit_names(const struct dafs_inode *dir, const struct dafs_ns_change_ops *ops,
 			    void *arg)
 {
-	const struct dafs_name *record;
-	struct dafs_ns_name name;
+	const struct dafs_ptab *names = &dir->u.dir->names;
+	const struct dafs_name *record, **sorted;
 	errcode_t err = 0;
+	size_t n = 0;
 	uint32_t i;
 
-	DAFS_PTAB_EACH(&dir->u.dir->names, i, record)
-	{
-		bool gone = !dafs_name_pending(record);
-
-		if (!(record->flags & DAFS_NAME_CHANGED) ||
-		    (gone && !(record->flags & DAFS_NAME_SAVED)))
-			continue;
-		describe(record, &name);
-		err = ops->name(arg, dir->id, &name, gone);
-		if (err)
-			break;
+	sorted = malloc((names->n + 1u) * sizeof(*sorted));
+	if (!sorted)
+		return ENOMEM;
+	DAFS_PTAB_EACH(names, i, record) {
+		if (record->flags & DAFS_NAME_CHANGED)
+			sorted[n++] = record;
 	}
+	qsort(sorted, n, sizeof(*sorted), by_name);
+	for (size_t k = 0; !err && k < n; k++)
+		err = emit_name(dir, sorted[k], ops, arg);
+	free(sorted);
 	return err;
 }
 
 static bool has_changed_names(const struct dafs_inode *inode)
 {
 	return S_ISDIR(inode->mode) && inode->u.dir && (inode->u.dir->flags & DAFS_DIR_CHANGED);
+}
+
+static errcode_t emit_inode(const struct dafs_inode *inode, const struct dafs_ns_change_ops *ops,
+			    void *arg)
+{
+	bool saved = inode->marks & DAFS_NS_SAVED;
+
+	if (!(inode->marks & DAFS_NS_FREED) && (inode->state & DAFS_I_DIRTY))
+		return ops->inode(arg, inode, saved ? DAFS_NS_ROW_CHANGED : DAFS_NS_ROW_NEW);
+	return saved ? ops->inode(arg, inode, DAFS_NS_ROW_GONE) : 0;
 }
 
 static errcode_t emit_all(struct dafs_ns *ns, const struct dafs_ns_change_ops *ops, void *arg)
@@ -284,16 +331,12 @@ static errcode_t emit_all(struct dafs_ns *ns, const struct dafs_ns_change_ops *o
 		struct dafs_ns_name name;
 
 		describe(ns->dead[i].name, &name);
-		err = ops->name(arg, ns->dead[i].dir, &name, true);
+		err = ops->name(arg, ns->dead[i].dir, &name, DAFS_NS_ROW_GONE);
 	}
 	for (size_t i = 0; !err && i < ns->nchanged; i++) {
-		struct dafs_inode *inode = ns->changed[i];
-		bool gone = (inode->marks & DAFS_NS_FREED) || !(inode->state & DAFS_I_DIRTY);
-
-		if (!gone || (inode->marks & DAFS_NS_SAVED))
-			err = ops->inode(arg, inode, gone);
-		if (!err && has_changed_names(inode))
-			err = emit_names(inode, ops, arg);
+		err = emit_inode(ns->changed[i], ops, arg);
+		if (!err && has_changed_names(ns->changed[i]))
+			err = emit_names(ns->changed[i], ops, arg);
 	}
 	return err;
 }
@@ -316,12 +359,8 @@ static void names_saved(struct dafs_ns *ns, struct dafs_dir *dir)
 	dir->flags &= (uint8_t)~DAFS_DIR_CHANGED;
 }
 
-errcode_t dafs_ns_changed(struct dafs_ns *ns, const struct dafs_ns_change_ops *ops, void *arg)
+void dafs_ns_unchanged(struct dafs_ns *ns)
 {
-	errcode_t err = emit_all(ns, ops, arg);
-
-	if (err)
-		return err;
 	for (size_t i = 0; i < ns->ndead; i++)
 		dafs_name_free(&ns->pool, ns->dead[i].name);
 	ns->ndead = 0;
@@ -337,7 +376,15 @@ errcode_t dafs_ns_changed(struct dafs_ns *ns, const struct dafs_ns_change_ops *o
 			inode->marks |= DAFS_NS_SAVED;
 	}
 	ns->nchanged = 0;
-	return 0;
+}
+
+errcode_t dafs_ns_changed(struct dafs_ns *ns, const struct dafs_ns_change_ops *ops, void *arg)
+{
+	errcode_t err = emit_all(ns, ops, arg);
+
+	if (!err)
+		dafs_ns_unchanged(ns);
+	return err;
 }
 
 static errcode_t load_one(void *arg, uint64_t id)
@@ -360,8 +407,7 @@ errcode_t dafs_ns_load_all(struct dafs_ns *ns)
 	err = ns->backing->load_all(ns->backing_arg, load_one, ns);
 	if (err)
 		return err;
-	DAFS_PTAB_EACH(&ns->inodes, i, inode)
-	{
+	DAFS_PTAB_EACH(&ns->inodes, i, inode) {
 		if (!S_ISDIR(inode->mode) || !(inode->state & (DAFS_I_NAMES | DAFS_I_NEW)) ||
 		    (inode->marks & DAFS_NS_FREED))
 			continue;

@@ -196,14 +196,30 @@ const uint64_t *dafs_ns_collected_ids(const struct dafs_changeset *cs, size_t *n
  * become inodes of the image, the reserve is brought up to date. Cannot fail. Pointers to GONE inodes die here. The set itself lives on
  * until dafs_ns_uncollect (the store needs its ids for dafs_store_flush_end). */
 void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs);
+/* A change set again, after its process died and the image turned out to have it: from the ids it had and the numbers they got (of
+ * an inode of the image, its own), ready for dafs_ns_settled. DAFS_ET_CACHE_DAMAGED when they do not fit what is pending. */
+struct dafs_ns_flushed {
+	uint64_t id;
+	uint32_t ino;
+};
+errcode_t dafs_ns_recollect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
+			    struct dafs_changeset *cs);
 
-/* What changed since the last call, for the store to save: fn for each inode (gone: its row is to be deleted) and each changed name of
- * a directory (gone: likewise). Nothing is forgotten unless both returned 0 throughout: a failed save can be repeated. */
+/* What changed since the last call, for the store to save: each inode and each name of a directory. Nothing is forgotten unless all
+ * calls returned 0: a failed save can be repeated. Names of one directory come in name order. */
+enum dafs_ns_row {
+	DAFS_NS_ROW_NEW, /* the backing has none */
+	DAFS_NS_ROW_CHANGED,
+	DAFS_NS_ROW_GONE, /* to be deleted; of a directory with all its names */
+};
 struct dafs_ns_change_ops {
-	errcode_t (*inode)(void *arg, const struct dafs_inode *inode, bool gone);
-	errcode_t (*name)(void *arg, uint64_t dir, const struct dafs_ns_name *name, bool gone);
+	errcode_t (*inode)(void *arg, const struct dafs_inode *inode, enum dafs_ns_row row);
+	errcode_t (*name)(void *arg, uint64_t dir, const struct dafs_ns_name *name,
+			  enum dafs_ns_row row);
 };
 errcode_t dafs_ns_changed(struct dafs_ns *ns, const struct dafs_ns_change_ops *ops, void *arg);
+/* The same for a backing that was emptied: everything counts as saved. */
+void dafs_ns_unchanged(struct dafs_ns *ns);
 
 /* Clusters and inodes that are promised for an inode's own metadata (names, target, xattrs; not the file part's). */
 struct dafs_ns_promise {

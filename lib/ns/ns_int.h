@@ -46,9 +46,13 @@ struct dafs_ns {
 	struct dafs_ns_dead_row *dead;
 	size_t ndead;
 	uint64_t next_serial;
+	uint32_t generation_seed; /* of the image's state: of new inodes' generations */
 	struct dafs_dirhash fold; /* of casefolded directories */
 	bool collected;		  /* a change set is out */
 };
+
+/* The generation seed of the image's present state. */
+void dafs_ns_seed(struct dafs_ns *ns);
 
 /* Inodes in the table. */
 struct dafs_inode *dafs_ns_find(const struct dafs_ns *ns, uint64_t id);
@@ -108,8 +112,9 @@ errcode_t dafs_ns_repromise(struct dafs_ns *ns, const struct dafs_inode *owner,
 struct dafs_ns_collection {
 	struct dafs_ns *ns;
 	uint64_t *ids; /* of cs->inodes, as collected */
-	struct dafs_ns_promise promise; /* of all of them: the commit changes what it is reckoned from */
 	bool all;
+	struct dafs_ns_promise
+		promise; /* of all of them: the commit changes what it is reckoned from */
 	bool settled;
 };
 

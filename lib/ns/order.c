@@ -60,8 +60,7 @@ static errcode_t find_dirty(struct order *o)
 	errcode_t err = 0;
 	uint32_t i, k;
 
-	DAFS_PTAB_EACH(&o->ns->inodes, i, inode)
-	{
+	DAFS_PTAB_EACH(&o->ns->inodes, i, inode) {
 		if (!(inode->state & DAFS_I_DIRTY) || (inode->marks & DAFS_NS_FREED))
 			continue;
 		err = push(&o->dirty, inode);
@@ -69,8 +68,7 @@ static errcode_t find_dirty(struct order *o)
 			return err;
 		if (!S_ISDIR(inode->mode) || !inode->u.dir || (inode->state & DAFS_I_GONE))
 			continue;
-		DAFS_PTAB_EACH(&inode->u.dir->names, k, record)
-		{
+		DAFS_PTAB_EACH(&inode->u.dir->names, k, record) {
 			if (!record->id || !dafs_name_pending(record))
 				continue;
 			child = dafs_ns_find(o->ns, record->id);
@@ -181,8 +179,7 @@ static errcode_t meet_names(struct order *o, const struct dafs_inode *dir)
 	sorted = malloc(dir->u.dir->names.n * sizeof(*sorted));
 	if (!sorted)
 		return ENOMEM;
-	DAFS_PTAB_EACH(&dir->u.dir->names, i, record)
-	{
+	DAFS_PTAB_EACH(&dir->u.dir->names, i, record) {
 		if (record->id && dafs_name_pending(record))
 			sorted[n++] = record;
 	}

@@ -276,8 +276,7 @@ errcode_t dafs_ns_readdir(struct dafs_ns *ns, struct dafs_inode *inode, readdir_
 	if (err)
 		return err;
 	/* A record stands for its name even when the image has it, so each comes once. */
-	DAFS_PTAB_EACH(&dir->names, i, record)
-	{
+	DAFS_PTAB_EACH(&dir->names, i, record) {
 		if (!record->id)
 			continue;
 		err = type_of(ns, record);

@@ -19,11 +19,10 @@ static void release_file(struct dafs_ns *ns, struct dafs_inode *inode)
 {
 	if (!S_ISREG(inode->mode))
 		return;
+	/* Blocks that were placed at the write are the file's now: they do not go back to whoever placed them. */
+	if (!(inode->state & DAFS_I_WHOLE) && inode->u.file)
+		dafs_extlist_fini(&inode->u.file->placed);
 	dafs_delalloc_forget(ns->w, inode);
-	if (!(inode->state & DAFS_I_WHOLE))
-		dafs_file_free(inode->u.file);
-	inode->u.file = NULL;
-	inode->state &= (uint16_t)~DAFS_I_WHOLE;
 }
 
 /* A taken name is as in the image now; true: the record is of no more use. */
@@ -85,8 +84,7 @@ static void settle_parents(struct dafs_ns *ns)
 	struct dafs_inode *inode;
 	uint32_t i;
 
-	DAFS_PTAB_EACH(&ns->inodes, i, inode)
-	{
+	DAFS_PTAB_EACH(&ns->inodes, i, inode) {
 		const struct dafs_inode *parent =
 			inode->parent >= DAFS_ID_NEW ? dafs_ns_find(ns, inode->parent) : NULL;
 
@@ -139,6 +137,22 @@ static void promise_rest(struct dafs_ns *ns, const struct dafs_inode *inode)
 	rs->promised_clusters += clusters < room ? clusters : room;
 }
 
+/* Clusters that pending files outside the set hold already without the image knowing (direct path). */
+static uint64_t placed_clusters(const struct dafs_ns *ns, const struct dafs_ns_collection *col)
+{
+	const struct dafs_inode *inode;
+	uint64_t blks = 0;
+	uint32_t i;
+
+	if (col->all)
+		return 0;
+	DAFS_PTAB_EACH(&ns->inodes, i, inode) {
+		if (S_ISREG(inode->mode) && !(inode->state & DAFS_I_WHOLE) && inode->u.file)
+			blks += dafs_extlist_blocks(&inode->u.file->placed);
+	}
+	return blks >> ns->img->cluster_bits;
+}
+
 void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs)
 {
 	struct dafs_ns_collection *col = cs->arg;
@@ -155,7 +169,8 @@ void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs)
 			settle_names(ns, col, inode);
 	}
 	settle_parents(ns);
-	ns->w->reserve->free_clusters = dafs_group_total_free_clusters(ns->img);
+	ns->w->reserve->free_clusters =
+		dafs_group_total_free_clusters(ns->img) - placed_clusters(ns, col);
 	ns->w->reserve->free_inodes = dafs_group_total_free_inodes(ns->img);
 	for (size_t i = 0; i < cs->n; i++) {
 		struct dafs_inode *inode = cs->inodes[i];
@@ -165,5 +180,10 @@ void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs)
 		if (!gone && (inode->state & DAFS_I_NAMES))
 			promise_rest(ns, inode);
 	}
+	if (col->all) {
+		ns->next_serial = 0;
+		ns->w->next_seq = 0;
+	}
+	dafs_ns_seed(ns);
 	col->settled = true;
 }

@@ -85,8 +85,7 @@ static void check_dir(struct check *c, const struct dafs_inode *inode)
 	    !(inode->state & (DAFS_I_NAMES | DAFS_I_NEW | DAFS_I_GONE)))
 		problem(c, "directory %" PRIu64 " has pending names but is not marked so",
 			inode->id);
-	DAFS_PTAB_EACH(&dir->names, i, record)
-	{
+	DAFS_PTAB_EACH(&dir->names, i, record) {
 		if (inode->state & DAFS_I_GONE) {
 			if (record->id)
 				problem(c, "directory %" PRIu64 " is removed but has a name",
@@ -104,8 +103,7 @@ static uint32_t count_subdirs(const struct dafs_ns *ns, const struct dafs_inode 
 
 	if (!inode->u.dir)
 		return 0;
-	DAFS_PTAB_EACH(&inode->u.dir->names, i, record)
-	{
+	DAFS_PTAB_EACH(&inode->u.dir->names, i, record) {
 		const struct dafs_inode *child = record->id ? dafs_ns_find(ns, record->id) : NULL;
 
 		n += child && S_ISDIR(child->mode);
@@ -148,7 +146,10 @@ static void check_space(struct check *c, const struct dafs_inode *inode)
 	if (inode->state & DAFS_I_WHOLE) {
 		uint64_t bytes = UINT64_C(1) << (c->ns->img->block_bits + c->ns->img->cluster_bits);
 
-		c->reserved += (inode->size + bytes - 1) / bytes;
+		uint64_t clusters = (inode->size + bytes - 1) / bytes;
+
+		c->reserved += clusters;
+		c->bound += dafs_delalloc_meta_bound(c->ns->img, clusters, 0);
 		return;
 	}
 	if (!inode->u.file)
@@ -201,8 +202,7 @@ uint64_t dafs_ns_check(struct dafs_ns *ns, int flags, void (*report)(void *arg, 
 		c.all = !err;
 	}
 	c.all = c.all || !ns->backing;
-	DAFS_PTAB_EACH(&ns->inodes, i, inode)
-	{
+	DAFS_PTAB_EACH(&ns->inodes, i, inode) {
 		n++;
 		if (inode->marks & DAFS_NS_FREED)
 			continue;
@@ -213,8 +213,7 @@ uint64_t dafs_ns_check(struct dafs_ns *ns, int flags, void (*report)(void *arg, 
 	if (n != ns->inodes.n)
 		problem(&c, "the inode table holds %" PRIu32 " inodes, not %" PRIu32, n,
 			ns->inodes.n);
-	DAFS_PTAB_EACH(&ns->inodes, i, inode)
-	{
+	DAFS_PTAB_EACH(&ns->inodes, i, inode) {
 		check_links(&c, inode);
 		inode->marks &= MARK_BITS;
 	}

@@ -124,9 +124,10 @@ const struct dafs_ns_backing dafs_names_backing = {
 	.load_all = load_all,
 };
 
-static errcode_t save_inode(void *arg, const struct dafs_inode *inode, bool gone)
+static errcode_t save_inode(void *arg, const struct dafs_inode *inode, enum dafs_ns_row row)
 {
 	struct dafs_store *st = arg;
+	bool gone = row == DAFS_NS_ROW_GONE;
 	sqlite3_stmt *stmt;
 	uint8_t *blob = NULL;
 	size_t len = 0;
@@ -141,12 +142,20 @@ static errcode_t save_inode(void *arg, const struct dafs_inode *inode, bool gone
 		err = dafs_db_run(st, stmt);
 	}
 	free(blob);
+	if (!err && gone && S_ISDIR(inode->mode)) {
+		err = dafs_db_stmt(st, DAFS_SQL_NAMES_DEL_OF, &stmt);
+		if (err)
+			return err;
+		sqlite3_bind_int64(stmt, 1, (sqlite3_int64)inode->id);
+		err = dafs_db_run(st, stmt);
+	}
 	return err;
 }
 
-static errcode_t save_name(void *arg, uint64_t dir, const struct dafs_ns_name *name, bool gone)
+static errcode_t save_name(void *arg, uint64_t dir, const struct dafs_ns_name *name, enum dafs_ns_row row)
 {
 	struct dafs_store *st = arg;
+	bool gone = row == DAFS_NS_ROW_GONE;
 	sqlite3_stmt *stmt;
 	errcode_t err = dafs_db_stmt(st, gone ? DAFS_SQL_NAME_DEL : DAFS_SQL_NAME_PUT, &stmt);
 
