@@ -18,6 +18,7 @@
 
 #include "image/image.h"
 #include "job/mkfs_int.h"
+#include "store/store.h"
 #include "write/delalloc.h"
 
 /* Boot block and the place of the superblock: what makes an old file system mountable. */
@@ -179,6 +180,29 @@ static errcode_t check_fillable(struct mkfs *mk)
 	return mk->opts->fill ? dafs_delalloc_supported(&img) : 0;
 }
 
+/* Pending work of a file system that was here before would be lost, or stand in the way of the new
+ * one: it is existing data, too. (A device's cache goes by UUID: it is not found by the new one.) */
+static errcode_t check_cache(struct mkfs *mk)
+{
+	struct dafs_image img = { .ctx = mk->ctx, .dev = mk->dev, .fs = mk->fs };
+	errcode_t err = mk->dev->is_block ? 0 : dafs_store_exists(&img, NULL, &mk->cache_left);
+
+	if (!err && mk->cache_left && !mk->opts->force)
+		err = dafs_fail(mk->ctx, DAFS_ET_CACHE_PENDING, "%s (use -F to drop it)",
+				mk->address);
+	return err;
+}
+
+static errcode_t drop_cache(struct mkfs *mk)
+{
+	struct dafs_image img = { .ctx = mk->ctx, .dev = mk->dev, .fs = mk->fs };
+
+	if (!mk->cache_left)
+		return 0;
+	dafs_notice(mk->ctx, "what was pending for the old file system in %s is dropped", mk->path);
+	return dafs_store_remove(&img, NULL);
+}
+
 static errcode_t announce(struct mkfs *mk)
 {
 	uint64_t made = ext2fs_blocks_count(mk->fs->super), asked = ext2fs_blocks_count(&mk->param);
@@ -290,6 +314,8 @@ static errcode_t make(struct mkfs *mk, struct dafs_image **image)
 
 	mk->started = true;
 	err = prepare(mk);
+	if (!err)
+		err = drop_cache(mk);
 
 	if (!err)
 		err = mkfs_build(mk);
@@ -329,6 +355,8 @@ errcode_t dafs_mkfs_run(struct dafs_ctx *ctx, const char *address,
 		err = check_fillable(&mk);
 	if (!err && !opts->dry_run)
 		err = mkfs_probe(&mk);
+	if (!err && !opts->dry_run)
+		err = check_cache(&mk);
 	if (!err)
 		err = announce(&mk);
 	if (!err && !opts->dry_run)

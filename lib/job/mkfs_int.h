@@ -76,6 +76,7 @@ struct mkfs {
 
 	ext2_filsys fs;
 	struct ext2fs_journal_params journal;
+	bool cache_left;    /* pending work of an old file system lies beside the file */
 	bool started;	    /* something was written */
 	bool reads_zero;    /* the whole room does, at the moment */
 	bool itable_zeroed; /* group flags say that inode tables are zero */

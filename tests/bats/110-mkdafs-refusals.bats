@@ -33,6 +33,19 @@ refuses() { # TEXT ARGUMENT...
   [ "$(blkid -p -o value -s TYPE image)" = ext4 ]
 }
 
+@test "pending work of an old file system is existing data" {
+  run_tool 0 mkdafs -q image 16M
+  run_tool 0 dawrite image mkdir /pending
+  rm image
+  refuses "image (use -F to drop it): The image has pending work" image 16M
+  run_tool 0 mkdafs -F image 16M
+  has_stderr "what was pending for the old file system in image is dropped"
+  [ ! -e image.dacache ]
+  run_tool 0 dawrite image mkdir /new
+  run_tool 0 dawrite image flush
+  assert_fsck_clean image
+}
+
 @test "partition tables and swap are refused" {
   need sfdisk mkswap
   truncate -s 64M image
@@ -77,18 +90,18 @@ refuses() { # TEXT ARGUMENT...
 }
 
 @test "a dry run touches nothing and tells what a real run does" {
-  run_tool 0 mkdafs -n image 600M
+  run_tool 0 mkdafs -n -b 4096 image 200M
   [ ! -e image ]
-  has_output "Creating filesystem with 153600 4k blocks and 38400 inodes"
-  [ "$(awk '/backups stored/ { getline; print }' <<<"$output")" = $'\t32768, 98304' ]
-  run_tool 0 mkdafs image 600M
-  [ "$(awk '/backups stored/ { getline; print }' <<<"$output")" = $'\t32768, 98304' ]
+  has_output "Creating filesystem with 51200 4k blocks and 51200 inodes"
+  [ "$(awk '/backups stored/ { getline; print }' <<<"$output")" = $'\t32768' ]
+  run_tool 0 mkdafs -b 4096 image 200M
+  [ "$(awk '/backups stored/ { getline; print }' <<<"$output")" = $'\t32768' ]
   touch -d '2001-02-03 04:05:06' image
   chmod 0444 image
   sum=$(sha256sum <image)
   # Where the backups of a file system are that is there already.
-  run_tool 0 mkdafs -n -q image
-  has_output "32768, 98304"
+  run_tool 0 mkdafs -n -q -b 4096 image
+  has_output "32768"
   [ "$(sha256sum <image)" = "$sum" ]
   [ "$(stat -c %Y image)" -eq "$(date -d '2001-02-03 04:05:06' +%s)" ]
 }
@@ -113,7 +126,7 @@ refuses() { # TEXT ARGUMENT...
 
 @test "--json" {
   need jq
-  run_tool 0 mkdafs --json -L x -U clear image 600M
+  run_tool 0 mkdafs --json --no-sync -L x -U clear image 600M
   [ "$(jq -c '[.image, .created, .label, .blocks, .block_size, .backup_superblocks, .dry_run]' <<<"$output")" = \
     '["image",true,"x",153600,4096,[32768,98304],false]' ]
   refuses "Existing data found" --json image
