@@ -25,3 +25,20 @@ errcode_t dafs_array_grow(void *v_ptr, size_t n, size_t *room, size_t elem_bytes
 	*room = bigger;
 	return 0;
 }
+
+size_t dafs_array_search(const void *v, size_t n, size_t elem_bytes, uint64_t key)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		uint64_t at;
+
+		memcpy(&at, (const char *)v + mid * elem_bytes, sizeof(at));
+		if (at < key)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}

@@ -32,3 +32,40 @@ uint32_t dafs_bits_next(const uint8_t *bits, uint32_t nbits, uint32_t at, bool s
 	}
 	return nbits;
 }
+
+bool dafs_bits_are(const uint8_t *bits, uint32_t start, uint32_t len, bool set)
+{
+	return dafs_bits_next(bits, start + len, start, !set) == start + len;
+}
+
+void dafs_bits_set(uint8_t *bits, uint32_t start, uint32_t len, bool set)
+{
+	uint32_t at = start, end = start + len;
+
+	while (at < end) {
+		if (!(at & 7) && end - at >= 8) {
+			memset(bits + (at >> 3), set ? 0xff : 0, (end - at) >> 3);
+			at += (end - at) & ~7u;
+			continue;
+		}
+		if (set)
+			bits[at >> 3] |= (uint8_t)(1u << (at & 7));
+		else
+			bits[at >> 3] &= (uint8_t) ~(1u << (at & 7));
+		at++;
+	}
+}
+
+uint32_t dafs_bits_count_clear(const uint8_t *bits, uint32_t nbits)
+{
+	uint32_t set = 0;
+
+	for (uint32_t at = 0; at < nbits; at += 64) {
+		uint64_t word = word_at(bits, nbits, at);
+
+		if (nbits - at < 64)
+			word &= (1ull << (nbits - at)) - 1;
+		set += (uint32_t)__builtin_popcountll(word);
+	}
+	return nbits - set;
+}

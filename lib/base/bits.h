@@ -13,4 +13,13 @@
  * word at a time. The bitmap has (nbits + 7) / 8 bytes. */
 uint32_t dafs_bits_next(const uint8_t *bits, uint32_t nbits, uint32_t at, bool set);
 
+/* Are bits [start, start+len) all as asked? */
+bool dafs_bits_are(const uint8_t *bits, uint32_t start, uint32_t len, bool set);
+
+/* Set (or clear) bits [start, start+len). */
+void dafs_bits_set(uint8_t *bits, uint32_t start, uint32_t len, bool set);
+
+/* How many of the first nbits are clear. */
+uint32_t dafs_bits_count_clear(const uint8_t *bits, uint32_t nbits);
+
 #endif

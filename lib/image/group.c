@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "image/group_int.h"
 
 static const struct ext4_group_desc *next_desc(const struct dafs_image *img, uint32_t grp)
@@ -194,15 +195,8 @@ static errcode_t change(struct dafs_image *img, uint32_t grp, enum dafs_bits_kin
 
 	if (err)
 		return err;
-	if (!gp->changed && g->n_changed == g->room_changed) {
-		size_t room = g->room_changed ? g->room_changed * 2 : 16;
-		uint32_t *changed = reallocarray(g->changed, room, sizeof(*changed));
-
-		if (!changed)
-			return ENOMEM;
-		g->changed = changed;
-		g->room_changed = room;
-	}
+	if (dafs_array_grow(&g->changed, g->n_changed, &g->room_changed, sizeof(*g->changed)))
+		return ENOMEM;
 	if (!gp->next[kind]) {
 		gp->next[kind] = malloc(img->block_size);
 		if (!gp->next[kind])

@@ -14,58 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool dafs_bits_are(const uint8_t *bits, uint32_t start, uint32_t len, bool value)
-{
-	uint8_t whole = value ? 0xff : 0;
-	uint32_t at = start, end = start + len;
-
-	while (at < end) {
-		if (!(at & 7) && end - at >= 8) {
-			if (bits[at >> 3] != whole)
-				return false;
-			at += 8;
-			continue;
-		}
-		if (((bits[at >> 3] >> (at & 7)) & 1) != value)
-			return false;
-		at++;
-	}
-	return true;
-}
-
-void dafs_bits_set(uint8_t *bits, uint32_t start, uint32_t len, bool value)
-{
-	uint32_t at = start, end = start + len;
-
-	while (at < end) {
-		if (!(at & 7) && end - at >= 8) {
-			memset(bits + (at >> 3), value ? 0xff : 0, (end - at) >> 3);
-			at += (end - at) & ~7u;
-			continue;
-		}
-		if (value)
-			bits[at >> 3] |= (uint8_t)(1u << (at & 7));
-		else
-			bits[at >> 3] &= (uint8_t) ~(1u << (at & 7));
-		at++;
-	}
-}
-
-uint32_t dafs_bits_count_clear(const uint8_t *bits, uint32_t n)
-{
-	uint32_t set = 0, at = 0;
-
-	for (; at + 64 <= n; at += 64) {
-		uint64_t word;
-
-		memcpy(&word, bits + at / 8, sizeof(word));
-		set += (uint32_t)__builtin_popcountll(word);
-	}
-	for (; at < n; at++)
-		set += (bits[at >> 3] >> (at & 7)) & 1;
-	return n - set;
-}
-
 static errcode_t corrupt(struct dafs_image *img, uint32_t grp, enum dafs_bits_kind kind,
 			 const char *why)
 {

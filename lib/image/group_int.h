@@ -10,6 +10,7 @@
 #ifndef DAFS_IMAGE_GROUP_INT_H
 #define DAFS_IMAGE_GROUP_INT_H
 
+#include "base/bits.h"
 #include "image/group.h"
 
 enum dafs_bits_kind { DAFS_BLOCK_BITS, DAFS_INODE_BITS };
@@ -37,12 +38,6 @@ struct dafs_groups {
 	struct dafs_meta_range *meta; /* sorted, disjoint; NULL: not worked out yet */
 	size_t n_meta;
 };
-
-/* Bits [start, start+len) of a bitmap: all equal to value? set to value. */
-bool dafs_bits_are(const uint8_t *bits, uint32_t start, uint32_t len, bool value);
-void dafs_bits_set(uint8_t *bits, uint32_t start, uint32_t len, bool value);
-/* Clear bits below n. */
-uint32_t dafs_bits_count_clear(const uint8_t *bits, uint32_t n);
 
 /* The group with its committed bitmap of that kind loaded. */
 errcode_t dafs_grp_load(struct dafs_image *img, uint32_t grp, enum dafs_bits_kind kind,

@@ -8,7 +8,10 @@
 
 #include "image/group_int.h"
 
+#include <errno.h>
 #include <stdlib.h>
+
+#include "base/array.h"
 
 struct range_list {
 	struct dafs_meta_range *v;
@@ -28,15 +31,8 @@ static errcode_t add(struct range_list *list, uint64_t fs_blks, uint64_t start, 
 		list->v[list->n - 1].end = end;
 		return 0;
 	}
-	if (list->n == list->room) {
-		size_t room = list->room ? list->room * 2 : 64;
-		struct dafs_meta_range *v = reallocarray(list->v, room, sizeof(*v));
-
-		if (!v)
-			return ENOMEM;
-		list->v = v;
-		list->room = room;
-	}
+	if (dafs_array_grow(&list->v, list->n, &list->room, sizeof(*list->v)))
+		return ENOMEM;
 	list->v[list->n++] = (struct dafs_meta_range){ start, end };
 	return 0;
 }
@@ -130,17 +126,9 @@ errcode_t dafs_meta_load(struct dafs_image *img)
 /* Index of the first range that ends after pblk. */
 static size_t first_after(const struct dafs_groups *g, uint64_t pblk)
 {
-	size_t low = 0, high = g->n_meta;
+	size_t at = dafs_array_search(g->meta, g->n_meta, sizeof(*g->meta), pblk);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (g->meta[mid].end <= pblk)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return at && g->meta[at - 1].end > pblk ? at - 1 : at;
 }
 
 bool dafs_image_data_range_ok(const struct dafs_image *img, uint64_t pblk, uint64_t len)

@@ -18,7 +18,6 @@
 #include "image/feature.h"
 #include "image/group.h"
 #include "image/image_int.h"
-#include "image/redo.h"
 #include "image/txn_int.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
@@ -124,7 +123,7 @@ static errcode_t check_super(struct dafs_image *img, struct ext2_super_block *sb
 }
 
 /* Take the numbers everybody needs out of the superblock that libext2fs has accepted. */
-static void fill_numbers(struct dafs_image *img)
+void dafs_image_fill_numbers(struct dafs_image *img)
 {
 	struct ext2_super_block *sb = img->fs->super;
 
@@ -161,7 +160,7 @@ static errcode_t open_fs(struct dafs_image *img)
 
 	if (img->flags & DAFS_IMAGE_RW)
 		flags |= EXT2_FLAG_RW;
-	if (img->flags & DAFS_IMAGE_IGNORE_CSUM)
+	if ((img->flags & DAFS_IMAGE_IGNORE_CSUM) || img->super_torn)
 		flags |= EXT2_FLAG_IGNORE_CSUM_ERRORS;
 	if (img->flags & DAFS_IMAGE_ANY_FEATURE)
 		flags |= EXT2_FLAG_FORCE | EXT2_FLAG_JOURNAL_DEV_OK;
@@ -170,7 +169,7 @@ static errcode_t open_fs(struct dafs_image *img)
 			   dafs_dev_io_manager(), &img->fs);
 	if (err)
 		return dafs_fail(img->ctx, err, "%s: superblock", img->dev->address);
-	fill_numbers(img);
+	dafs_image_fill_numbers(img);
 	return 0;
 }
 
@@ -188,108 +187,6 @@ errcode_t dafs_image_reload(struct dafs_image *img)
 		ext2fs_free(img->fs);
 	img->fs = NULL;
 	return open_fs_and_groups(img);
-}
-
-/* --- what an interrupted commit left --- */
-
-static errcode_t hold_block(void *arg, uint64_t pblk, const uint8_t *data)
-{
-	return dafs_txn_hold((struct dafs_image *)arg, pblk, data);
-}
-
-/* A redo record beside an image without a journal: finished by a writer, looked through by a
- * reader. */
-static errcode_t settle_redo(struct dafs_image *img)
-{
-	bool write = img->flags & DAFS_IMAGE_RW;
-	uint8_t uuid[16];
-	void *record;
-	size_t len;
-	errcode_t err;
-
-	memcpy(uuid, img->fs->super->s_uuid, sizeof(uuid));
-	err = dafs_redo_find_file(img->ctx, img->dev, uuid, write, &record, &len);
-	if (err || !record)
-		return err;
-	if (write) {
-		dafs_notice(img->ctx, "%s: finishing an interrupted commit", img->dev->address);
-		err = dafs_redo_apply(img->ctx, img->dev, record, len);
-		if (!err)
-			err = dafs_redo_remove_file(img->ctx, img->dev, uuid);
-	} else {
-		err = dafs_redo_walk(img->ctx, img->dev, record, len, hold_block, img);
-	}
-	free(record);
-	return err ? err : dafs_image_reload(img);
-}
-
-/* The kernel leaves an error number in the journal when it could not write the superblock any more.
- * */
-static errcode_t take_over_errno(struct dafs_image *img)
-{
-	struct ext2_super_block sb;
-	errcode_t err;
-
-	if (!dafs_journal_errno(img->txn->journal))
-		return 0;
-	err = dafs_dev_read(img->dev, &sb, sizeof(sb), SUPER_OFF);
-	if (err)
-		return err;
-	sb.s_state |= EXT2_ERROR_FS;
-	dafs_super_seal(img, &sb);
-	return dafs_dev_write(img->dev, &sb, sizeof(sb), SUPER_OFF);
-}
-
-static errcode_t write_entry(void *arg, uint64_t pblk, const uint8_t *data)
-{
-	struct dafs_image *img = arg;
-	errcode_t err = dafs_cancelled(img->ctx);
-
-	return err ? err : dafs_dev_write(img->dev, data, img->block_size, pblk << img->block_bits);
-}
-
-static errcode_t replay_to_disk(struct dafs_image *img)
-{
-	struct dafs_journal *j = img->txn->journal;
-	errcode_t err;
-
-	if (dafs_journal_needs_recovery(j))
-		dafs_notice(img->ctx, "%s: replaying the journal", img->dev->address);
-	err = dafs_journal_replay(j, write_entry, img);
-	if (!err)
-		err = take_over_errno(img);
-	if (!err)
-		err = dafs_dev_sync(img->dev);
-	return err ? err : dafs_journal_empty(j);
-}
-
-/* A dirty journal: its blocks to disk for a writer, over the disk for a reader. A journal that
- * holds something although the superblock does not say so is not replayed by the kernel, but is by
- * e2fsck: a check should look first. */
-static errcode_t settle_journal(struct dafs_image *img)
-{
-	bool write = img->flags & DAFS_IMAGE_RW;
-	struct dafs_txn *txn = img->txn;
-	struct dafs_journal *j;
-	bool recover = ext2fs_has_feature_journal_needs_recovery(img->fs->super);
-	errcode_t err;
-
-	if (!img->has_journal || (img->flags & DAFS_IMAGE_NO_REPLAY) || (!write && !recover))
-		return 0;
-	err = dafs_journal_open(img, &j);
-	if (err)
-		return err;
-	txn->journal = j;
-	if (write && !recover && dafs_journal_needs_recovery(j))
-		return dafs_fail(img->ctx, DAFS_ET_FS_ERRORS, "%s: the journal is not empty",
-				 img->dev->address);
-	if (!recover)
-		return 0;
-	if (write)
-		err = replay_to_disk(img);
-	else
-		err = dafs_journal_replay_map(j, &txn->base, &txn->n_base);
-	return err ? err : dafs_image_reload(img);
 }
 
 /* --- open and close --- */
@@ -312,12 +209,17 @@ static errcode_t open_steps(struct dafs_image *img, const char *address)
 		err = check_super(img, &sb);
 	if (!err)
 		err = open_fs_and_groups(img);
+	if (err == EXT2_ET_SB_CSUM_INVALID && !(img->flags & DAFS_IMAGE_NO_REPLAY)) {
+		/* A commit may have been cut off while it wrote the superblock. */
+		img->super_torn = true;
+		err = dafs_image_reload(img);
+	}
 	if (!err && write)
 		err = dafs_mmp_take(img);
 	if (!err)
 		err = dafs_txn_attach(img, false);
 	if (!err)
-		err = img->has_journal ? settle_journal(img) : settle_redo(img);
+		err = dafs_image_settle(img);
 	return err ? err : check_state(img);
 }
 
@@ -355,79 +257,6 @@ void dafs_image_close(struct dafs_image *img)
 		ext2fs_free(img->fs);
 	dafs_dev_close(img->dev);
 	free(img);
-}
-
-/* --- images being created --- */
-
-errcode_t dafs_image_from_new(struct dafs_ctx *ctx, struct dafs_dev *dev, ext2_filsys fs,
-			      struct dafs_image **ret)
-{
-	struct dafs_image *img = calloc(1, sizeof(*img));
-	errcode_t err = 0;
-
-	*ret = NULL;
-	if (!img)
-		return ENOMEM;
-	img->ctx = ctx;
-	img->dev = dev;
-	img->fs = fs;
-	img->flags = DAFS_IMAGE_RW;
-	img->lock_fd = dev->fd;
-	fill_numbers(img);
-	/* From here on the bitmaps are the groups', as they are on disk. */
-	if (fs->block_map || fs->inode_map)
-		err = ext2fs_write_bitmaps(fs);
-	if (err) {
-		dafs_fail(ctx, err, "%s: bitmaps", dev->address);
-	} else {
-		ext2fs_free_block_bitmap(fs->block_map);
-		ext2fs_free_inode_bitmap(fs->inode_map);
-		fs->block_map = NULL;
-		fs->inode_map = NULL;
-		err = dafs_groups_open(img);
-	}
-	if (!err)
-		err = dafs_txn_attach(img, true);
-	if (!err) {
-		*ret = img;
-		return 0;
-	}
-	/* Not taken over: fs and dev stay the caller's. */
-	img->fs = NULL;
-	img->dev = NULL;
-	dafs_groups_close(img);
-	free(img);
-	return err;
-}
-
-errcode_t dafs_image_finish_create(struct dafs_image *img)
-{
-	errcode_t err;
-
-	if (!img->txn->creating || img->txn->collecting)
-		return dafs_fail(img->ctx, DAFS_ET_SEQUENCE,
-				 "%s: finish of an image that is not being created",
-				 img->dev->address);
-	if (img->failed)
-		return dafs_fail(img->ctx, DAFS_ET_HANDLE_FAILED, "%s", img->dev->address);
-	ext2fs_free_blocks_count_set(img->fs->super, dafs_group_total_free_clusters(img)
-							     << img->cluster_bits);
-	img->fs->super->s_free_inodes_count = (uint32_t)dafs_group_total_free_inodes(img);
-	/* libext2fs writes descriptors and copies, syncs, writes the primary superblock, syncs: all
-	 * that it refers to, data included, is durable before it is there. */
-	img->fs->super->s_kbytes_written += img->dev->written_bytes >> 10;
-	ext2fs_mark_super_dirty(img->fs);
-	err = ext2fs_flush2(img->fs, 0);
-	if (err)
-		dafs_fail(img->ctx, err, "%s: superblock", img->dev->address);
-	if (!err) {
-		img->txn->creating = false;
-		if (img->has_journal && img->fs->super->s_journal_inum)
-			err = dafs_journal_open(img, &img->txn->journal);
-	}
-	if (err)
-		img->failed = true;
-	return err;
 }
 
 /* --- reading, and what identifies the state --- */

@@ -41,6 +41,7 @@ struct dafs_image {
 	bool failed; /* a write-back failed: DAFS_ET_HANDLE_FAILED from now on */
 
 	bool mmp_taken;	  /* our sequence stands in the MMP block */
+	bool super_torn;  /* opening: its checksum fails, a replay may bring a good one */
 	uint64_t open_sb; /* where the superblock was read: 0, or a backup's block... */
 	uint32_t open_bs; /* ...and block size */
 

@@ -14,10 +14,19 @@ errcode_t dafs_image_lock(struct dafs_image *img);
  * transaction is open. */
 errcode_t dafs_image_reload(struct dafs_image *img);
 
+/* Take the numbers everybody needs out of img->fs. */
+void dafs_image_fill_numbers(struct dafs_image *img);
+
+/* Finish what an interrupted commit left (image_settle.c): journal, redo record, torn superblock.
+ * The image has its groups and its transaction. Opens the journal of an image for writing. */
+errcode_t dafs_image_settle(struct dafs_image *img);
+
 /* Multiple-mount protection (mmp.c), for writing: check that nobody uses the file system, take it,
  * and give it back. Taking waits for as long as the file system asks (twice its interval), with a
  * notice. DAFS_ET_MOUNTED names the node that has it. No-ops without the feature. */
 errcode_t dafs_mmp_take(struct dafs_image *img);
 void dafs_mmp_give(struct dafs_image *img);
+/* Tests: how long a second of that waiting is, at most 1000. */
+extern unsigned dafs_mmp_second_ms;
 
 #endif

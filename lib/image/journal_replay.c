@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "image/journal_int.h"
 
 /* tids wrap around: a is at or after b. */
@@ -41,17 +42,9 @@ static int revoke_order(const void *a, const void *b)
 /* The latest revoke of a block, NULL when it has none. */
 static const struct dafs_log_revoke *find_revoke(const struct dafs_log *log, uint64_t pblk)
 {
-	size_t low = 0, high = log->n_revokes;
+	size_t at = dafs_array_search(log->revokes, log->n_revokes, sizeof(*log->revokes), pblk);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (log->revokes[mid].pblk < pblk)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < log->n_revokes && log->revokes[low].pblk == pblk ? &log->revokes[low] : NULL;
+	return at < log->n_revokes && log->revokes[at].pblk == pblk ? &log->revokes[at] : NULL;
 }
 
 /* A block that will be written must be what was committed, and inside the file system. */

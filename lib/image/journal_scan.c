@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/crc32c.h"
 #include "image/journal_int.h"
 
@@ -60,15 +61,8 @@ static bool room_left(const struct scan *s)
 
 static errcode_t add_tag(struct dafs_log *log, const struct dafs_log_tag *tag)
 {
-	if (log->n_tags == log->room_tags) {
-		size_t room = log->room_tags ? log->room_tags * 2 : 256;
-		struct dafs_log_tag *tags = reallocarray(log->tags, room, sizeof(*tags));
-
-		if (!tags)
-			return ENOMEM;
-		log->tags = tags;
-		log->room_tags = room;
-	}
+	if (dafs_array_grow(&log->tags, log->n_tags, &log->room_tags, sizeof(*tag)))
+		return ENOMEM;
 	log->tags[log->n_tags] = *tag;
 	log->tags[log->n_tags].order = (uint32_t)log->n_tags;
 	log->n_tags++;
@@ -77,16 +71,9 @@ static errcode_t add_tag(struct dafs_log *log, const struct dafs_log_tag *tag)
 
 static errcode_t add_revoke(struct dafs_log *log, uint64_t pblk, uint32_t tid)
 {
-	if (log->n_revokes == log->room_revokes) {
-		size_t room = log->room_revokes ? log->room_revokes * 2 : 256;
-		struct dafs_log_revoke *revokes =
-			reallocarray(log->revokes, room, sizeof(*revokes));
-
-		if (!revokes)
-			return ENOMEM;
-		log->revokes = revokes;
-		log->room_revokes = room;
-	}
+	if (dafs_array_grow(&log->revokes, log->n_revokes, &log->room_revokes,
+			    sizeof(*log->revokes)))
+		return ENOMEM;
 	log->revokes[log->n_revokes] =
 		(struct dafs_log_revoke){ pblk, tid, (uint32_t)log->n_revokes };
 	log->n_revokes++;

@@ -20,6 +20,8 @@
 #include "image/image_int.h"
 
 enum { MIN_INTERVAL_SEC = 5 };
+unsigned dafs_mmp_second_ms = 1000;
+
 static const char our_name[] = "dafs";
 
 static uint64_t mmp_off(const struct dafs_image *img)
@@ -88,7 +90,7 @@ static errcode_t wait_and_see(struct dafs_image *img, struct mmp_struct *mmp, un
 	dafs_notice(img->ctx, "%s: multiple-mount protection: waiting %u seconds",
 		    img->dev->address, wait_sec);
 	for (unsigned tenths = 0; tenths < wait_sec * 10; tenths++) {
-		struct timespec nap = { 0, 100000000 };
+		struct timespec nap = { 0, 100000 * (long)dafs_mmp_second_ms };
 
 		err = dafs_cancelled(img->ctx);
 		if (err)

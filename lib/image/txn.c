@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "image/group.h"
 #include "image/group_int.h"
 #include "image/txn_int.h"
@@ -120,17 +121,9 @@ errcode_t dafs_txn_list(const struct dafs_txn *txn, enum dafs_tblk_kind kind,
 /* The entry of an unrecovered journal for a block, NULL when it has none. */
 static const struct dafs_replay_entry *find_base(const struct dafs_txn *txn, uint64_t pblk)
 {
-	size_t low = 0, high = txn->n_base;
+	size_t at = dafs_array_search(txn->base, txn->n_base, sizeof(*txn->base), pblk);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (txn->base[mid].pblk < pblk)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < txn->n_base && txn->base[low].pblk == pblk ? &txn->base[low] : NULL;
+	return at < txn->n_base && txn->base[at].pblk == pblk ? &txn->base[at] : NULL;
 }
 
 static errcode_t patch_base(struct dafs_txn *txn, const struct dafs_replay_entry *entry, void *at,

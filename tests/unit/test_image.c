@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include "image/image_int.h"
 #include "scratch.h"
 
 static void test_open(void **state)
@@ -163,12 +164,121 @@ static void test_locks(void **state)
 	dafs_image_close(one);
 }
 
+static uint32_t mmp_seq(const char *path)
+{
+	struct mmp_struct mmp;
+	ext2_filsys fs;
+	int fd = open(path, O_RDONLY);
+
+	scratch_ok(ext2fs_open(path, EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP, 0, 0, unix_io_manager,
+			       &fs));
+	assert_int_equal(
+		pread(fd, &mmp, sizeof(mmp), (off_t)(fs->super->s_mmp_block * fs->blocksize)),
+		sizeof(mmp));
+	ext2fs_close_free(&fs);
+	close(fd);
+	return mmp.mmp_seq;
+}
+
+static void test_mmp(void **state)
+{
+	const char *path = scratch_mke2fs("mmp.img", "-t ext4 -O mmp", "32M");
+	struct dafs_image *one, *two;
+	(void)state;
+
+	dafs_mmp_second_ms = 1;
+	scratch_ok(dafs_image_open(&scratch_ctx, path, 0, 0, 0, &one));
+	dafs_image_close(one);
+	assert_int_equal(mmp_seq(path), EXT4_MMP_SEQ_CLEAN);
+	scratch_ok(dafs_image_open(&scratch_ctx, path, DAFS_IMAGE_RW, 0, 0, &one));
+	assert_int_equal(mmp_seq(path), EXT4_MMP_SEQ_FSCK);
+	/* What another machine would see: no lock, but the sign. */
+	assert_err(DAFS_ET_MOUNTED,
+		   dafs_image_open(&scratch_ctx, path, DAFS_IMAGE_RW | DAFS_IMAGE_NO_LOCK, 0, 0,
+				   &two));
+	assert_non_null(strstr(scratch_ctx.detail, "being checked"));
+	/* e2fsprogs sees it, too. */
+	assert_int_not_equal(scratch_run("/sbin/debugfs -w -R 'ls' '%s' 2>&1 | grep -q lost", path),
+			     0);
+	dafs_image_close(one);
+	assert_int_equal(mmp_seq(path), EXT4_MMP_SEQ_CLEAN);
+	scratch_fsck(path);
+
+	/* A sign that nobody moves is a dead one; one of ours is known by its name. */
+	assert_int_equal(scratch_run("cp '%s' '%s.keep'", path, path), 0);
+	scratch_ok(dafs_image_open(&scratch_ctx, path, DAFS_IMAGE_RW, 0, 0, &one));
+	one->mmp_taken = false;
+	dafs_image_close(one);
+	assert_int_equal(mmp_seq(path), EXT4_MMP_SEQ_FSCK);
+	scratch_ok(dafs_image_open(&scratch_ctx, path, DAFS_IMAGE_RW, 0, 0, &one));
+	dafs_image_close(one);
+	assert_int_equal(mmp_seq(path), EXT4_MMP_SEQ_CLEAN);
+	dafs_mmp_second_ms = 1000;
+}
+
+static void test_mounted(void **state)
+{
+	const char *path = scratch_mke2fs("mounted.img", "-t ext4", "16M"),
+		   *mnt = scratch_path("mnt");
+	struct dafs_image *img;
+	errcode_t err, reading;
+	(void)state;
+
+	if (geteuid() != 0 || scratch_run("losetup -f >/dev/null 2>&1"))
+		skip();
+	assert_int_equal(scratch_run("mkdir '%s' && mount -o loop '%s' '%s'", mnt, path, mnt), 0);
+	err = dafs_image_open(&scratch_ctx, path, DAFS_IMAGE_RW, 0, 0, &img);
+	dafs_image_close(img);
+	reading = dafs_image_open(&scratch_ctx, path, 0, 0, 0, &img);
+	dafs_image_close(img);
+	assert_int_equal(scratch_run("umount '%s'", mnt), 0);
+	assert_int_equal(err, DAFS_ET_MOUNTED);
+	assert_int_equal(reading, 0);
+	scratch_ok(dafs_image_open(&scratch_ctx, path, DAFS_IMAGE_RW, 0, 0, &img));
+	dafs_image_close(img);
+}
+
+static void test_block_device(void **state)
+{
+	const char *path = scratch_mke2fs("device.img", "-t ext4", "16M"),
+		   *mnt = scratch_path("mnt2");
+	struct dafs_image *img, *two;
+	errcode_t err, mounted;
+	char loop[64] = "";
+	FILE *out;
+	(void)state;
+
+	if (geteuid() != 0 ||
+	    scratch_run("losetup -f --show '%s' >'%s'", path, scratch_path("loop")))
+		skip();
+	out = fopen(scratch_path("loop"), "r");
+	assert_non_null(fgets(loop, sizeof(loop), out));
+	fclose(out);
+	loop[strcspn(loop, "\n")] = 0;
+	err = dafs_image_open(&scratch_ctx, loop, DAFS_IMAGE_RW, 0, 0, &img);
+	if (!err) {
+		assert_true(img->dev->is_block);
+		assert_int_equal(img->dev->size_bytes, 16 << 20);
+		scratch_ctx.lock_timeout_ms = 1;
+		assert_int_not_equal(dafs_image_open(&scratch_ctx, loop, DAFS_IMAGE_RW, 0, 0, &two),
+				     0);
+	}
+	dafs_image_close(img);
+	assert_int_equal(scratch_run("mkdir -p '%s' && mount '%s' '%s'", mnt, loop, mnt), 0);
+	mounted = dafs_image_open(&scratch_ctx, loop, DAFS_IMAGE_RW, 0, 0, &img);
+	assert_int_equal(scratch_run("umount '%s'; losetup -d '%s'", mnt, loop), 0);
+	scratch_ok(err);
+	assert_int_equal(mounted, DAFS_ET_MOUNTED);
+	scratch_fsck(path);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_open),	 cmocka_unit_test(test_backup_super),
 		cmocka_unit_test(test_refusals), cmocka_unit_test(test_features),
-		cmocka_unit_test(test_locks),
+		cmocka_unit_test(test_locks),	 cmocka_unit_test(test_mmp),
+		cmocka_unit_test(test_mounted),	 cmocka_unit_test(test_block_device),
 	};
 
 	return cmocka_run_group_tests_name("image", tests, scratch_setup, scratch_teardown);

@@ -408,6 +408,101 @@ static void test_revoke(void **state)
 	scratch_fsck(path);
 }
 
+/* Give one half of the superblock (512 bytes) of path the bytes it has in other. */
+static void tear_super(const char *path, const char *other, unsigned half)
+{
+	assert_int_equal(scratch_run("dd if='%s' of='%s' bs=512 skip=%u seek=%u count=1 "
+				     "conv=notrunc 2>/dev/null",
+				     other, path, 2 + half, 2 + half),
+			 0);
+}
+
+/* Make an image file that has the superblock of path as its interrupted commit will make it. */
+static void write_settled_super(const char *path, const char *to)
+{
+	struct dafs_image *img;
+	uint8_t block[4096];
+	int fd = open(to, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	scratch_ok(dafs_image_open(&scratch_ctx, path, 0, 0, 0, &img));
+	scratch_ok(dafs_image_read_blks(img, 1024 / img->block_size, 1, block));
+	assert_int_equal(pwrite(fd, block + 1024 % img->block_size, 1024, 1024), 1024);
+	dafs_image_close(img);
+	close(fd);
+}
+
+/* The superblock's write was cut between its two sectors: before the commit (the flag), in the
+ * checkpoint, after it. */
+static void test_torn_super(void **state)
+{
+	static const char *const options[] = { "-t ext4 -b 4096", "-t ext4 -b 1024",
+					       "-t ext4 -b 1024 -O ^has_journal" };
+	(void)state;
+
+	for (size_t o = 0; o < 3; o++) {
+		struct live live;
+		const char *path = make_image("torn.img", options[o], "64M", &live);
+		char before[256], after[256], work[256];
+		struct dafs_image *img;
+
+		strcpy(before, scratch_path("torn-before.img"));
+		strcpy(after, scratch_path("torn-after.img"));
+		strcpy(work, scratch_path("torn-work.img"));
+		assert_int_equal(scratch_run("cp --sparse=always '%s' '%s'", path, before), 0);
+		img = begin(path);
+		put_live(img, &live, 20);
+		dafs_txn_stop = DAFS_TXN_STOP_AFTER_COMMIT;
+		assert_err(DAFS_ET_CANCELLED, dafs_txn_commit(img, "tag", 3));
+		dafs_txn_stop = DAFS_TXN_STOP_NONE;
+		dafs_image_close(img);
+		write_settled_super(path, after);
+		for (unsigned half = 0; half < 2; half++) {
+			/* In the checkpoint. */
+			assert_int_equal(
+				scratch_run("cp --sparse=always '%s' '%s' && "
+					    "if test -e '%s.dafs-redo'; then cp -p '%s.dafs-redo' "
+					    "'%s.dafs-redo'; fi",
+					    path, work, path, path, work),
+				0);
+			tear_super(work, after, half);
+			scratch_ok(dafs_image_open(&scratch_ctx, work, 0, 0, 0, &img));
+			assert_true(dafs_txn_last_tag_is(img, "tag", 3));
+			assert_image_live(img, &live, 20);
+			dafs_image_close(img);
+			scratch_ok(dafs_image_open(&scratch_ctx, work, DAFS_IMAGE_RW, 0, 0, &img));
+			assert_true(dafs_txn_last_tag_is(img, "tag", 3));
+			dafs_image_close(img);
+			assert_true(look_at_live(work, &live, 20));
+			scratch_fsck(work);
+			if (o == 2)
+				continue;
+			/* While the flag was set: the log is written, the journal still empty. */
+			assert_int_equal(scratch_run("cp --sparse=always '%s' '%s'", before, work),
+					 0);
+			tear_super(work, path, half);
+			scratch_ok(dafs_image_open(&scratch_ctx, work, 0, 0, 0, &img));
+			assert_false(dafs_txn_last_tag_is(img, "tag", 3));
+			dafs_image_close(img);
+			scratch_ok(dafs_image_open(&scratch_ctx, work, DAFS_IMAGE_RW, 0, 0, &img));
+			dafs_image_close(img);
+			assert_false(look_at_live(work, &live, 20));
+			scratch_fsck(work);
+		}
+		/* Torn for no reason that can be found. */
+		assert_int_equal(scratch_run("cp --sparse=always '%s' '%s' && printf '\\001' | dd "
+					     "of='%s' bs=1 seek=1200 "
+					     "conv=notrunc 2>/dev/null && cmp -s '%s' '%s'; test "
+					     "$? = 1 && rm -f "
+					     "'%s.dafs-redo'",
+					     before, work, work, before, work, work),
+				 0);
+		assert_err(EXT2_ET_SB_CSUM_INVALID,
+			   dafs_image_open(&scratch_ctx, work, DAFS_IMAGE_RW, 0, 0, &img));
+		assert_err(EXT2_ET_SB_CSUM_INVALID,
+			   dafs_image_open(&scratch_ctx, work, 0, 0, 0, &img));
+	}
+}
+
 /* A redo record is for one state of one image. */
 static void test_redo(void **state)
 {
@@ -571,6 +666,7 @@ int main(void)
 		cmocka_unit_test(test_new_blocks),
 		cmocka_unit_test(test_journal_full),
 		cmocka_unit_test(test_revoke),
+		cmocka_unit_test(test_torn_super),
 		cmocka_unit_test(test_redo),
 		cmocka_unit_test(test_redo_elsewhere),
 		cmocka_unit_test(test_fingerprint),
