@@ -45,19 +45,24 @@ static errcode_t fail_archive(struct tar_import *ti)
 	return dafs_fail(ti->imp->fs->ctx, DAFS_ET_TAR, "%s: %s", ti->src, text ? text : "unknown format");
 }
 
+/* A time of the archive. libarchive gives the fraction of a time before 1970 as what is to be taken off, not added. */
+static struct statx_timestamp entry_time(int64_t sec, long nsec)
+{
+	if (sec < 0 && nsec > 0)
+		return (struct statx_timestamp){ .tv_sec = sec - 1, .tv_nsec = (uint32_t)(1000000000 - nsec) };
+	return (struct statx_timestamp){ .tv_sec = sec, .tv_nsec = (uint32_t)nsec };
+}
+
 static void entry_statx(struct archive_entry *ae, struct statx *st)
 {
 	memset(st, 0, sizeof(*st));
 	st->stx_mode = (uint16_t)archive_entry_mode(ae);
 	st->stx_uid = (uint32_t)archive_entry_uid(ae);
 	st->stx_gid = (uint32_t)archive_entry_gid(ae);
-	st->stx_mtime.tv_sec = archive_entry_mtime(ae);
-	st->stx_mtime.tv_nsec = (uint32_t)archive_entry_mtime_nsec(ae);
+	st->stx_mtime = entry_time(archive_entry_mtime(ae), archive_entry_mtime_nsec(ae));
 	st->stx_atime = st->stx_mtime;
-	if (archive_entry_atime_is_set(ae)) {
-		st->stx_atime.tv_sec = archive_entry_atime(ae);
-		st->stx_atime.tv_nsec = (uint32_t)archive_entry_atime_nsec(ae);
-	}
+	if (archive_entry_atime_is_set(ae))
+		st->stx_atime = entry_time(archive_entry_atime(ae), archive_entry_atime_nsec(ae));
 	st->stx_rdev_major = (uint32_t)archive_entry_rdevmajor(ae);
 	st->stx_rdev_minor = (uint32_t)archive_entry_rdevminor(ae);
 }
