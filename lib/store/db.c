@@ -2,8 +2,10 @@
 /*
  * db - the cache's database: opening, schema, statements.
  *
- * Write-ahead log with full durability: one sync a command. The log is carried into the database by SQLite's own
- * rule (every 1000 pages), not at every close, which would cost a command two more syncs.
+ * Write-ahead log with full durability: one sync a command. The log is carried into the database, and emptied, by the
+ * close that finds it over LOG_MOST_PAGES, not by every close, which would cost a command two more syncs. SQLite's own rule
+ * (autocheckpoint) is off: what it has carried over is noted in shared memory only, so that with one short process after
+ * another the log would never start anew, and each process reads all of it when it opens.
  */
 #include "config.h"
 
@@ -16,6 +18,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define LOG_MOST_PAGES 256	/* what an open reads at most, and some fifty commands */
 
 static const char schema[] =
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
@@ -198,6 +202,17 @@ static errcode_t check_schema(struct dafs_store *st, bool make)
 	return version ? 0 : dafs_fail(st->ctx, DAFS_ET_CACHE_DAMAGED, "%s: no format number", st->place);
 }
 
+/* After every commit: how long the log is now. */
+static int note_log(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct dafs_store *st = arg;
+
+	(void)db;
+	(void)name;
+	st->log_pages = pages;
+	return SQLITE_OK;
+}
+
 errcode_t dafs_db_open(struct dafs_store *st, bool make)
 {
 	char *path = dafs_place_file(st->place, DAFS_STORE_DB);
@@ -213,6 +228,8 @@ errcode_t dafs_db_open(struct dafs_store *st, bool make)
 	sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(st->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	err = dafs_db_exec(st, "PRAGMA journal_mode=WAL; PRAGMA temp_store=MEMORY");
+	st->log_pages = 0;
+	sqlite3_wal_hook(st->db, note_log, st);
 	if (!err)
 		err = dafs_db_exec(st, st->ctx->no_sync ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL");
 	return err ? err : check_schema(st, make);
@@ -224,6 +241,9 @@ void dafs_db_close(struct dafs_store *st)
 		sqlite3_finalize(st->stmt[i]);
 		st->stmt[i] = NULL;
 	}
+	/* What fails here is tried again by the next command: the log holds everything. */
+	if (st->log_pages > LOG_MOST_PAGES)
+		sqlite3_wal_checkpoint_v2(st->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	sqlite3_close(st->db);
 	st->db = NULL;
 }

@@ -65,6 +65,7 @@ struct dafs_store {
 	char *place;			/* NULL: ephemeral */
 	sqlite3 *db;			/* NULL: ephemeral, or nothing on disk yet */
 	sqlite3_stmt *stmt[DAFS_SQL_COUNT];
+	int log_pages;			/* length of the write-ahead log, as of our last commit */
 	struct dafs_spool spool;
 	uint64_t commands;
 	bool in_command;
