@@ -165,6 +165,11 @@ uint64_t dafs_icodec_blocks512(const struct dafs_image *img, const struct ext2_i
 	return blocks;
 }
 
+uint32_t dafs_icodec_projid(const struct dafs_image *img, const struct ext2_inode_large *raw)
+{
+	return HAS_EXTRA(img, raw, i_projid) ? raw->i_projid : 0;
+}
+
 bool dafs_icodec_fast_symlink(const struct dafs_image *img, const struct ext2_inode_large *raw)
 {
 	uint64_t acl_blocks512 = 0;
@@ -341,7 +346,7 @@ void dafs_icodec_attrs(const struct dafs_image *img, uint32_t ino,
 	inode->generation = raw->i_generation;
 	inode->iflags = raw->i_flags;
 	inode->size = dafs_icodec_size(img, raw);
-	inode->projid = HAS_EXTRA(img, raw, i_projid) ? raw->i_projid : 0;
+	inode->projid = dafs_icodec_projid(img, raw);
 	if (S_ISCHR(raw->i_mode) || S_ISBLK(raw->i_mode))
 		decode_rdev(raw, inode);
 	decode_times(img, raw, inode);

@@ -79,6 +79,9 @@ uint64_t dafs_icodec_size(const struct dafs_image *img, const struct ext2_inode_
 /* i_blocks in 512-byte units. */
 uint64_t dafs_icodec_blocks512(const struct dafs_image *img, const struct ext2_inode_large *raw);
 
+/* The project's id, 0 where inodes have no room for one. */
+uint32_t dafs_icodec_projid(const struct dafs_image *img, const struct ext2_inode_large *raw);
+
 /* Does i_block hold a block map (extents or indirect)? Not so for devices, fifos, sockets, fast
  * symlinks and inline data. */
 bool dafs_icodec_has_map(const struct dafs_image *img, const struct ext2_inode_large *raw);

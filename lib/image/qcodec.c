@@ -7,7 +7,7 @@
  * leaf blocks, which entries share in any mixture. A leaf that still has room is on a list that the
  * header begins.
  *
- * Entries come in ascending order, so the index path of the last entry is the only one that grows
+ * Encoding: entries come in ascending order, so the index path of the last entry is the only one that grows
  * and the last leaf the only one with room.
  */
 #include "config.h"
@@ -19,6 +19,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/array.h"
 
 enum {
 	BLOCK_BYTES = 1024,
@@ -177,5 +179,121 @@ errcode_t dafs_qcodec_encode(struct dafs_ctx *ctx, enum dafs_quota_type type,
 	};
 	*ret = file.bytes;
 	*len = (size_t)file.blocks * BLOCK_BYTES;
+	return 0;
+}
+
+void dafs_qcodec_put_grace(uint8_t *file, const struct dafs_quota_grace *grace)
+{
+	struct disk_header *header = (struct disk_header *)file;
+
+	header->blk_grace_sec = htole32(grace->blk_sec);
+	header->inode_grace_sec = htole32(grace->inode_sec);
+	header->flags = htole32(grace->flags);
+}
+
+/* --- decoding --- */
+
+/* A file that is read, and what was found in it. */
+struct reader {
+	struct dafs_ctx *ctx;
+	const uint8_t *bytes;
+	uint32_t blocks;
+	uint8_t *seen; /* index blocks that were visited: a second visit is a loop */
+	struct dafs_quota_entry *entries;
+	size_t n, room;
+};
+
+static errcode_t corrupt(const struct reader *rd, const char *what, uint32_t id)
+{
+	return dafs_fail(rd->ctx, DAFS_ET_CORRUPT_QUOTA, "quota file: %s (id %u)", what, id);
+}
+
+/* The entry of id out of its leaf. */
+static errcode_t take_entry(struct reader *rd, uint32_t block, uint32_t id)
+{
+	const struct disk_leaf *leaf =
+		(const struct disk_leaf *)(rd->bytes + (size_t)block * BLOCK_BYTES);
+	const struct disk_entry *disk = (const struct disk_entry *)(leaf + 1);
+	static const struct disk_entry zero;
+	struct dafs_quota_entry *e;
+	unsigned at = 0;
+	errcode_t err;
+
+	/* Id 0 is also what an unused place says. */
+	while (at < LEAF_ENTRIES &&
+	       (le32toh(disk[at].id) != id || !memcmp(&disk[at], &zero, sizeof(zero))))
+		at++;
+	if (at == LEAF_ENTRIES)
+		return corrupt(rd, "a reference leads to no entry", id);
+	err = dafs_array_grow(&rd->entries, rd->n, &rd->room, sizeof(*rd->entries));
+	if (err)
+		return err;
+	e = &rd->entries[rd->n++];
+	*e = (struct dafs_quota_entry){
+		.id = id,
+		.inode_hard = le64toh(disk[at].inode_hard),
+		.inode_soft = le64toh(disk[at].inode_soft),
+		.inodes = le64toh(disk[at].inodes),
+		.blk_hard = le64toh(disk[at].blk_hard),
+		.blk_soft = le64toh(disk[at].blk_soft),
+		.bytes = le64toh(disk[at].bytes),
+		.blk_sec = le64toh(disk[at].blk_sec),
+		.inode_sec = le64toh(disk[at].inode_sec),
+	};
+	/* The mark that keeps an entry of zeros from being none. */
+	if (e->inode_sec == 1 && !e->inodes && !e->bytes)
+		e->inode_sec = 0;
+	return 0;
+}
+
+/* An index block: prefix is the id's upper bytes so far. */
+static errcode_t read_index(struct reader *rd, uint32_t block, unsigned level, uint32_t prefix)
+{
+	const uint8_t *refs = rd->bytes + (size_t)block * BLOCK_BYTES;
+	errcode_t err = 0;
+
+	if (rd->seen[block]++)
+		return corrupt(rd, "a block is in the tree twice", prefix);
+	for (unsigned slot = 0; slot < BLOCK_BYTES / 4 && !err; slot++) {
+		uint32_t id = prefix | slot << (8 * (LEVELS - 1 - level)), next;
+
+		memcpy(&next, refs + slot * 4, 4);
+		next = le32toh(next);
+		if (!next)
+			continue;
+		if (next <= ROOT_BLOCK || next >= rd->blocks)
+			return corrupt(rd, "a reference leads out of the file", id);
+		err = level + 1 < LEVELS ? read_index(rd, next, level + 1, id)
+					 : take_entry(rd, next, id);
+	}
+	return err;
+}
+
+errcode_t dafs_qcodec_decode(struct dafs_ctx *ctx, enum dafs_quota_type type, const uint8_t *file,
+			     size_t len, struct dafs_quota_entry **entries, size_t *n,
+			     struct dafs_quota_grace *grace)
+{
+	const struct disk_header *header = (const struct disk_header *)file;
+	struct reader rd = { .ctx = ctx, .bytes = file };
+	errcode_t err;
+
+	*entries = NULL;
+	*n = 0;
+	if (len < 2 * BLOCK_BYTES || le32toh(header->magic) != magics[type] ||
+	    le32toh(header->version) > FILE_VERSION)
+		return corrupt(&rd, "not a quota file of its type", 0);
+	rd.blocks = (uint32_t)(len / BLOCK_BYTES < UINT32_MAX ? len / BLOCK_BYTES : UINT32_MAX);
+	*grace = (struct dafs_quota_grace){ .blk_sec = le32toh(header->blk_grace_sec),
+					    .inode_sec = le32toh(header->inode_grace_sec),
+					    .flags = le32toh(header->flags) };
+	rd.seen = calloc(rd.blocks, 1);
+	err = rd.seen ? read_index(&rd, ROOT_BLOCK, 0, 0) : ENOMEM;
+	free(rd.seen);
+	if (err) {
+		free(rd.entries);
+		return err;
+	}
+	*entries = rd.entries;
+	*n = rd.n;
 	return 0;
 }

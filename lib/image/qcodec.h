@@ -4,7 +4,8 @@
  *
  * The format is the kernel's vfsv1 (revision 1 of the "v2" format) that the feature quota uses: a
  * header, then a radix tree over ids in blocks of 1024 bytes whose leaves hold the entries. A file
- * is written whole, as the smallest valid tree; it holds no positions that anybody else keeps.
+ * is read and written whole, as the smallest valid tree; it holds no positions that anybody else
+ * keeps.
  *
  * It counts nothing: what an id uses is the caller's to say. Lengths are in bytes.
  */
@@ -32,5 +33,19 @@ struct dafs_quota_entry {
 errcode_t dafs_qcodec_encode(struct dafs_ctx *ctx, enum dafs_quota_type type,
 			     const struct dafs_quota_entry *entries, size_t n, uint8_t **file,
 			     size_t *len);
+
+/* What the header says beside the entries. */
+struct dafs_quota_grace {
+	uint32_t blk_sec, inode_sec, flags;
+};
+
+/* Decode a whole file of len bytes: *entries (the caller frees it) in ascending order of id.
+ * DAFS_ET_CORRUPT_QUOTA names what is wrong, ENOMEM; *entries is NULL then. Work is bounded by len. */
+errcode_t dafs_qcodec_decode(struct dafs_ctx *ctx, enum dafs_quota_type type, const uint8_t *file,
+			     size_t len, struct dafs_quota_entry **entries, size_t *n,
+			     struct dafs_quota_grace *grace);
+
+/* Put grace times into the header of an encoded file, in place of the defaults. */
+void dafs_qcodec_put_grace(uint8_t *file, const struct dafs_quota_grace *grace);
 
 #endif

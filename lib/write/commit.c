@@ -93,6 +93,8 @@ errcode_t dafs_plan_execute(struct dafs_plan *plan, struct dafs_flush_stats *sta
 	if (!err)
 		err = dafs_encode_inodes(plan);
 	if (!err)
+		err = dafs_quota_write(plan);
+	if (!err)
 		err = account(plan);
 	if (!err)
 		err = dafs_groups_encode(img);

@@ -35,7 +35,7 @@ struct dafs_daop {
 	uint32_t promised;
 	uint16_t state;
 	bool splits; /* more extents, though no more clusters */
-	bool oom; /* the list of replaced runs could not grow */
+	bool oom;    /* the list of replaced runs could not grow */
 };
 
 /* Start. Refuses what cannot be changed (encrypted, verity, immutable); turns an inline file into

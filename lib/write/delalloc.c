@@ -25,16 +25,11 @@ enum {
 
 errcode_t dafs_delalloc_supported(const struct dafs_image *img)
 {
-	struct ext2_super_block *sb = img->fs->super;
 	const char *name = NULL;
 
 	if (!img->has_extents)
 		name = "no extent feature";
-	else if (img->has_quota)
-		name = "quota";
-	else if (ext2fs_has_feature_project(sb))
-		name = "project";
-	else if (ext2fs_has_feature_shared_blocks(sb))
+	else if (ext2fs_has_feature_shared_blocks(img->fs->super))
 		name = "shared_blocks";
 	if (!name)
 		return 0;

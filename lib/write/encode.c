@@ -145,14 +145,35 @@ static errcode_t list_slots(struct dafs_plan *plan, struct slot **ret, size_t *n
 	return 0;
 }
 
+/* Attribute values in inodes of their own that an inode of the image has. */
+static errcode_t count_values(struct dafs_plan *plan, uint32_t ino,
+			      const struct ext2_inode_large *raw, uint64_t *n)
+{
+	struct dafs_blklist inos = { 0 };
+	errcode_t err = 0;
+
+	if (plan->img->has_ea_inode)
+		err = dafs_xcodec_value_inos(plan->img, ino, raw, &inos);
+	*n = inos.n;
+	dafs_blklist_fini(&inos);
+	return err;
+}
+
 static errcode_t encode_slot(struct table *t, const struct slot *slot)
 {
 	struct dafs_plan *plan = t->plan;
+	const struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, slot->item);
 	const struct dafs_inode *inode = plan->cs->inodes[slot->item];
 	bool fresh = slot->value || (inode->state & DAFS_I_NEW);
+	struct dafs_quota_usage before = { 0 }, now = { 0 };
 	struct ext2_inode_large *raw;
+	uint64_t values = 0;
 	errcode_t err = find_raw(t, slot->ino, &raw);
 
+	if (!err && plan->quota && !fresh) {
+		err = count_values(plan, slot->ino, raw, &values);
+		dafs_quota_usage(plan->img, slot->ino, raw, values, &before);
+	}
 	if (err)
 		return err;
 	if (fresh) {
@@ -164,9 +185,18 @@ static errcode_t encode_slot(struct table *t, const struct slot *slot)
 		return err;
 	if (slot->value)
 		return dafs_encode_value(plan, slot->item, slot->value - 1, raw);
-	if (inode->state & DAFS_I_GONE)
+	if (inode->state & DAFS_I_GONE) {
+		dafs_quota_charge(plan->quota, &before, NULL);
 		return dafs_encode_gone(plan, slot->ino, raw);
-	return dafs_encode_item(plan, slot->item, raw);
+	}
+	err = dafs_encode_item(plan, slot->item, raw);
+	if (!err && plan->quota) {
+		if (inode->state & DAFS_I_XATTR || fresh)
+			values = extra && extra->xattrs ? extra->lay.nvalues : 0;
+		dafs_quota_usage(plan->img, slot->ino, raw, values, &now);
+		dafs_quota_charge(plan->quota, &before, &now);
+	}
+	return err;
 }
 
 errcode_t dafs_encode_inodes(struct dafs_plan *plan)

@@ -254,35 +254,43 @@ static errcode_t encode_xattrs(struct dafs_plan *plan, size_t item, struct ext2_
 	return err;
 }
 
+errcode_t dafs_encode_bytes(struct dafs_plan *plan, uint32_t ino, const struct dafs_plan_body *body,
+			    const void *bytes, size_t len, struct ext2_inode_large *raw)
+{
+	const uint32_t bs = plan->img->block_size;
+	uint8_t *block = malloc(bs);
+	errcode_t err = block ? 0 : ENOMEM;
+
+	for (size_t i = 0; i < body->map.n && !err; i++) {
+		for (uint32_t b = 0; b < body->map.v[i].len && !err; b++) {
+			size_t off = (size_t)(body->map.v[i].lblk + b) * bs;
+			size_t n = len - off < bs ? len - off : bs;
+
+			memcpy(block, (const uint8_t *)bytes + off, n);
+			memset(block + n, 0, bs - n);
+			err = dafs_txn_put_new(plan->img, body->map.v[i].pblk + b, 1, block);
+		}
+	}
+	free(block);
+	raw->i_size = (uint32_t)len;
+	raw->i_blocks = (uint32_t)clusters512(plan->img,
+					      map_clusters(plan->img, &body->map) + body->nodes.n);
+	return err ? err
+		   : dafs_etree_encode(plan->img, ino, raw->i_generation, &body->map, &body->nodes,
+				       0, raw);
+}
+
 errcode_t dafs_encode_value(struct dafs_plan *plan, size_t item, uint32_t v,
 			    struct ext2_inode_large *raw)
 {
 	const struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, item);
-	const struct dafs_plan_value *place = &extra->value_places[v];
 	const struct dafs_xattr *attr = extra->values[v].attr;
-	const uint32_t bs = plan->img->block_size, ino = extra->values[v].ino;
-	uint64_t blocks512 =
-		clusters512(plan->img, map_clusters(plan->img, &place->map) + place->nodes.n);
-	uint8_t *block = malloc(bs);
-	errcode_t err = block ? 0 : ENOMEM;
+	errcode_t err;
 
-	for (size_t i = 0; i < place->map.n && !err; i++) {
-		for (uint32_t b = 0; b < place->map.v[i].len && !err; b++) {
-			size_t off = (size_t)(place->map.v[i].lblk + b) * bs;
-			size_t len = attr->value_len - off < bs ? attr->value_len - off : bs;
-
-			memcpy(block, dafs_xattr_value(attr) + off, len);
-			memset(block + len, 0, bs - len);
-			err = dafs_txn_put_new(plan->img, place->map.v[i].pblk + b, 1, block);
-		}
-	}
-	free(block);
-	if (err)
-		return err;
 	dafs_xcodec_value_raw(plan->img, plan->cs->inodes[item], attr, raw);
-	err = dafs_etree_encode(plan->img, ino, 0, &place->map, &place->nodes, 0, raw);
-	raw->i_blocks = (uint32_t)blocks512;
-	dafs_icodec_checksum(plan->img, ino, raw);
+	err = dafs_encode_bytes(plan, extra->values[v].ino, &extra->value_bodies[v],
+				dafs_xattr_value(attr), attr->value_len, raw);
+	dafs_icodec_checksum(plan->img, extra->values[v].ino, raw);
 	return err;
 }
 

@@ -63,6 +63,8 @@ static errcode_t make_plan(struct dafs_image *img, const struct dafs_changeset *
 		err = dafs_plan_shape(plan);
 	if (!err)
 		err = dafs_plan_place(plan);
+	if (!err)
+		err = dafs_quota_plan(plan);
 	if (err)
 		dafs_plan_free(plan);
 	else
@@ -89,11 +91,9 @@ static void free_extra(struct dafs_plan_extra *extra)
 	dafs_extlist_fini(&extra->over);
 	dafs_extlist_fini(&extra->freed);
 	dafs_blklist_fini(&extra->nodes);
-	for (uint32_t i = 0; extra->value_places && i < extra->lay.nvalues; i++) {
-		dafs_extlist_fini(&extra->value_places[i].map);
-		dafs_blklist_fini(&extra->value_places[i].nodes);
-	}
-	free(extra->value_places);
+	for (uint32_t i = 0; extra->value_bodies && i < extra->lay.nvalues; i++)
+		dafs_plan_body_fini(&extra->value_bodies[i]);
+	free(extra->value_bodies);
 	free(extra->values);
 	free(extra->raw);
 	free(extra);
@@ -109,6 +109,7 @@ void dafs_plan_free(struct dafs_plan *plan)
 	}
 	for (size_t i = 0; i < plan->nextras; i++)
 		free_extra(plan->extras[i]);
+	dafs_quota_free(plan->quota);
 	free(plan->extras);
 	free(plan->items);
 	free(plan->runs);

@@ -194,8 +194,8 @@ static errcode_t shape_xattrs(struct dafs_plan *plan, size_t item)
 	if (!lay.nvalues)
 		return 0;
 	extra->values = calloc(lay.nvalues, sizeof(*extra->values));
-	extra->value_places = calloc(lay.nvalues, sizeof(*extra->value_places));
-	if (!extra->values || !extra->value_places)
+	extra->value_bodies = calloc(lay.nvalues, sizeof(*extra->value_bodies));
+	if (!extra->values || !extra->value_bodies)
 		return ENOMEM;
 	err = dafs_xcodec_values(plan->img, inode, extra->values);
 	for (uint32_t v = 0; v < lay.nvalues && !err; v++)

@@ -7,6 +7,7 @@
  * plan_free.c  what mappings that go give back
  * plan_file.c  what becomes of one file's mapping
  * plan_place.c where everything goes
+ * quota.c      usage by owner
  * submit.c     the bytes of files
  * encode.c     inodes, directories, attributes, into the transaction
  * commit.c     dafs_plan_execute: the order of all that, and going back
@@ -27,6 +28,7 @@
 #include "image/txn.h"
 #include "image/xcodec.h"
 #include "write/flush.h"
+#include "write/quota.h"
 #include "write/writeback.h"
 
 /* What is done with the bytes of a run. */
@@ -62,8 +64,8 @@ struct dafs_plan_ranges {
 	size_t n, room;
 };
 
-/* Blocks of an attribute's value that has an inode of its own. */
-struct dafs_plan_value {
+/* New blocks of an inode that is written whole: an attribute's value, a quota file. */
+struct dafs_plan_body {
 	struct dafs_extlist map;
 	struct dafs_blklist nodes;
 };
@@ -93,7 +95,7 @@ struct dafs_plan_extra {
 	struct dafs_xattr_layout lay;
 	uint64_t xattr_pblk;
 	struct dafs_xattr_value_inode *values; /* lay.nvalues: which attribute, and its inode */
-	struct dafs_plan_value *value_places;  /* lay.nvalues: where it goes */
+	struct dafs_plan_body *value_bodies;   /* lay.nvalues: where it goes */
 	/* block of a long symlink target, 0: none */
 	uint64_t target_pblk;
 	/* the image's version of the inode; NULL: not needed yet */
@@ -132,6 +134,7 @@ struct dafs_plan {
 	uint64_t live_budget_blks; /* of file data that may still go through the transaction */
 	uint64_t meta_goal, data_goal; /* where the next of each kind would like to be */
 	uint64_t meta_clusters;
+	struct dafs_quota *quota;	   /* NULL: the image keeps none */
 	struct dafs_wb_runs wb;		   /* scratch */
 	struct dafs_extlist pieces, edits; /* scratch */
 	size_t names_held;		   /* names in directory plans kept open */
@@ -203,6 +206,11 @@ struct dafs_place_req {
 };
 errcode_t dafs_plan_place_run(struct dafs_plan *plan, const struct dafs_place_req *req);
 
+/* len_bytes for an inode, and the tree for them: all metadata. */
+errcode_t dafs_plan_place_body(struct dafs_plan *plan, uint32_t ino, uint64_t len_bytes,
+			       struct dafs_plan_body *body);
+void dafs_plan_body_fini(struct dafs_plan_body *body);
+
 /* One metadata block (a whole cluster with bigalloc). */
 errcode_t dafs_plan_place_meta(struct dafs_plan *plan, uint64_t ino, uint64_t *pblk);
 
@@ -228,6 +236,10 @@ errcode_t dafs_encode_item(struct dafs_plan *plan, size_t item, struct ext2_inod
 /* The inode of value v of an item, and its blocks. */
 errcode_t dafs_encode_value(struct dafs_plan *plan, size_t item, uint32_t v,
 			    struct ext2_inode_large *raw);
+/* Write len bytes to the blocks of body and point raw at them: size, i_blocks, mapping. Not the
+ * checksum. */
+errcode_t dafs_encode_bytes(struct dafs_plan *plan, uint32_t ino, const struct dafs_plan_body *body,
+			    const void *bytes, size_t len, struct ext2_inode_large *raw);
 /* A removed inode: its attributes are let go, its slot is marked deleted. */
 errcode_t dafs_encode_gone(struct dafs_plan *plan, uint32_t ino, struct ext2_inode_large *raw);
 

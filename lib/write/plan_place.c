@@ -404,29 +404,40 @@ static errcode_t place_tree(struct dafs_plan *plan, size_t item, size_t extents)
 	return err;
 }
 
-static errcode_t place_values(struct dafs_plan *plan, struct dafs_plan_extra *extra)
+void dafs_plan_body_fini(struct dafs_plan_body *body)
+{
+	dafs_extlist_fini(&body->map);
+	dafs_blklist_fini(&body->nodes);
+}
+
+errcode_t dafs_plan_place_body(struct dafs_plan *plan, uint32_t ino, uint64_t len_bytes,
+			       struct dafs_plan_body *body)
 {
 	const uint32_t bs = plan->img->block_size;
+	struct dafs_place_req req = { .edits = &body->map,
+				      .flags = DAFS_ALLOC_META,
+				      .ino = ino,
+				      .len = (uint32_t)((len_bytes + bs - 1) / bs) };
+	uint64_t pblk;
+	errcode_t err = req.len ? dafs_plan_place_run(plan, &req) : 0;
+
+	plan->stats.meta_new_blks += req.len;
+	while (!err && body->nodes.n < dafs_etree_blks(bs, body->map.n)) {
+		err = dafs_plan_place_meta(plan, ino, &pblk);
+		if (!err)
+			err = dafs_blklist_add(&body->nodes, pblk);
+	}
+	return err;
+}
+
+static errcode_t place_values(struct dafs_plan *plan, struct dafs_plan_extra *extra)
+{
 	errcode_t err = 0;
 
-	for (uint32_t v = 0; v < extra->lay.nvalues && !err; v++) {
-		struct dafs_plan_value *value = &extra->value_places[v];
-		struct dafs_place_req req = { .edits = &value->map,
-					      .flags = DAFS_ALLOC_META,
-					      .ino = extra->values[v].ino,
-					      .len = (extra->values[v].attr->value_len + bs - 1) /
-						     bs };
-		uint64_t pblk;
-
-		if (req.len)
-			err = dafs_plan_place_run(plan, &req);
-		plan->stats.meta_new_blks += req.len;
-		while (!err && value->nodes.n < dafs_etree_blks(bs, value->map.n)) {
-			err = dafs_plan_place_meta(plan, req.ino, &pblk);
-			if (!err)
-				err = dafs_blklist_add(&value->nodes, pblk);
-		}
-	}
+	for (uint32_t v = 0; v < extra->lay.nvalues && !err; v++)
+		err = dafs_plan_place_body(plan, extra->values[v].ino,
+					   extra->values[v].attr->value_len,
+					   &extra->value_bodies[v]);
 	return err;
 }
 

@@ -336,6 +336,50 @@ static void test_stale_tables(void **state)
 	wf_close();
 }
 
+/* Usage by owner follows what is made, grows, changes hands and goes; e2fsck counts it anew. */
+static void test_quota(void **state)
+{
+	static char value[5000];
+	struct dafs_inode *f = NULL, *d;
+	char name[32];
+	(void)state;
+
+	wf_open(scratch_mke2fs("quota.img",
+			       "-t ext4 -b 1024 -O quota,project,ea_inode "
+			       "-E quotatype=usrquota:grpquota:prjquota",
+			       "48M"));
+	d = wf_new(wf_root(), "d", S_IFDIR | 0755);
+	d->uid = 1000;
+	for (uint32_t i = 0; i < 60; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		f = wf_new(d, name, S_IFREG | 0644);
+		f->uid = i * 777777;
+		f->gid = i % 3;
+		f->projid = i & 1;
+		fill_file(f, 1 + i * 1000, i);
+	}
+	memset(value, 'q', sizeof(value));
+	scratch_ok(dafs_xattr_put(&f->xattrs, "user.big", value, sizeof(value)));
+	f->state |= DAFS_I_XATTR;
+	wf_flush();
+	d = wf_lookup(wf_root(), "d");
+	for (uint32_t i = 0; i < 60; i += 3) {
+		snprintf(name, sizeof(name), "f%u", i);
+		f = wf_lookup(d, name);
+		if (i % 2) {
+			wf_unlink(d, name, f);
+		} else {
+			f->uid = 5;
+			f->state |= DAFS_I_ATTR;
+			fill_file(f, 30000, 1);
+		}
+	}
+	f = wf_lookup(d, "f59");
+	f->state |= DAFS_I_XATTR | DAFS_I_XLOADED;
+	wf_flush();
+	wf_close();
+}
+
 /* Random trees made and taken apart over many flushes. */
 static void churn(struct rng *rng, void *options)
 {
@@ -500,7 +544,8 @@ int main(void)
 		cmocka_unit_test(test_remove),		cmocka_unit_test(test_xattrs),
 		cmocka_unit_test(test_block_mapped),	cmocka_unit_test(test_source_fails),
 		cmocka_unit_test(test_cancel),		cmocka_unit_test(test_stale_tables),
-		cmocka_unit_test(test_churn),		cmocka_unit_test(test_fill_up),
+		cmocka_unit_test(test_quota),		cmocka_unit_test(test_churn),
+		cmocka_unit_test(test_fill_up),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

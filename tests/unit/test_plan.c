@@ -295,11 +295,6 @@ static void test_refused(void **state)
 	assert_err(DAFS_ET_FEATURE, dafs_delalloc_supported(img));
 	assert_non_null(strstr(scratch_ctx.detail, "extent"));
 	dafs_image_close(img);
-	scratch_ok(dafs_image_open(&scratch_ctx, scratch_mke2fs("x.img", "-t ext4 -O quota", "16M"),
-				   DAFS_IMAGE_RW, 0, 0, &img));
-	assert_err(DAFS_ET_FEATURE, dafs_delalloc_supported(img));
-	assert_non_null(strstr(scratch_ctx.detail, "quota"));
-	dafs_image_close(img);
 	scratch_ok(dafs_image_open(&scratch_ctx, scratch_mke2fs("x.img", "-t ext4", "16M"),
 				   DAFS_IMAGE_RW, 0, 0, &img));
 	scratch_ok(dafs_delalloc_supported(img));

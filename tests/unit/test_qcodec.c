@@ -42,7 +42,9 @@ static const uint8_t *walk(const uint8_t *file, size_t len, uint32_t id)
 
 static void check(uint32_t *ids, size_t n)
 {
-	struct dafs_quota_entry *entries = calloc(n + 1, sizeof(*entries));
+	struct dafs_quota_entry *entries = calloc(n + 1, sizeof(*entries)), *back;
+	struct dafs_quota_grace grace;
+	size_t nback;
 	uint8_t *file;
 	size_t len;
 
@@ -69,6 +71,18 @@ static void check(uint32_t *ids, size_t n)
 		assert_int_equal(word(entry, 52), i << 1);
 	}
 	assert_null(walk(file, len, 1234567));
+	assert_ok(dafs_qcodec_decode(NULL, DAFS_QUOTA_GROUP, file, len, &back, &nback, &grace));
+	assert_int_equal(nback, n);
+	assert_int_equal(grace.blk_sec, 7 * 24 * 3600);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(back[i].id, ids[i]);
+		assert_int_equal(back[i].inodes, i + 1);
+		assert_int_equal(back[i].bytes, (uint64_t)i << 33);
+		assert_int_equal(back[i].blk_hard, 5);
+		assert_int_equal(back[i].inode_soft, 6);
+		assert_int_equal(back[i].inode_sec, 0);
+	}
+	free(back);
 	free(file);
 	free(entries);
 }
@@ -115,12 +129,52 @@ static void test_zero_entry(void **state)
 	free(file);
 }
 
+/* Damaged files: refused, whatever the damage; no reference leads out, none in circles. */
+static void test_damaged(void **state)
+{
+	struct dafs_quota_entry entries[40], *back;
+	struct dafs_quota_grace grace;
+	uint64_t rng = test_seed(1);
+	uint8_t *file, *bad;
+	size_t len, n;
+	(void)state;
+
+	for (uint32_t i = 0; i < 40; i++)
+		entries[i] = (struct dafs_quota_entry){ .id = i * 1000003, .inodes = i };
+	assert_ok(dafs_qcodec_encode(NULL, DAFS_QUOTA_USER, entries, 40, &file, &len));
+	assert_err(DAFS_ET_CORRUPT_QUOTA,
+		   dafs_qcodec_decode(NULL, DAFS_QUOTA_GROUP, file, len, &back, &n, &grace));
+	assert_err(DAFS_ET_CORRUPT_QUOTA,
+		   dafs_qcodec_decode(NULL, DAFS_QUOTA_USER, file, 1024, &back, &n, &grace));
+	bad = malloc(len);
+	for (int round = 0; round < 3000; round++) {
+		memcpy(bad, file, len);
+		for (int k = 0; k < 3; k++) {
+			size_t at = 1024 + test_random(&rng) % (len - 1024);
+
+			bad[at] = (uint8_t)test_random(&rng);
+		}
+		if (!dafs_qcodec_decode(NULL, DAFS_QUOTA_USER, bad, len, &back, &n, &grace))
+			free(back);
+		else
+			assert_null(back);
+	}
+	/* A loop. */
+	memcpy(bad, file, len);
+	bad[2048] = 2;
+	assert_err(DAFS_ET_CORRUPT_QUOTA,
+		   dafs_qcodec_decode(NULL, DAFS_QUOTA_USER, bad, len, &back, &n, &grace));
+	free(bad);
+	free(file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trees),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_zero_entry),
+		cmocka_unit_test(test_damaged),
 	};
 
 	return cmocka_run_group_tests_name("qcodec", tests, NULL, NULL);
