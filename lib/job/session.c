@@ -159,7 +159,21 @@ static bool saves(const struct dafs *fs)
 
 errcode_t dafs_session_direct(struct dafs *fs)
 {
-	return dafs_direct_open(&fs->write);
+	struct dafs_changeset cs;
+	errcode_t err = dafs_direct_open(&fs->write);
+
+	if (err)
+		return err;
+	/* Blocks that earlier commands chose are not to be chosen again. */
+	err = dafs_ns_collect(fs->ns, NULL, &cs);
+	for (size_t i = 0; i < cs.n && !err; i++) {
+		const struct dafs_inode *inode = cs.inodes[i];
+
+		if (S_ISREG(inode->mode) && !(inode->state & DAFS_I_WHOLE) && inode->u.file)
+			err = dafs_direct_adopt(&fs->write, inode->u.file);
+	}
+	dafs_ns_uncollect(fs->ns, &cs);
+	return err;
 }
 
 void dafs_close(struct dafs *fs)

@@ -15,6 +15,7 @@
 
 #include "base/crc32c.h"
 #include "image/group.h"
+#include "write/quota.h"
 #include "image/icodec.h"
 
 static uint32_t hash_id(uint64_t id)
@@ -116,6 +117,7 @@ void dafs_ns_reserve_init(struct dafs_image *img, struct dafs_reserve *rs)
 	rs->free_clusters = dafs_group_total_free_clusters(img);
 	rs->free_inodes = dafs_group_total_free_inodes(img);
 	rs->root_clusters = ext2fs_r_blocks_count(img->fs->super) >> img->cluster_bits;
+	rs->resv_clusters = dafs_quota_keep_clusters(img);
 }
 
 struct dafs_inode *dafs_ns_find(const struct dafs_ns *ns, uint64_t id)

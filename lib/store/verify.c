@@ -97,7 +97,7 @@ static void check_file(struct verify *v, const struct dafs_inode *inode)
 
 	v->dirty += file->reserved_clusters;
 	v->promised += file->promised_clusters;
-	if (!v->st->img->cluster_bits ? file->reserved_clusters != file->es.delayed_blks : file->reserved_clusters + file->npend < clusters)
+	if (!v->st->img->cluster_bits ? file->reserved_clusters != file->es.delayed_blks + dafs_extlist_blocks(&file->placed) : file->reserved_clusters + file->npend < clusters)
 		say(v, "inode %" PRIu64 ": %" PRIu64 " clusters reserved for %" PRIu64 " delayed blocks", inode->id,
 		    file->reserved_clusters, file->es.delayed_blks);
 	if (!dafs_es_verify(&file->es) || !dafs_pagecache_verify(&file->pages))

@@ -332,6 +332,7 @@ static void undo(struct dafs_daop *op)
 {
 	struct dafs_file *file = op->file;
 	size_t gone_end = op->ngone;
+	uint64_t placed;
 
 	for (size_t i = op->nacts; i-- > 0;) {
 		const struct dafs_daop_act *act = &op->acts[i];
@@ -349,8 +350,8 @@ static void undo(struct dafs_daop *op)
 		dafs_extlist_set(&file->falloc, op->unfalloc.v[i].lblk, op->unfalloc.v[i].lblk,
 				 op->unfalloc.v[i].len, true, NULL);
 	for (size_t i = 0; i < op->fresh.n; i++)
-		dafs_direct_drop(op->w, file, op->fresh.v[i].lblk,
-				 dafs_extent_end(&op->fresh.v[i]));
+		dafs_direct_drop(op->w, file, op->fresh.v[i].lblk, dafs_extent_end(&op->fresh.v[i]),
+				 &placed);
 	for (size_t i = 0; i < op->fresh.n; i++) {
 		struct dafs_es_extent hole = { .lblk = op->fresh.v[i].lblk,
 					       .len = op->fresh.v[i].len,

@@ -20,6 +20,7 @@
 static errcode_t drop_range(struct dafs_daop *op, uint32_t lblk, uint32_t end)
 {
 	struct dafs_file *file = op->file;
+	uint64_t placed = 0;
 	int64_t change;
 	errcode_t err;
 
@@ -29,11 +30,11 @@ static errcode_t drop_range(struct dafs_daop *op, uint32_t lblk, uint32_t end)
 	if (!err)
 		err = dafs_extlist_clear(&file->falloc, lblk, end, NULL);
 	if (!err)
-		err = dafs_direct_drop(op->w, file, lblk, end);
+		err = dafs_direct_drop(op->w, file, lblk, end, &placed);
 	if (!err)
 		err = dafs_dareserve_unmap(op->w, op->inode, lblk, end, &change);
 	if (!err)
-		err = dafs_dareserve_settle(op->w, op->inode, change);
+		err = dafs_dareserve_settle(op->w, op->inode, change - (int64_t)placed);
 	return err;
 }
 

@@ -2,7 +2,7 @@
 /*
  * dareserve - see dareserve.h.
  *
- * With bigalloc a cluster of the file is in one of three states (reference, 2.5): it holds a
+ * With bigalloc a cluster of the file is in one of three states (ext4's rules): it holds a
  * delayed block already (costs nothing more), it is allocated (costs nothing, and is remembered in
  * pend), or neither (costs one). pend stays sorted and holds only clusters with at least one
  * DELAYED block.

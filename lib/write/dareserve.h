@@ -4,7 +4,7 @@
  * reservations, metadata bounds.
  *
  * Counts and keeps struct dafs_file's reserve figures; it never touches bytes. Ranges are in
- * blocks, half open. Rules: reference, sections 2.4 (reservation), 2.5 (bigalloc), 2.11 (release).
+ * blocks, half open. Rules: the kernel's ext4_da_reserve_space, ext4_clu_alloc_state and ext4_es_remove_extent.
  */
 #ifndef DAFS_WRITE_DARESERVE_H
 #define DAFS_WRITE_DARESERVE_H

@@ -331,6 +331,7 @@ void dafs_delalloc_forget(struct dafs_write *w, struct dafs_inode *inode)
 {
 	struct dafs_file *file = inode->u.file;
 	struct dafs_page_run run;
+	uint64_t placed;
 
 	if (inode->state & DAFS_I_WHOLE) {
 		uint64_t clusters = whole_clusters(w->img, inode->size);
@@ -350,7 +351,7 @@ void dafs_delalloc_forget(struct dafs_write *w, struct dafs_inode *inode)
 		for (uint32_t at = 0; dafs_pagecache_find(&file->pages, at, DAFS_LBLK_END, &run);
 		     at = run.lblk + run.len)
 			w->stash->drop(w->stash_arg, &run);
-		dafs_direct_forget(w, file);
+		dafs_direct_drop(w, file, 0, DAFS_LBLK_END, &placed);
 		dafs_file_free(file);
 	}
 	inode->u.file = NULL;
@@ -365,5 +366,7 @@ bool dafs_delalloc_verify(struct dafs_write *w, const struct dafs_inode *inode)
 		return true;
 	return dafs_es_verify(&file->es) && dafs_pagecache_verify(&file->pages) &&
 	       dafs_reserve_verify(w->reserve) &&
-	       dafs_dareserve_count(w->img, file, 0, DAFS_LBLK_END) == file->reserved_clusters;
+	       dafs_dareserve_count(w->img, file, 0, DAFS_LBLK_END) +
+			       dafs_extlist_blocks(&file->placed) ==
+		       file->reserved_clusters;
 }

@@ -9,15 +9,16 @@
  * ext4_da_write_begin/_end, ext4_da_reserve_space, ext4_es_insert_delayed_extent, ...
  *
  * What a block of a file is (struct dafs_file):
- *   DELAYED in es, dirty run in pages    new bytes, space promised
- *   DELAYED in es, in falloc             promised, reads as zeros, will be an unwritten extent
- *   WRITTEN in es, dirty run in pages    bytes that replace what the image has there; nothing is
- *   promised
- *   UNWRITTEN in es, dirty run           bytes for space that the image holds already
- *   WRITTEN or UNWRITTEN, no run         as in the image (a cache only)
- *   HOLE                                 reads as zeros; what the image still maps there is in
- *   punched or past image_end_lblk Invariant (dafs_delalloc_verify): reserved_clusters == clusters
- *   that hold a DELAYED block, less those in pend.
+ *   DELAYED in es, dirty run in pages  new bytes, space promised
+ *   DELAYED in es, in falloc           promised, reads as zeros, will be an unwritten extent
+ *   WRITTEN in es, dirty run in pages  bytes that replace what the image has; nothing is promised
+ *   UNWRITTEN in es, dirty run         bytes for space that the image holds already
+ *   WRITTEN or UNWRITTEN, no run       as in the image (a cache only)
+ *   HOLE                               reads as zeros; what the image still maps there is in
+ *                                      punched, or past image_end_lblk
+ *
+ * Invariant (dafs_delalloc_verify): reserved_clusters == clusters that hold a DELAYED block, less
+ * those in pend, and blocks in placed (direct.h).
  *
  * The caller fills struct dafs_write (image and counters belong together) and keeps it while
  * anything is pending; ns sets w->privileged before a call. Functions mark the inode (DAFS_I_DATA,

@@ -3,7 +3,7 @@
  * direct - see direct.h.
  *
  * Goal of a block: behind the nearest block to the left that is mapped at all, shifted by the
- * distance (reference, 4.1: the file is assumed to become dense); else the allocator's own choice.
+ * distance (as ext4_ext_find_goal does: the file is assumed to become dense); else the allocator's own choice.
  */
 #include "config.h"
 
@@ -97,11 +97,9 @@ static errcode_t place_one(struct dafs_write *w, struct dafs_inode *inode, uint3
 		dafs_mballoc_return(w->direct->ma, ext.pblk, 1);
 		return err;
 	}
-	file->reserved_clusters--;
-	dafs_reserve_claim(w->reserve, 1);
 	DAFS_TRACE(w->img->ctx, "ext4_da_update_reserve_space", inode->id,
 		   "mode 0%o i_blocks 0 used_blocks 1 reserved_data_blocks %llu quota_claim 1",
-		   inode->mode, (unsigned long long)file->reserved_clusters + 1);
+		   inode->mode, (unsigned long long)file->reserved_clusters);
 	return 0;
 }
 
@@ -116,30 +114,20 @@ errcode_t dafs_direct_place(struct dafs_write *w, struct dafs_inode *inode, uint
 }
 
 errcode_t dafs_direct_drop(struct dafs_write *w, struct dafs_file *file, uint32_t lblk,
-			   uint32_t end)
+			   uint32_t end, uint64_t *nblks)
 {
 	struct dafs_extlist gone = { 0 };
 	errcode_t err;
 
+	*nblks = 0;
 	if (!file->placed.n)
 		return 0;
 	err = dafs_extlist_clear(&file->placed, lblk, end, &gone);
-	for (size_t i = 0; i < gone.n; i++) {
+	for (size_t i = 0; i < gone.n && !err; i++) {
+		*nblks += gone.v[i].len;
 		if (w->direct)
 			dafs_mballoc_return(w->direct->ma, gone.v[i].pblk, gone.v[i].len);
-		w->reserve->free_clusters += gone.v[i].len;
 	}
 	dafs_extlist_fini(&gone);
 	return err;
-}
-
-void dafs_direct_forget(struct dafs_write *w, struct dafs_file *file)
-{
-	for (size_t i = 0; i < file->placed.n; i++) {
-		if (w->direct)
-			dafs_mballoc_return(w->direct->ma, file->placed.v[i].pblk,
-					    file->placed.v[i].len);
-		w->reserve->free_clusters += file->placed.v[i].len;
-	}
-	dafs_extlist_fini(&file->placed);
 }

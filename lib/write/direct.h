@@ -5,8 +5,9 @@
  * metadata still reach the image at the flush, by the same code.
  *
  * A placed block is WRITTEN in the es tree, stands in struct dafs_file's placed list, and has its
- * dirty page run: the image knows nothing of it yet. Counters: a placed cluster has left
- * free_clusters (reserve and claim at once). Not with bigalloc.
+ * dirty page run: the image knows nothing of it yet. It stays reserved (reserved_clusters counts
+ * delayed and placed blocks): the image's free count still has it.
+ * Not with bigalloc.
  */
 #ifndef DAFS_WRITE_DIRECT_H
 #define DAFS_WRITE_DIRECT_H
@@ -29,11 +30,9 @@ errcode_t dafs_direct_adopt(struct dafs_write *w, const struct dafs_file *file);
 errcode_t dafs_direct_place(struct dafs_write *w, struct dafs_inode *inode, uint32_t lblk,
 			    uint32_t end);
 
-/* Placed blocks of [lblk, end) are free again. The es tree is the caller's. ENOMEM: unchanged. */
+/* Placed blocks of [lblk, end) are free again; *nblks: how many that were. Es tree and counters are
+ * the caller's. ENOMEM: unchanged. */
 errcode_t dafs_direct_drop(struct dafs_write *w, struct dafs_file *file, uint32_t lblk,
-			   uint32_t end);
-
-/* The same for all of a file that goes. */
-void dafs_direct_forget(struct dafs_write *w, struct dafs_file *file);
+			   uint32_t end, uint64_t *nblks);
 
 #endif

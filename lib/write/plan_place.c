@@ -118,7 +118,7 @@ errcode_t dafs_plan_place_run(struct dafs_plan *plan, const struct dafs_place_re
 	if (!mask)
 		return place_new(plan, req, req->lblk, req->len);
 	/* Clusters at both ends may be allocated already: their blocks have their place (implied
-	 * allocation, reference 2.5). */
+	 * allocation). */
 	for (uint32_t at = req->lblk; at < end && !err;) {
 		uint64_t base;
 		uint32_t stop = end;

@@ -126,17 +126,50 @@ static errcode_t place(struct dafs_plan *plan, struct type *type, enum dafs_quot
 	return err ? err : dafs_plan_place_body(plan, type->ino, len, &type->body);
 }
 
+/* The inode of each type, 0 where there is none. */
+static void quota_inos(const struct dafs_image *img, uint32_t inos[DAFS_QUOTA_TYPES])
+{
+	const struct ext2_super_block *sb = img->fs->super;
+
+	inos[DAFS_QUOTA_USER] = sb->s_usr_quota_inum;
+	inos[DAFS_QUOTA_GROUP] = sb->s_grp_quota_inum;
+	inos[DAFS_QUOTA_PROJECT] =
+		ext2fs_has_feature_project(img->fs->super) ? sb->s_prj_quota_inum : 0;
+}
+
+/* New owners that a flush may bring, for what is kept free: each costs at most a path in the tree.
+ */
+enum { KEEP_OWNERS = 8, OWNER_BYTES = 4096 };
+
+uint64_t dafs_quota_keep_clusters(struct dafs_image *img)
+{
+	uint32_t inos[DAFS_QUOTA_TYPES];
+	union dafs_inode_buf raw;
+	uint64_t clusters = 0;
+
+	if (!img->has_quota)
+		return 0;
+	quota_inos(img, inos);
+	for (unsigned t = 0; t < DAFS_QUOTA_TYPES; t++) {
+		uint64_t bytes = KEEP_OWNERS * OWNER_BYTES;
+
+		if (!inos[t])
+			continue;
+		if (!dafs_icodec_read(img, inos[t], &raw.raw, sizeof(raw)))
+			bytes += dafs_icodec_size(img, &raw.raw);
+		clusters += (bytes >> (img->block_bits + img->cluster_bits)) + 2;
+	}
+	return clusters;
+}
+
 errcode_t dafs_quota_plan(struct dafs_plan *plan)
 {
-	const struct ext2_super_block *sb = plan->img->fs->super;
-	const uint32_t inos[DAFS_QUOTA_TYPES] = { sb->s_usr_quota_inum, sb->s_grp_quota_inum,
-						  ext2fs_has_feature_project(plan->img->fs->super)
-							  ? sb->s_prj_quota_inum
-							  : 0 };
+	uint32_t inos[DAFS_QUOTA_TYPES];
 	errcode_t err = 0;
 
 	if (!plan->img->has_quota || !plan->cs->n)
 		return 0;
+	quota_inos(plan->img, inos);
 	plan->quota = calloc(1, sizeof(*plan->quota));
 	if (!plan->quota)
 		return ENOMEM;

@@ -26,6 +26,10 @@ struct dafs_quota_usage {
 	uint64_t bytes;
 };
 
+/* Clusters that the next flush may need for the quota files beside their present ones: for
+ * struct dafs_reserve's pool. 0 without the feature. */
+uint64_t dafs_quota_keep_clusters(struct dafs_image *img);
+
 /* Read the quota files, and place what they will be. plan->quota stays NULL in an image without the
  * feature. */
 errcode_t dafs_quota_plan(struct dafs_plan *plan);

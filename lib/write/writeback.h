@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * writeback - step 2 of a flush: what of a file is to be written, as runs as long as they can be
- * (reference, 3.3).
+ * (the kernel forms chunks so in mpage_prepare_extent_to_map).
  *
  * Pure: reads the es tree and the page cache, changes nothing, knows no image.
  */

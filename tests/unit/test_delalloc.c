@@ -300,8 +300,8 @@ static void test_direct(void **state)
 {
 	static uint8_t buf[40960];
 	struct dafs_inode *f = fresh_file("-t ext4 -b 4096", "32M");
-	uint64_t free_blks = wf.rs.free_clusters;
 	struct dafs_es_extent ext;
+	struct dafs_inode *g;
 	(void)state;
 
 	scratch_ok(dafs_direct_open(&wf.w));
@@ -309,13 +309,20 @@ static void test_direct(void **state)
 	scratch_ok(dafs_delalloc_write(&wf.w, f, 0, buf, sizeof(buf)));
 	scratch_ok(dafs_delalloc_map(&wf.w, f, 3, &ext));
 	assert_int_equal(ext.type, DAFS_ES_WRITTEN);
-	assert_int_equal(wf.rs.dirty_clusters, 0);
-	assert_int_equal(wf.rs.free_clusters, free_blks - 10);
+	assert_int_equal(wf.rs.dirty_clusters, 10);
+	assert_int_equal(dafs_extlist_blocks(&f->u.file->placed), 10);
 	scratch_ok(dafs_delalloc_truncate(&wf.w, f, 20480));
-	assert_int_equal(wf.rs.free_clusters, free_blks - 5);
+	assert_int_equal(wf.rs.dirty_clusters, 5);
+	/* Another process: what is placed already is not placed again. */
+	dafs_direct_close(&wf.w);
+	scratch_ok(dafs_direct_open(&wf.w));
+	scratch_ok(dafs_direct_adopt(&wf.w, f->u.file));
+	g = wf_new(wf_root(), "g", S_IFREG | 0644);
+	scratch_ok(dafs_delalloc_write(&wf.w, g, 0, buf + 20480, 20480));
 	dafs_direct_close(&wf.w);
 	wf_flush();
 	wf_expect("f", buf, 20480);
+	wf_expect("g", buf + 20480, 20480);
 	wf_close();
 }
 
