@@ -4,7 +4,8 @@
  * reservations, metadata bounds.
  *
  * Counts and keeps struct dafs_file's reserve figures; it never touches bytes. Ranges are in
- * blocks, half open. Rules: the kernel's ext4_da_reserve_space, ext4_clu_alloc_state and ext4_es_remove_extent.
+ * blocks, half open. Rules: the kernel's ext4_da_reserve_space, ext4_clu_alloc_state and
+ * ext4_es_remove_extent.
  */
 #ifndef DAFS_WRITE_DARESERVE_H
 #define DAFS_WRITE_DARESERVE_H

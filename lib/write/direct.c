@@ -3,7 +3,8 @@
  * direct - see direct.h.
  *
  * Goal of a block: behind the nearest block to the left that is mapped at all, shifted by the
- * distance (as ext4_ext_find_goal does: the file is assumed to become dense); else the allocator's own choice.
+ * distance (as ext4_ext_find_goal does: the file is assumed to become dense); else the allocator's
+ * own choice.
  */
 #include "config.h"
 
