@@ -164,6 +164,8 @@ static void say_flush(struct dawrite *dw, const struct dafs_flush_stats *st)
 			     " blocks in %" PRIu64 " extents, %" PRIu64 " allocator calls, %" PRIu64 " writes\n",
 			     st->files, st->dirs, st->others, st->removed, st->data_blks, st->extents, st->alloc_calls,
 			     st->data_writes);
+		if (st->transactions > 1)
+			dafs_cli_say(&dw->cli, "more than the journal holds at once: %u transactions\n", st->transactions);
 		return;
 	}
 	out = json_object_new_object();

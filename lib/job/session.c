@@ -271,23 +271,18 @@ static errcode_t execute(struct dafs *fs, struct dafs_plan *plan, struct dafs_ch
 	return dafs_store_flush_end(fs->store, cs, fs->ns, &fs->reserve);
 }
 
-errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *req, struct dafs_flush_stats *stats)
+/* One change set: collected, planned, and executed unless this is a dry run. *n: inodes in it. */
+static errcode_t flush_once(struct dafs *fs, const struct dafs_flush_request *req, const struct dafs_ns_selection *sel,
+			    struct dafs_flush_stats *stats, size_t *n)
 {
-	struct dafs_ns_selection sel = {
-		.size = sizeof(sel), .paths = req->npaths ? req->paths : NULL, .npaths = req->npaths,
-		.max_data_bytes = req->opts.max_data_bytes,
-	};
 	struct dafs_plan *plan = NULL;
 	struct dafs_changeset cs;
-	errcode_t err;
+	errcode_t err = dafs_ns_collect(fs->ns, sel, &cs);
 
-	if (fs->in_command)
-		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_flush");
-	memset(stats, 0, sizeof(*stats));
-	fs->ctx->detail[0] = '\0';
-	err = dafs_ns_collect(fs->ns, &sel, &cs);
+	*n = 0;
 	if (err)
 		return err;
+	*n = cs.n;
 	if (cs.n || req->dry_run)
 		err = dafs_plan_new(fs->img, &cs, &req->opts, &plan);
 	if (!err && plan && req->plan_fn)
@@ -297,6 +292,54 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 	dafs_plan_free(plan);
 	dafs_ns_uncollect(fs->ns, &cs);
 	return err;
+}
+
+static void add_stats(struct dafs_flush_stats *sum, const struct dafs_flush_stats *more)
+{
+	sum->files += more->files;
+	sum->dirs += more->dirs;
+	sum->others += more->others;
+	sum->removed += more->removed;
+	sum->runs += more->runs;
+	sum->extents += more->extents;
+	sum->split_runs += more->split_runs;
+	sum->alloc_calls += more->alloc_calls;
+	sum->data_blks += more->data_blks;
+	sum->meta_new_blks += more->meta_new_blks;
+	sum->live_blks += more->live_blks;
+	sum->freed_blks += more->freed_blks;
+	sum->data_writes += more->data_writes;
+	sum->copied_bytes += more->copied_bytes;
+	sum->shared_bytes += more->shared_bytes;
+	sum->transactions += more->transactions;
+}
+
+errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *req, struct dafs_flush_stats *stats)
+{
+	struct dafs_ns_selection sel = {
+		.size = sizeof(sel), .paths = req->npaths ? req->paths : NULL, .npaths = req->npaths,
+		.max_data_bytes = req->opts.max_data_bytes,
+	};
+	struct dafs_flush_stats once;
+	errcode_t err;
+	size_t n;
+
+	if (fs->in_command)
+		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_flush");
+	memset(stats, 0, sizeof(*stats));
+	fs->ctx->detail[0] = '\0';
+	for (;;) {
+		memset(&once, 0, sizeof(once));
+		err = flush_once(fs, req, &sel, &once, &n);
+		/* Too much for the journal at once: in several transactions, each of them a whole set. */
+		if (err == DAFS_ET_JOURNAL_FULL && n > 1 && sel.max_inodes != 1) {
+			sel.max_inodes = sel.max_inodes && sel.max_inodes < n ? sel.max_inodes / 2 : n / 2;
+			continue;
+		}
+		add_stats(stats, &once);
+		if (err || !sel.max_inodes || !n || sel.max_data_bytes)
+			return err;
+	}
 }
 
 errcode_t dafs_flush(struct dafs *fs)

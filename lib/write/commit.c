@@ -12,14 +12,19 @@
 
 #include <stdlib.h>
 
-/* New inodes know their numbers while directories are emitted; a failed flush takes them back. */
+/* New inodes know their numbers while directories are emitted, and those their sizes; a failed flush
+ * takes both back. */
 static void set_numbers(struct dafs_plan *plan, bool placed)
 {
 	for (size_t i = 0; i < plan->cs->n; i++) {
 		struct dafs_inode *inode = plan->cs->inodes[i];
 
+		const struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, i);
+
 		if (inode->state & DAFS_I_NEW)
 			inode->ino = placed ? plan->items[i].ino : 0;
+		if (extra && extra->names && !placed)
+			inode->size = extra->size_before;
 	}
 }
 
@@ -75,6 +80,31 @@ static errcode_t account(struct dafs_plan *plan)
 	return err;
 }
 
+/* Everything that is metadata, and the live blocks of files: encoded into the open transaction. It
+ * comes before the data, so that a transaction that cannot be committed costs no reading. */
+static errcode_t encode(struct dafs_plan *plan)
+{
+	struct dafs_image *img = plan->img;
+	errcode_t err = put_live(plan);
+
+	if (!err)
+		err = dafs_encode_inodes(plan);
+	if (!err)
+		err = dafs_quota_write(plan);
+	if (!err)
+		err = account(plan);
+	if (!err)
+		err = dafs_groups_encode(img);
+	if (err)
+		return err;
+	plan->stats.live_blks = dafs_txn_live_blks(img);
+	if (plan->stats.live_blks > dafs_txn_capacity_blks(img))
+		return dafs_fail(img->ctx, DAFS_ET_JOURNAL_FULL, "%s: %llu blocks, room for %llu",
+				 img->dev->address, (unsigned long long)plan->stats.live_blks,
+				 (unsigned long long)dafs_txn_capacity_blks(img));
+	return 0;
+}
+
 errcode_t dafs_plan_execute(struct dafs_plan *plan, struct dafs_flush_stats *stats)
 {
 	struct dafs_image *img = plan->img;
@@ -87,25 +117,14 @@ errcode_t dafs_plan_execute(struct dafs_plan *plan, struct dafs_flush_stats *sta
 	if (err)
 		return err;
 	set_numbers(plan, true);
-	err = dafs_submit_data(plan);
+	err = encode(plan);
 	if (!err)
-		err = put_live(plan);
+		err = dafs_submit_data(plan);
 	if (!err)
-		err = dafs_encode_inodes(plan);
-	if (!err)
-		err = dafs_quota_write(plan);
-	if (!err)
-		err = account(plan);
-	if (!err)
-		err = dafs_groups_encode(img);
+		err = dafs_txn_commit(img, plan->cs->tag, plan->cs->tag_len);
 	if (err) {
+		/* Ends what is still collecting; a commit that failed on its way has ended it. */
 		dafs_txn_abort(img);
-		set_numbers(plan, false);
-		return err;
-	}
-	plan->stats.live_blks = dafs_txn_live_blks(img);
-	err = dafs_txn_commit(img, plan->cs->tag, plan->cs->tag_len);
-	if (err) {
 		set_numbers(plan, false);
 		return err;
 	}

@@ -74,7 +74,9 @@ errcode_t dafs_plan_walk(struct dafs_plan *plan,
 uint64_t dafs_plan_meta_clusters(const struct dafs_plan *plan);
 
 /* Steps 4 to 6. On success every inode of the change set has its number and the image is as it was
- * to become. */
+ * to become. On failure inodes and image are as before, unless the commit itself failed (the image
+ * handle is failed then). DAFS_ET_JOURNAL_FULL: too many live blocks for one transaction, found
+ * before any data was read; a smaller change set may fit. */
 errcode_t dafs_plan_execute(struct dafs_plan *plan, struct dafs_flush_stats *stats);
 
 #endif

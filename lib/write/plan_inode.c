@@ -157,6 +157,7 @@ static errcode_t shape_dir(struct dafs_plan *plan, size_t item)
 		return err;
 	extra = dafs_plan_extra_of(plan, item);
 	extra->names = true;
+	extra->size_before = inode->size;
 	extra->dir_blks = dafs_dirplan_blks(extra->dirplan);
 	extra->dir_new_blks = dafs_dirplan_new_blks(extra->dirplan);
 	/* Attributes share the inode's room with an inline body: their layout asks for the flag. */

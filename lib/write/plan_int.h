@@ -90,6 +90,7 @@ struct dafs_plan_extra {
 	struct dafs_dirplan *dirplan; /* NULL with names: made again at the commit */
 	struct dafs_dirplan_req req;
 	uint32_t dir_blks, dir_new_blks;
+	uint64_t size_before;
 	/* attributes: written anew with xattrs */
 	bool xattrs;
 	struct dafs_xattr_layout lay;

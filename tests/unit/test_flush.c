@@ -380,6 +380,40 @@ static void test_quota(void **state)
 	wf_close();
 }
 
+/* More live blocks than the journal holds: refused before anything is read or written, and a part of
+ * it goes. */
+static void test_journal_full(void **state)
+{
+	struct dafs_inode *root, *f;
+	char name[32];
+	(void)state;
+
+	wf_open(scratch_mke2fs("small.img", "-t ext4 -b 1024 -N 8192 -J size=1", "24M"));
+	root = wf_root();
+	for (int i = 0; i < 4000; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		wf_new(root, name, S_IFREG | 0644);
+	}
+	wf_flush();
+	for (int i = 0; i < 4000; i++) {
+		f = wf_load((uint32_t)(12 + i));
+		f->uid = 77;
+		f->state |= DAFS_I_ATTR;
+	}
+	f = wf_new(wf_root(), "data", S_IFREG | 0644);
+	fill_file(f, 100000, 1);
+	assert_err(DAFS_ET_JOURNAL_FULL, wf_try_flush());
+	scratch_fsck(wf.path);
+	assert_int_equal(f->ino, 0);
+	for (size_t i = 0; i < 3000; i++)
+		wf.inodes[i]->state &= (uint16_t)~DAFS_I_ATTR;
+	wf_flush();
+	expect_file("data", 100000, 1);
+	assert_true(wf_debugfs_has("stat f3999", "User:    77"));
+	assert_false(wf_debugfs_has("stat f100", "User:    77"));
+	wf_close();
+}
+
 /* Random trees made and taken apart over many flushes. */
 static void churn(struct rng *rng, void *options)
 {
@@ -544,8 +578,8 @@ int main(void)
 		cmocka_unit_test(test_remove),		cmocka_unit_test(test_xattrs),
 		cmocka_unit_test(test_block_mapped),	cmocka_unit_test(test_source_fails),
 		cmocka_unit_test(test_cancel),		cmocka_unit_test(test_stale_tables),
-		cmocka_unit_test(test_quota),		cmocka_unit_test(test_churn),
-		cmocka_unit_test(test_fill_up),
+		cmocka_unit_test(test_quota),		cmocka_unit_test(test_journal_full),
+		cmocka_unit_test(test_churn),		cmocka_unit_test(test_fill_up),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
