@@ -9,21 +9,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
+
 #define CAT_BYTES (1u << 20)
 
 static errcode_t gather(void *arg, const char *name, uint8_t name_len, uint64_t id, uint8_t file_type)
 {
 	struct dafs_listing *list = arg;
 
-	if (list->n == list->room) {
-		size_t room = list->room ? list->room * 2 : 64;
-		struct dafs_listing_entry *v = realloc(list->v, room * sizeof(*v));
-
-		if (!v)
-			return ENOMEM;
-		list->v = v;
-		list->room = room;
-	}
+	if (dafs_array_grow(&list->v, list->n, &list->room, sizeof(*list->v)))
+		return ENOMEM;
 	list->v[list->n] = (struct dafs_listing_entry){ strndup(name, name_len), id, file_type };
 	return list->v[list->n++].name ? 0 : ENOMEM;
 }

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
+
 void dafs_names_fini(struct dafs_names *names)
 {
 	free(names->bytes);
@@ -35,15 +37,8 @@ static errcode_t names_add(struct dafs_names *names, const char *name)
 		names->bytes = bytes;
 		names->room = room;
 	}
-	if (names->n == names->nroom) {
-		size_t room = names->nroom ? names->nroom * 2 : 256;
-		uint32_t *at = realloc(names->at, room * sizeof(*at));
-
-		if (!at)
-			return ENOMEM;
-		names->at = at;
-		names->nroom = room;
-	}
+	if (dafs_array_grow(&names->at, names->n, &names->nroom, sizeof(*names->at)))
+		return ENOMEM;
 	names->at[names->n++] = (uint32_t)names->used;
 	memcpy(names->bytes + names->used, name, len);
 	names->used += len;
