@@ -227,6 +227,8 @@ static errcode_t append_pieces(const struct dafs_mballoc *ma, const struct dafs_
 
 	if (before)
 		last = out->v[before - 1];
+	if (ma->pieces.n)
+		trace_request(ma, req);
 	for (size_t i = 0; i < ma->pieces.n; i++) {
 		const struct dafs_mb_piece *p = &ma->pieces.v[i];
 		uint32_t off = lblk & cluster_mask(ma);
@@ -258,7 +260,6 @@ errcode_t dafs_mballoc_place(struct dafs_mballoc *ma, const struct dafs_alloc_re
 
 	if (!req->len || req->len > UINT32_MAX - req->lblk)
 		return DAFS_ET_RANGE;
-	trace_request(ma, req);
 	n = (((uint64_t)req->lblk + req->len - 1) >> bits) - (req->lblk >> bits) + 1;
 	ma->pieces.n = 0;
 	if (req->flags & DAFS_ALLOC_KERNEL)

@@ -54,8 +54,8 @@ struct dafs_alloc_req {
 
 /* Place one run. The pieces are appended to out in lblk order (their state: written; out must end
  * at or before req->lblk). DAFS_ET_NOSPC_ALLOC, DAFS_ET_RANGE (len 0, end past 0xFFFFFFFF), ENOMEM
- * and errors of the bitmaps leave allocator and out as they were. One call is one
- * ext4_request_blocks line in the trace, and an ext4_allocate_blocks line a piece. */
+ * and errors of the bitmaps leave allocator and out as they were. A call that places something is
+ * one ext4_request_blocks line in the trace, and an ext4_allocate_blocks line a piece. */
 errcode_t dafs_mballoc_place(struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
 			     struct dafs_extlist *out);
 

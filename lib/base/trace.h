@@ -20,6 +20,18 @@ errcode_t dafs_trace_close(struct dafs_trace *trace);
 void dafs_trace_event(struct dafs_trace *trace, const char *name, uint64_t ino, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* The same for events that do not begin with an inode: the whole line but its end. */
+void dafs_trace_line(struct dafs_trace *trace, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* From here on events are held back, until it is known whether what they tell of happens: the caller
+ * ends it with dafs_trace_keep or dafs_trace_drop and the mark it got. Brackets may stand inside each
+ * other; nothing is written before the outermost one is kept. NULL is fine in all three. Without
+ * memory for them, events held back are lost and closing the sink says ENOMEM. */
+size_t dafs_trace_hold(struct dafs_trace *trace);
+void dafs_trace_keep(struct dafs_trace *trace);
+void dafs_trace_drop(struct dafs_trace *trace, size_t mark);
+
 /* The form to call: costs nothing without a sink. */
 #define DAFS_TRACE(ctx, name, ino, ...)								\
 	do {											\

@@ -14,17 +14,6 @@
 
 #include "image/group.h"
 
-/* Reserve and stash of the file data that the set held. */
-static void release_file(struct dafs_ns *ns, struct dafs_inode *inode)
-{
-	if (!S_ISREG(inode->mode))
-		return;
-	/* Blocks that were placed at the write are the file's now: they do not go back to whoever placed them. */
-	if (!(inode->state & DAFS_I_WHOLE) && inode->u.file)
-		dafs_extlist_fini(&inode->u.file->placed);
-	dafs_delalloc_forget(ns->w, inode);
-}
-
 /* A taken name is as in the image now; true: the record is of no more use. */
 static bool settle_name(struct dafs_ns *ns, struct dafs_name *record)
 {
@@ -160,8 +149,10 @@ void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs)
 	assert(!col->settled);
 	dafs_reserve_release(ns->w->reserve, 0, col->promise.clusters);
 	dafs_reserve_release_inodes(ns->w->reserve, col->promise.inodes);
-	for (size_t i = 0; i < cs->n; i++)
-		release_file(ns, cs->inodes[i]);
+	for (size_t i = 0; i < cs->n; i++) {
+		if (S_ISREG(cs->inodes[i]->mode))
+			dafs_delalloc_settled(ns->w, cs->inodes[i]);
+	}
 	for (size_t i = 0; i < cs->n; i++) {
 		struct dafs_inode *inode = cs->inodes[i];
 

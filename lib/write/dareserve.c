@@ -275,11 +275,12 @@ errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode, 
 			file->reserved_clusters = was;
 			return err;
 		}
+	}
+	if (take_data)
 		DAFS_TRACE(w->img->ctx, "ext4_da_reserve_space", inode->id,
 			   "mode 0%o i_blocks 0 reserve_blocks %llu reserved_data_blocks %llu",
 			   inode->mode, (unsigned long long)take_data,
 			   (unsigned long long)reserved);
-	}
 	dafs_delalloc_release(w, data_change < 0 ? (uint64_t)-data_change : 0,
 			      bound < file->promised_clusters ? file->promised_clusters - bound
 							      : 0);

@@ -327,35 +327,43 @@ errcode_t dafs_delalloc_adopt(struct dafs_write *w, struct dafs_inode *inode,
 	return 0;
 }
 
-void dafs_delalloc_forget(struct dafs_write *w, struct dafs_inode *inode)
+static uint64_t held_clusters(const struct dafs_write *w, const struct dafs_inode *inode)
+{
+	if (inode->state & DAFS_I_WHOLE)
+		return whole_clusters(w->img, inode->size);
+	return inode->u.file ? inode->u.file->reserved_clusters : 0;
+}
+
+void dafs_delalloc_settled(struct dafs_write *w, struct dafs_inode *inode)
 {
 	struct dafs_file *file = inode->u.file;
+	uint64_t clusters = held_clusters(w, inode);
 	struct dafs_page_run run;
-	uint64_t placed;
 
 	if (inode->state & DAFS_I_WHOLE) {
-		uint64_t clusters = whole_clusters(w->img, inode->size);
-
 		dafs_delalloc_release(w, clusters, dafs_delalloc_meta_bound(w->img, clusters, 0));
-		DAFS_TRACE(w->img->ctx, "ext4_da_release_space", inode->id,
-			   "mode 0%o i_blocks 0 freed_blocks %llu reserved_data_blocks %llu",
-			   inode->mode, (unsigned long long)clusters, (unsigned long long)clusters);
 	} else if (file) {
-		if (file->reserved_clusters)
-			DAFS_TRACE(
-				w->img->ctx, "ext4_da_release_space", inode->id,
-				"mode 0%o i_blocks 0 freed_blocks %llu reserved_data_blocks %llu",
-				inode->mode, (unsigned long long)file->reserved_clusters,
-				(unsigned long long)file->reserved_clusters);
-		dafs_delalloc_release(w, file->reserved_clusters, file->promised_clusters);
+		dafs_delalloc_release(w, clusters, file->promised_clusters);
 		for (uint32_t at = 0; dafs_pagecache_find(&file->pages, at, DAFS_LBLK_END, &run);
 		     at = run.lblk + run.len)
 			w->stash->drop(w->stash_arg, &run);
-		dafs_direct_drop(w, file, 0, DAFS_LBLK_END, &placed);
 		dafs_file_free(file);
 	}
 	inode->u.file = NULL;
 	inode->state &= (uint16_t) ~(DAFS_I_WHOLE | DAFS_I_DATA);
+}
+
+void dafs_delalloc_forget(struct dafs_write *w, struct dafs_inode *inode)
+{
+	uint64_t clusters = held_clusters(w, inode), placed;
+
+	if (clusters)
+		DAFS_TRACE(w->img->ctx, "ext4_da_release_space", inode->id,
+			   "mode 0%o i_blocks 0 freed_blocks %llu reserved_data_blocks %llu",
+			   inode->mode, (unsigned long long)clusters, (unsigned long long)clusters);
+	if (!(inode->state & DAFS_I_WHOLE) && inode->u.file)
+		dafs_direct_drop(w, inode->u.file, 0, DAFS_LBLK_END, &placed);
+	dafs_delalloc_settled(w, inode);
 }
 
 bool dafs_delalloc_verify(struct dafs_write *w, const struct dafs_inode *inode)

@@ -114,6 +114,11 @@ errcode_t dafs_delalloc_read(struct dafs_write *w, struct dafs_inode *inode, voi
  * dropped. */
 void dafs_delalloc_forget(struct dafs_write *w, struct dafs_inode *inode);
 
+/* The same for an inode whose data a flush has brought into the image: what was reserved is used, not
+ * given up (the trace tells so at the commit), and blocks that were placed at the write are the
+ * file's. */
+void dafs_delalloc_settled(struct dafs_write *w, struct dafs_inode *inode);
+
 /* What lblk is: from the es tree, else the image's mapping (then remembered, the hole around it
  * included). */
 errcode_t dafs_delalloc_map(struct dafs_write *w, struct dafs_inode *inode, uint32_t lblk,

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/trace.h"
 
 /* File data through the journal: at most this part of it, and this much memory. */
 #define LIVE_PART_OF_JOURNAL 4u
@@ -75,12 +76,16 @@ static errcode_t make_plan(struct dafs_image *img, const struct dafs_changeset *
 errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
 			const struct dafs_flush_opts *opts, struct dafs_plan **ret)
 {
+	size_t mark = dafs_trace_hold(img->ctx->trace);
 	errcode_t err = make_plan(img, cs, opts, false, ret);
 
+	if (err != DAFS_ET_NOSPC_ALLOC) {
+		dafs_trace_keep(img->ctx->trace);
+		return err;
+	}
 	/* Files in their order need more pieces, so more tree blocks, than the last room has. */
-	if (err == DAFS_ET_NOSPC_ALLOC)
-		err = make_plan(img, cs, opts, true, ret);
-	return err;
+	dafs_trace_drop(img->ctx->trace, mark);
+	return make_plan(img, cs, opts, true, ret);
 }
 
 static void free_extra(struct dafs_plan_extra *extra)
