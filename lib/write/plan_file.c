@@ -13,11 +13,13 @@
 
 #include <stdlib.h>
 
-#include "base/trace.h"
 
 /* Overwrites of up to this many blocks in a file are journaled even where remapping would not split
  * it. */
 enum { SMALL_OVER_BLKS = 16 };
+
+/* A hole of a sparse file up to this long is left free on disk as well. */
+enum { GAP_MOST_BLKS = 256 };
 
 uint64_t dafs_plan_file_new_blks(const struct dafs_plan *plan, size_t item)
 {
@@ -46,25 +48,55 @@ static errcode_t record(struct dafs_plan *plan, size_t item, const struct dafs_e
 	return err;
 }
 
-/* Where a run belongs if the file is to stay in one piece: behind what comes before it, in a hole
- * of just its size, or before what comes after it. 0: nothing is next to it. */
-static uint64_t goal_of(const struct dafs_extlist *map, const struct dafs_extlist *edits,
-			const struct dafs_wb_run *run)
+/* Behind prev, with room for the hole between them while holes are small and blocks are plenty:
+ * once it is filled the file is in one piece (reference, 4.1: files are assumed to become dense). A
+ * wider hole is not kept: *goal is right behind prev, and false is returned. */
+static bool goal_behind(struct dafs_plan *plan, const struct dafs_extent *prev, uint32_t lblk,
+			uint64_t *goal)
 {
-	size_t i = map ? dafs_extlist_search(map, run->lblk) : 0;
-	const struct dafs_extent *prev = i ? &map->v[i - 1] : NULL;
-	const struct dafs_extent *next = map && i < map->n ? &map->v[i] : NULL;
+	uint32_t hole = lblk - dafs_extent_end(prev);
+	bool kept = !hole || (hole <= GAP_MOST_BLKS && hole <= plan->gap_budget_blks &&
+			      !plan->cluster_mask);
 
-	if (edits->n && dafs_extent_end(&edits->v[edits->n - 1]) == run->lblk)
-		return edits->v[edits->n - 1].pblk + edits->v[edits->n - 1].len;
-	if (prev && dafs_extent_end(prev) == run->lblk)
-		return prev->pblk + prev->len;
+	*goal = prev->pblk + prev->len + (kept ? hole : 0);
+	return kept;
+}
+
+/* Where a run belongs if the file is to stay in one piece, or become it: behind what comes before
+ * it, or before what comes after it. 0: nothing is near it. */
+static uint64_t goal_of(struct dafs_plan *plan, const struct dafs_extlist *map,
+			const struct dafs_extlist *edits, const struct dafs_wb_run *run)
+{
+	size_t i = dafs_extlist_search(map, run->lblk);
+	const struct dafs_extent *prev = i ? &map->v[i - 1] : NULL;
+	const struct dafs_extent *next = i < map->n ? &map->v[i] : NULL;
+	const struct dafs_extent *last = edits->n ? &edits->v[edits->n - 1] : NULL;
+	uint32_t end = run->lblk + run->len;
+	uint64_t goal;
+
+	if (last && (!prev || last->lblk > prev->lblk))
+		prev = last;
 	if (prev && next && next->pblk > prev->pblk &&
 	    next->pblk - prev->pblk == next->lblk - prev->lblk)
 		return prev->pblk + (run->lblk - prev->lblk);
-	if (next && next->lblk == run->lblk + run->len && next->pblk > run->len)
-		return next->pblk - run->len;
+	if (prev && goal_behind(plan, prev, run->lblk, &goal))
+		return goal;
+	if (next && next->lblk - end <= GAP_MOST_BLKS && next->pblk > next->lblk - run->lblk)
+		return next->pblk - (next->lblk - run->lblk);
 	return 0;
+}
+
+/* A run was placed behind a hole: what the hole keeps free is budgeted. */
+static void charge_gap(struct dafs_plan *plan, const struct dafs_extlist *edits, size_t had)
+{
+	const struct dafs_extent *prev = had ? &edits->v[had - 1] : NULL;
+	uint64_t gap;
+
+	if (!prev || edits->n == had || edits->v[had].pblk < prev->pblk + prev->len)
+		return;
+	gap = edits->v[had].pblk - (prev->pblk + prev->len);
+	if (gap == edits->v[had].lblk - dafs_extent_end(prev))
+		plan->gap_budget_blks -= gap < plan->gap_budget_blks ? gap : plan->gap_budget_blks;
 }
 
 /* Place one collected run; map NULL: the file is new. */
@@ -78,12 +110,16 @@ static errcode_t place(struct dafs_plan *plan, size_t item, const struct dafs_wb
 				      .flags = DAFS_ALLOC_DATA,
 				      .unwritten = run->kind == DAFS_WB_UNWRITTEN,
 				      .ino = plan->items[item].ino };
+	size_t had = edits->n;
+	errcode_t err;
 
-	/* The runs of a sparse file follow each other. */
-	if (edits->n && !plan->tight)
-		req.goal = edits->v[edits->n - 1].pblk + edits->v[edits->n - 1].len;
+	if (had && !plan->tight)
+		goal_behind(plan, &edits->v[had - 1], run->lblk, &req.goal);
 	plan->stats.runs++;
-	return dafs_plan_place_run(plan, &req);
+	err = dafs_plan_place_run(plan, &req);
+	if (!err)
+		charge_gap(plan, edits, had);
+	return err;
 }
 
 /* A run of a file of the image: in place, or among the rest. */
@@ -101,7 +137,7 @@ static errcode_t grow(struct dafs_plan *plan, size_t item, const struct dafs_wb_
 	struct dafs_wb_run *rest;
 	errcode_t err = 0;
 
-	req.goal = goal_of(&extra->map, &extra->edits, run);
+	req.goal = goal_of(plan, &extra->map, &extra->edits, run);
 	/* With bigalloc only the second pass knows what a run's clusters are made of. */
 	if (req.goal && !plan->cluster_mask)
 		err = dafs_plan_place_run(plan, &req);
@@ -146,6 +182,9 @@ static errcode_t over_run(struct dafs_plan *plan, size_t item, const struct dafs
 		} else if (map && m < map->n && map->v[m].lblk <= at) {
 			e = &map->v[m];
 			stop = dafs_extent_end(e) < end ? dafs_extent_end(e) : end;
+			if (e->unwritten && run->kind == DAFS_WB_OVER)
+				dafs_plan_trace_chunk(plan, plan->items[item].ino, at, stop - at,
+						      "U");
 			err = dafs_extlist_append(e->unwritten ? edits : over,
 						  e->pblk + (at - e->lblk), at, stop - at, false);
 		} else {
@@ -156,8 +195,33 @@ static errcode_t over_run(struct dafs_plan *plan, size_t item, const struct dafs
 	return err;
 }
 
-static errcode_t place_runs(struct dafs_plan *plan, size_t item, const struct dafs_extlist *map,
-			    struct dafs_extlist *edits, struct dafs_extlist *over)
+/* A delayed run of a file of the image: the mapping has only what came back (dafs_plan_refill). */
+static errcode_t old_run(struct dafs_plan *plan, size_t item, const struct dafs_wb_run *run,
+			 struct dafs_plan_extra *extra)
+{
+	uint32_t end = run->lblk + run->len;
+	errcode_t err = 0;
+
+	for (uint32_t at = run->lblk; at < end && !err;) {
+		size_t m = dafs_extlist_search(&extra->map, at);
+		const struct dafs_extent *e = m < extra->map.n ? &extra->map.v[m] : NULL;
+		bool back = e && e->lblk <= at;
+		uint32_t stop = !e ? end : back ? dafs_extent_end(e) : e->lblk;
+		struct dafs_wb_run part = { .lblk = at, .kind = run->kind };
+
+		part.len = (stop < end ? stop : end) - at;
+		if (!back)
+			err = grow(plan, item, &part);
+		else if (run->kind == DAFS_WB_NEW)
+			err = over_run(plan, item, &part, &extra->map, &extra->edits, &extra->over);
+		at += part.len;
+	}
+	return err;
+}
+
+/* extra NULL: the file is new. */
+static errcode_t place_runs(struct dafs_plan *plan, size_t item, struct dafs_plan_extra *extra,
+			    struct dafs_extlist *edits)
 {
 	const struct dafs_inode *inode = plan->cs->inodes[item];
 	errcode_t err;
@@ -165,16 +229,20 @@ static errcode_t place_runs(struct dafs_plan *plan, size_t item, const struct da
 	if (!inode->u.file)
 		return 0;
 	err = dafs_writeback_collect(inode->u.file, plan->opts.max_chunk_blks, &plan->wb);
+	if (!err && extra)
+		err = dafs_plan_refill(plan, extra);
 	for (size_t i = 0; i < plan->wb.n && !err; i++) {
 		const struct dafs_wb_run *run = &plan->wb.v[i];
 
-		DAFS_TRACE(plan->img->ctx, "ext4_da_write_pages_extent", plan->items[item].ino,
-			   "lblk %u len %u flags 0x%x", run->lblk, run->len,
-			   run->kind == DAFS_WB_NEW ? 0x100 : 0);
+		if (run->kind == DAFS_WB_NEW)
+			dafs_plan_trace_chunk(plan, plan->items[item].ino, run->lblk, run->len,
+					      "0x100");
 		if (run->kind == DAFS_WB_OVER)
-			err = over_run(plan, item, run, map, edits, over);
+			err = over_run(plan, item, run, extra ? &extra->map : NULL, edits,
+				       extra ? &extra->over : NULL);
 		else
-			err = map ? grow(plan, item, run) : place(plan, item, run, NULL, edits);
+			err = extra ? old_run(plan, item, run, extra)
+				    : place(plan, item, run, NULL, edits);
 	}
 	return err;
 }
@@ -194,14 +262,13 @@ static errcode_t new_file(struct dafs_plan *plan, size_t item)
 									   : most,
 						   .kind = DAFS_WB_NEW };
 
-			DAFS_TRACE(plan->img->ctx, "ext4_da_write_pages_extent",
-				   plan->items[item].ino, "lblk %u len %u flags 0x100", run.lblk,
-				   run.len);
+			dafs_plan_trace_chunk(plan, plan->items[item].ino, run.lblk, run.len,
+					      "0x100");
 			err = place(plan, item, &run, NULL, &plan->edits);
 			at += run.len;
 		}
 	} else {
-		err = place_runs(plan, item, NULL, &plan->edits, NULL);
+		err = place_runs(plan, item, NULL, &plan->edits);
 	}
 	return err ? err : record(plan, item, &plan->edits, DAFS_RUN_DATA);
 }
@@ -289,7 +356,7 @@ errcode_t dafs_plan_file_grow(struct dafs_plan *plan, size_t item)
 
 	if (!err)
 		err = cut(plan->cs->inodes[item], extra);
-	return err ? err : place_runs(plan, item, &extra->map, &extra->edits, &extra->over);
+	return err ? err : place_runs(plan, item, extra, &extra->edits);
 }
 
 /* The runs that found no room next to the file's own blocks. */
@@ -301,17 +368,21 @@ static errcode_t place_rest(struct dafs_plan *plan, size_t item, struct dafs_pla
 				      .flags = DAFS_ALLOC_DATA,
 				      .ino = plan->items[item].ino };
 	errcode_t err = 0;
+	size_t had;
 
 	plan->edits.n = 0;
 	for (size_t i = 0; i < extra->nrest && !err; i++) {
 		req.lblk = extra->rest[i].lblk;
 		req.len = extra->rest[i].len;
 		req.unwritten = extra->rest[i].kind == DAFS_WB_UNWRITTEN;
-		req.goal = i && !plan->tight ? plan->edits.v[plan->edits.n - 1].pblk +
-						       plan->edits.v[plan->edits.n - 1].len
-					     : 0;
+		req.goal = 0;
+		had = plan->edits.n;
+		if (had && !plan->tight)
+			goal_behind(plan, &plan->edits.v[had - 1], req.lblk, &req.goal);
 		plan->stats.runs++;
 		err = dafs_plan_place_run(plan, &req);
+		if (!err)
+			charge_gap(plan, &plan->edits, had);
 	}
 	free(extra->rest);
 	extra->rest = NULL;
@@ -402,6 +473,7 @@ errcode_t dafs_plan_file_over(struct dafs_plan *plan, size_t item)
 	size_t to;
 	errcode_t err = 0;
 
+	plan->live_budget_blks += extra->refilled_blks;
 	for (size_t from = 0; from < extra->over.n && !err; from = to) {
 		for (to = from + 1; to < extra->over.n; to++) {
 			if (dafs_extent_end(&extra->over.v[to - 1]) != extra->over.v[to].lblk)

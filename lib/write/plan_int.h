@@ -8,6 +8,7 @@
  * plan_file.c  what becomes of one file's mapping
  * plan_place.c where everything goes
  * quota.c      usage by owner
+ * plan_refill.c blocks of the image that are given up and filled again in one flush
  * submit.c     the bytes of files
  * encode.c     inodes, directories, attributes, into the transaction
  * commit.c     dafs_plan_execute: the order of all that, and going back
@@ -82,6 +83,7 @@ struct dafs_plan_extra {
 	size_t nrest;
 	struct dafs_extlist freed;
 	struct dafs_extlist over;
+	uint64_t refilled_blks;	   /* of the live budget, put aside for blocks that came back */
 	struct dafs_blklist nodes; /* tree blocks: the first nold are the image's */
 	size_t nold;
 	/* directory */
@@ -133,6 +135,7 @@ struct dafs_plan {
 	bool any_over;		   /* some extra has blocks over the image's */
 	uint64_t keep_clusters;	   /* what overwritten blocks that move must leave to metadata */
 	uint64_t live_budget_blks; /* of file data that may still go through the transaction */
+	uint64_t gap_budget_blks;  /* that may still be left free between the runs of sparse files */
 	uint64_t meta_goal, data_goal; /* where the next of each kind would like to be */
 	uint64_t meta_clusters;
 	struct dafs_quota *quota;	   /* NULL: the image keeps none */
@@ -211,6 +214,11 @@ errcode_t dafs_plan_place_run(struct dafs_plan *plan, const struct dafs_place_re
 errcode_t dafs_plan_place_body(struct dafs_plan *plan, uint32_t ino, uint64_t len_bytes,
 			       struct dafs_plan_body *body);
 void dafs_plan_body_fini(struct dafs_plan_body *body);
+/* A chunk in the trace, as the kernel's writeback tells of it: blocks that are to be mapped (flags
+ * 0x100: delayed; what is left of them where a part was mapped by its cluster) or to become written
+ * (U). */
+void dafs_plan_trace_chunk(const struct dafs_plan *plan, uint64_t ino, uint32_t lblk, uint32_t len,
+			   const char *flags);
 
 /* One metadata block (a whole cluster with bigalloc). */
 errcode_t dafs_plan_place_meta(struct dafs_plan *plan, uint64_t ino, uint64_t *pblk);
@@ -221,6 +229,10 @@ errcode_t dafs_plan_file_grow(struct dafs_plan *plan, size_t item);
 errcode_t dafs_plan_file(struct dafs_plan *plan, size_t item);
 errcode_t dafs_plan_file_over(struct dafs_plan *plan, size_t item);
 uint64_t dafs_plan_file_new_blks(const struct dafs_plan *plan, size_t item);
+
+/* plan_refill.c: delayed runs (plan->wb) over blocks that the file gave up in this flush: what keeps
+ * an extent whole comes back into the mapping, and leaves extra->freed. */
+errcode_t dafs_plan_refill(struct dafs_plan *plan, struct dafs_plan_extra *extra);
 
 /* submit.c */
 errcode_t dafs_submit_data(struct dafs_plan *plan);

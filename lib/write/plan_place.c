@@ -15,8 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/trace.h"
+
 /* Files of more than this part of a group are placed after all others. */
 enum { LARGE_PART_OF_GROUP = 4 };
+
+/* This part of the room that a flush leaves may lie in gaps of sparse files. */
+enum { GAP_PART_OF_ROOM = 4 };
 
 /* ---- one run ---- */
 
@@ -109,6 +114,13 @@ static bool cluster_held(const struct dafs_plan *plan, const struct dafs_place_r
 	       cluster_pblk(plan, req->edits, lblk, pblk);
 }
 
+void dafs_plan_trace_chunk(const struct dafs_plan *plan, uint64_t ino, uint32_t lblk, uint32_t len,
+			   const char *flags)
+{
+	DAFS_TRACE(plan->img->ctx, "ext4_da_write_pages_extent", ino, "lblk %u len %u flags %s",
+		   lblk, len, flags);
+}
+
 errcode_t dafs_plan_place_run(struct dafs_plan *plan, const struct dafs_place_req *req)
 {
 	const uint32_t mask = plan->cluster_mask;
@@ -123,6 +135,8 @@ errcode_t dafs_plan_place_run(struct dafs_plan *plan, const struct dafs_place_re
 		uint64_t base;
 		uint32_t stop = end;
 
+		if (at > req->lblk && req->flags & DAFS_ALLOC_DATA && !req->unwritten)
+			dafs_plan_trace_chunk(plan, req->ino, at, end - at, "0x100");
 		if (cluster_held(plan, req, at, &base)) {
 			if (stop > (at | mask) + 1)
 				stop = (at | mask) + 1;
@@ -502,12 +516,26 @@ static errcode_t keep_placed(struct dafs_plan *plan)
 	return err;
 }
 
+/* Gaps are kept between runs of sparse files as long as they leave most of what will be free. */
+static void budget_gaps(struct dafs_plan *plan)
+{
+	uint64_t room = dafs_mballoc_free_clusters(plan->ma) << plan->img->cluster_bits, need = 0;
+
+	for (size_t i = 0; i < plan->cs->n; i++) {
+		if (has_data(plan, i))
+			need += dafs_plan_file_new_blks(plan, i);
+	}
+	plan->gap_budget_blks = !plan->tight && room > need ? (room - need) / GAP_PART_OF_ROOM : 0;
+}
+
 errcode_t dafs_plan_place(struct dafs_plan *plan)
 {
 	errcode_t err = keep_placed(plan);
 
 	if (!err)
 		err = place_dirs(plan);
+	if (!err)
+		budget_gaps(plan);
 	if (!err)
 		err = grow_files(plan);
 	if (!err)
