@@ -13,6 +13,7 @@
 enum {
 	OPT_NODELALLOC = 256,
 	OPT_ORDER,
+	OPT_MAX_CHUNK,
 	OPT_DIRTY_LIMIT,
 	OPT_TRACE,
 };
@@ -23,10 +24,22 @@ static const struct dafs_cli_opt opts[] = {
 	{ .id = OPT_NODELALLOC, .name = "nodelalloc",
 	  .help = "Choose blocks at every write, one by one, and flush after the command: ext4 without delayed allocation, to compare with." },
 	{ .id = OPT_ORDER, .name = "order", .arg = "ORDER", .help = "Place files by the plan (plan) or as they became dirty (dirty)." },
+	{ .id = OPT_MAX_CHUNK, .name = "max-chunk", .arg = "BLOCKS",
+	  .help = "Ask for at most this many blocks at a time when a file is placed (the kernel: 2048; default: no limit)." },
 	{ .id = OPT_DIRTY_LIMIT, .name = "dirty-limit", .arg = "SIZE", .help = "Write back after the command when more data than this is pending." },
 	{ .id = OPT_TRACE, .name = "trace", .arg = "FILE", .help = "Append a line an event, named after the kernel's tracepoints (-: standard error)." },
 	{ 0 }
 };
+
+static errcode_t set_max_chunk(struct dawrite *dw, const char *value)
+{
+	uint64_t blks;
+	errcode_t err = dafs_cli_parse_u64(&dw->cli.ctx, value, 1, UINT32_MAX, &blks);
+
+	if (!err)
+		dw->flush_opts.max_chunk_blks = (uint32_t)blks;
+	return err;
+}
 
 static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_opt *opt, const char *value)
 {
@@ -45,6 +58,8 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 	case OPT_ORDER:
 		dw->flush_opts.order_dirty = !strcmp(value, "dirty");
 		return dw->flush_opts.order_dirty || !strcmp(value, "plan") ? 0 : dafs_fail(&cli->ctx, DAFS_ET_USAGE, "%s", value);
+	case OPT_MAX_CHUNK:
+		return set_max_chunk(dw, value);
 	case OPT_DIRTY_LIMIT:
 		return dafs_cli_parse_size(&cli->ctx, value, 1, &dw->dirty_limit_bytes);
 	default:
