@@ -26,21 +26,27 @@ static void on_signal(int number)
 	*cancel_flag = 1;
 }
 
-static void catch_signals(struct dafs_cli *cli)
+static void catch_signal(struct dafs_cli *cli, int number)
 {
 	/* No SA_RESTART: a command that waits for its input or for a lock is woken up. */
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
 
 	cancel_flag = &cli->ctx.cancel;
 	sigemptyset(&action.sa_mask);
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	sigaction(number, &action, NULL);
+}
+
+static void catch_signals(struct dafs_cli *cli)
+{
+	catch_signal(cli, SIGINT);
+	catch_signal(cli, SIGTERM);
 }
 
 void dafs_cli_rearm(struct dafs_cli *cli)
 {
 	cli->ctx.cancel = 0;
-	catch_signals(cli);
+	catch_signal(cli, SIGINT);
+	signal(SIGTERM, SIG_DFL);
 }
 
 static void release_signals(void)

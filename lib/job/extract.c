@@ -73,18 +73,23 @@ errcode_t dafs_extract_data(struct dafs_image *img, const struct dafs_inspect *i
 	return err;
 }
 
-errcode_t dafs_extract_attrs(struct dafs_image *img, const struct dafs_inspect *in, int fd,
+errcode_t dafs_extract_owner(struct dafs_image *img, const struct dafs_inspect *in, int fd,
 			     const char *where)
+{
+	if (!geteuid() && fchown(fd, in->attr.uid, in->attr.gid))
+		return dafs_fail(img->ctx, errno, "%s", where);
+	return 0;
+}
+
+errcode_t dafs_extract_mode(struct dafs_image *img, const struct dafs_inspect *in, int fd,
+			    const char *where)
 {
 	const struct timespec times[2] = {
 		{ .tv_sec = in->attr.atime.sec, .tv_nsec = in->attr.atime.nsec },
 		{ .tv_sec = in->attr.mtime.sec, .tv_nsec = in->attr.mtime.nsec },
 	};
-	bool root = !geteuid();
-	mode_t mode = in->attr.mode & (root ? 07777 : 01777);
 
-	if ((root && fchown(fd, in->attr.uid, in->attr.gid)) || fchmod(fd, mode) ||
-	    futimens(fd, times))
+	if (fchmod(fd, in->attr.mode & (geteuid() ? 01777 : 07777)) || futimens(fd, times))
 		return dafs_fail(img->ctx, errno, "%s", where);
 	return 0;
 }

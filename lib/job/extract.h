@@ -21,10 +21,14 @@
 errcode_t dafs_extract_data(struct dafs_image *img, const struct dafs_inspect *in, int fd,
 			    bool sparse, const char *where);
 
-/* Owner (as root only), mode and times of in for the open file or directory fd. Without root the
- * set-id bits are left out. */
-errcode_t dafs_extract_attrs(struct dafs_image *img, const struct dafs_inspect *in, int fd,
+/* Owner of in for the open file or directory fd, as root only. Takes capabilities away: before
+ * extended attributes. */
+errcode_t dafs_extract_owner(struct dafs_image *img, const struct dafs_inspect *in, int fd,
 			     const char *where);
+
+/* Mode and times. Without root the set-id bits are left out. */
+errcode_t dafs_extract_mode(struct dafs_image *img, const struct dafs_inspect *in, int fd,
+			    const char *where);
 
 struct dafs_extract_stats {
 	uint64_t files, dirs, symlinks, specials, links, bytes;

@@ -98,19 +98,14 @@ static errcode_t give_xattrs(struct extract *x, const struct object *ob, int fd)
 	return err;
 }
 
-/* An open file or directory. The owner comes before the xattrs: a change of owner takes
- * capabilities away; times come last. */
+/* An open file or directory. Owner, attributes, mode and times, in this order. */
 static errcode_t give_attrs(struct extract *x, const struct object *ob, int fd)
 {
-	errcode_t err;
+	errcode_t err = note(x, dafs_extract_owner(x->img, ob->in, fd, ob->path));
 
-	if (x->root && fchown(fd, ob->in->attr.uid, ob->in->attr.gid)) {
-		err = note_host(x, ob->path);
-		if (err)
-			return err;
-	}
-	err = give_xattrs(x, ob, fd);
-	return err ? err : note(x, dafs_extract_attrs(x->img, ob->in, fd, ob->path));
+	if (!err)
+		err = give_xattrs(x, ob, fd);
+	return err ? err : note(x, dafs_extract_mode(x->img, ob->in, fd, ob->path));
 }
 
 /* What cannot be opened: its mode is right from the beginning. */

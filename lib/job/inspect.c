@@ -24,6 +24,8 @@ errcode_t dafs_damage_note(struct dafs_damage *damage, struct dafs_ctx *ctx, err
 	if (!damage->err) {
 		damage->err = err;
 		memcpy(damage->detail, ctx->detail, sizeof(damage->detail));
+	} else if (damage->more++ < DAFS_DAMAGE_NOTICES) {
+		dafs_notice(ctx, "%s: %s", ctx->detail, error_message(err));
 	}
 	return 0;
 }
@@ -32,6 +34,9 @@ errcode_t dafs_damage_end(const struct dafs_damage *damage, struct dafs_ctx *ctx
 {
 	if (err || !damage->err)
 		return err;
+	if (damage->more > DAFS_DAMAGE_NOTICES)
+		dafs_notice(ctx, "%llu problems more",
+			    (unsigned long long)damage->more - DAFS_DAMAGE_NOTICES);
 	return dafs_fail(ctx, damage->err, "%s", damage->detail);
 }
 

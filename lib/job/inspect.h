@@ -3,8 +3,9 @@
  * inspect - looking at an image as it lies there: inodes, mappings, directories, free space.
  *
  * For people who debug: a damaged inode, tree or directory is shown as far as it can be read, and
- * the first thing found wrong is the function's return value at the end ("go on, then say"). Reads
- * the image only; what is pending in a cache is a session's business.
+ * the first thing found wrong is the function's return value at the end ("go on, then say"); the
+ * ones behind it go to the context's notices. Reads the image only; what is pending in a cache is a
+ * session's business.
  *
  * Every function is bounded by the size of the image, whatever the disk says: no block is walked
  * twice, no inode is entered twice.

@@ -7,9 +7,12 @@
 
 #include "job/inspect.h"
 
-/* The first thing found wrong, with its detail. Zeroed: nothing yet. */
+/* What was found wrong: the first problem, with its detail, is what the walk returns at its end; the
+ * ones behind it are said as notices, up to DAFS_DAMAGE_NOTICES. Zeroed: nothing yet. */
+#define DAFS_DAMAGE_NOTICES 20
 struct dafs_damage {
 	errcode_t err;
+	uint64_t more;
 	char detail[sizeof(((struct dafs_ctx *)0)->detail)];
 };
 
