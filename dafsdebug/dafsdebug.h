@@ -20,6 +20,7 @@
 #define DAFSDEBUG_NO_IMAGE 0x1 /* works without an open image */
 #define DAFSDEBUG_PAGED	   0x2 /* what it prints goes through the pager */
 #define DAFSDEBUG_BITMAPS  0x4 /* looks at bitmaps: not with -c */
+#define DAFSDEBUG_PENDING  0x8 /* looks at what is pending */
 
 /* How to open an image. */
 struct dafsdebug_how {
@@ -35,7 +36,9 @@ struct dafsdebug {
 	const char *request; /* -R */
 	const char *script;  /* -f */
 	bool keep_going;     /* -k */
+	const char *cache_dir; /* --cache; NULL: the usual place */
 	struct dafs_image *img; /* NULL: none is open */
+	bool pending;		/* there is a cache, and nobody has been told yet */
 	uint32_t cwd;		/* the directory that paths begin at */
 	errcode_t noted;	/* first problem that the running request has told of */
 	bool quit;		/* the shell is to end */
@@ -81,6 +84,11 @@ void dafsdebug_json_put(struct json_object *out);
 /* A new object as the next element of array. Borrowed. */
 struct json_object *dafsdebug_json_element(struct json_object *array);
 
+/* A name of the image as text: a backslash and what is not printable ASCII become \xNN, as debugfs
+ * shows them; a hostile name cannot play with the terminal. Returns buf. */
+#define DAFSDEBUG_NAME_ROOM (4 * EXT2_NAME_LEN + 1)
+const char *dafsdebug_name_text(const char *name, size_t len, char buf[DAFSDEBUG_NAME_ROOM]);
+
 /* A list of numbers of blocks or inodes from a request's operands. */
 errcode_t dafsdebug_number(struct dafsdebug *dd, const char *text, uint64_t min, uint64_t max,
 			   uint64_t *number);
@@ -110,6 +118,9 @@ errcode_t dafsdebug_bmap(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_frag(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_stats(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_freefrag(void *arg, const struct dafs_cli_args *args);
+errcode_t dafsdebug_es(void *arg, const struct dafs_cli_args *args);
+errcode_t dafsdebug_cache(void *arg, const struct dafs_cli_args *args);
+errcode_t dafsdebug_resv(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_buddy(void *arg, const struct dafs_cli_args *args);
 
 #endif

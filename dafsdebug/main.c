@@ -7,6 +7,8 @@
 
 #include "dafsdebug/dafsdebug.h"
 
+enum { OPT_CACHE = 256 };
+
 static const struct dafs_cli_opt opts[] = {
 	{ .letter = 'R', .name = "request", .arg = "REQUEST", .help = "Run one request and end." },
 	{ .letter = 'f',
@@ -30,6 +32,10 @@ static const struct dafs_cli_opt opts[] = {
 	  .name = "catastrophic",
 	  .help = "For an image with much damage: read no bitmaps, look at no checksums, leave the "
 		  "journal alone." },
+	{ .id = OPT_CACHE,
+	  .name = "cache",
+	  .arg = "DIR",
+	  .help = "Where the offline cache is, for es, cache and resv; otherwise IMAGE.dacache." },
 	{ 0 }
 };
 
@@ -60,6 +66,9 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 		return dafs_cli_parse_u64(&cli->ctx, value, 0, INT32_MAX, &dd->how.sb);
 	case 'n':
 		dd->how.no_csum = true;
+		return 0;
+	case OPT_CACHE:
+		dd->cache_dir = value;
 		return 0;
 	default:
 		dd->how.catastrophic = true;

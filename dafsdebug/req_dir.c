@@ -20,32 +20,24 @@ struct ls {
 	unsigned column;
 };
 
-static void put_name(const struct dafs_inspect_dirent *de)
-{
-	fwrite(de->name, 1, de->name_len, stdout);
-}
-
 /* The short form: entries side by side. */
 static void print_short(struct ls *ls, const struct dafs_inspect_dirent *de)
 {
-	char head[64];
+	char name[DAFSDEBUG_NAME_ROOM], text[sizeof(name) + 64];
 	unsigned width;
 
 	if (de->tail)
-		snprintf(head, sizeof(head), " 0  (dirblock checksum: 0x%08x)   ", de->csum);
+		snprintf(text, sizeof(text), " 0  (dirblock checksum: 0x%08x)   ", de->csum);
 	else
-		snprintf(head, sizeof(head), "%s%u%s (%u) ", de->deleted ? "<" : " ", de->ino,
-			 de->deleted ? ">" : " ", de->rec_len);
-	width = (unsigned)strlen(head) + (de->tail ? 0 : de->name_len + 3u);
+		snprintf(text, sizeof(text), "%c%u%c (%u) %s   ", de->deleted ? '<' : ' ', de->ino,
+			 de->deleted ? '>' : ' ', de->rec_len,
+			 dafsdebug_name_text(de->name, de->name_len, name));
+	width = (unsigned)strlen(text);
 	if (ls->column + width > COLUMNS) {
 		putchar('\n');
 		ls->column = 0;
 	}
-	fputs(head, stdout);
-	if (!de->tail) {
-		put_name(de);
-		fputs("   ", stdout);
-	}
+	fputs(text, stdout);
 	ls->column += width;
 }
 
@@ -62,17 +54,16 @@ static const char *when(const struct dafs_time *t, char text[32])
 static void print_long(const struct dafs_inspect_dirent *de, const struct dafs_inspect *in)
 {
 	const struct dafs_inode *attr = &in->attr;
-	char text[32];
+	char text[32], name[DAFSDEBUG_NAME_ROOM];
 
 	if (de->tail) {
 		printf("%7u       0 (dirblock checksum: 0x%08x)\n", 0, de->csum);
 		return;
 	}
-	printf("%c%6u%c %6o (%u)  %5u  %5u   %5" PRIu64 " %s ", de->deleted ? '<' : ' ', de->ino,
+	printf("%c%6u%c %6o (%u)  %5u  %5u   %5" PRIu64 " %s %s\n", de->deleted ? '<' : ' ', de->ino,
 	       de->deleted ? '>' : ' ', attr->mode, de->file_type, attr->uid, attr->gid, attr->size,
-	       in->ino ? when(&attr->mtime, text) : "                 ");
-	put_name(de);
-	putchar('\n');
+	       in->ino ? when(&attr->mtime, text) : "                 ",
+	       dafsdebug_name_text(de->name, de->name_len, name));
 }
 
 static void print_parse(const struct dafs_inspect_dirent *de, const struct dafs_inspect *in)
@@ -82,7 +73,7 @@ static void print_parse(const struct dafs_inspect_dirent *de, const struct dafs_
 	if (de->tail)
 		return;
 	printf("/%u/%06o/%u/%u/", de->deleted ? 0 : de->ino, attr->mode, attr->uid, attr->gid);
-	put_name(de);
+	fwrite(de->name, 1, de->name_len, stdout);
 	if (S_ISDIR(attr->mode))
 		puts("//");
 	else

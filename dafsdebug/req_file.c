@@ -72,8 +72,11 @@ errcode_t dafsdebug_dump(void *arg, const struct dafs_cli_args *args)
 	}
 	if (!err)
 		err = put_data(dd, &in, fd, S_ISREG(st.st_mode), host);
-	if (!err && dafs_cli_value(args, 'p'))
-		err = dafs_extract_attrs(dd->img, &in, fd, host);
+	if (!err && dafs_cli_value(args, 'p')) {
+		err = dafs_extract_owner(dd->img, &in, fd, host);
+		if (!err)
+			err = dafs_extract_mode(dd->img, &in, fd, host);
+	}
 	if (fd >= 0 && close(fd) && !err)
 		err = dafs_fail(ctx, errno, "%s", host);
 	dafs_inspect_fini(&in);

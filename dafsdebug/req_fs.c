@@ -12,6 +12,8 @@
 #include "dafsdebug/dafsdebug.h"
 #include "job/inspect_frag.h"
 
+#define MB_GROUPS_ORDERS 14 /* that the kernel's table has, whatever the block size */
+
 /* ---- stats ---- */
 
 static void print_group(struct dafs_image *img, uint32_t grp)
@@ -287,7 +289,7 @@ errcode_t dafsdebug_freefrag(void *arg, const struct dafs_cli_args *args)
 static void print_buddy(uint32_t grp, const struct dafs_group_free *gf)
 {
 	printf("#%-5u: %-5u %-5u %-5u [", grp, gf->free, gf->fragments, gf->first);
-	for (unsigned i = 0; i < gf->norders; i++)
+	for (unsigned i = 0; i < MB_GROUPS_ORDERS; i++)
 		printf(" %-5u", gf->orders[i]);
 	puts(" ]");
 }
@@ -330,7 +332,7 @@ errcode_t dafsdebug_buddy(void *arg, const struct dafs_cli_args *args)
 
 	if (!list) {
 		printf("#group: free  frags first [");
-		for (unsigned i = 0; i <= dd->img->block_bits + 1; i++)
+		for (unsigned i = 0; i < MB_GROUPS_ORDERS; i++)
 			printf(" 2^%-3u", i);
 		puts(" ]");
 	}

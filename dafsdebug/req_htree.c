@@ -55,25 +55,21 @@ static errcode_t text_leaf(void *arg, uint32_t lblk, uint64_t pblk)
 static errcode_t text_name(void *arg, const struct dafs_inspect_dirent *de, uint32_t hash,
 			   uint32_t minor)
 {
+	char name[DAFSDEBUG_NAME_ROOM], line[sizeof(name) + 64];
 	struct text *text = arg;
-	char head[64];
 	unsigned width;
 
 	if (de->tail)
-		snprintf(head, sizeof(head), "leaf block checksum: 0x%08x  ", de->csum);
+		snprintf(line, sizeof(line), "leaf block checksum: 0x%08x  ", de->csum);
 	else
-		snprintf(head, sizeof(head), "%u 0x%08x-%08x (%u) ", de->ino, hash, minor,
-			 de->rec_len);
-	width = (unsigned)strlen(head) + (de->tail ? 0 : de->name_len + 3u);
+		snprintf(line, sizeof(line), "%u 0x%08x-%08x (%u) %s   ", de->ino, hash, minor,
+			 de->rec_len, dafsdebug_name_text(de->name, de->name_len, name));
+	width = (unsigned)strlen(line);
 	if (text->column + width > COLUMNS) {
 		putchar('\n');
 		text->column = 0;
 	}
-	fputs(head, stdout);
-	if (!de->tail) {
-		fwrite(de->name, 1, de->name_len, stdout);
-		fputs("   ", stdout);
-	}
+	fputs(line, stdout);
 	text->column += width;
 	return 0;
 }

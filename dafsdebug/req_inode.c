@@ -105,7 +105,7 @@ static void print_head(const struct dafs_image *img, const struct dafs_inspect *
 	const struct ext2_inode_large *raw = &in->buf.raw;
 	const struct dafs_inode *attr = &in->attr;
 
-	printf("Inode: %u   Type: %s    Mode:  %04o   Flags: 0x%x\n", in->ino,
+	printf("Inode: %u   Type: %s    Mode:  0%03o   Flags: 0x%x\n", in->ino,
 	       type_text(attr->mode), attr->mode & 07777u, attr->iflags);
 	printf("Generation: %u    Version: 0x", raw->i_generation);
 	if (HAS(img, raw, i_version_hi))

@@ -8,11 +8,30 @@
 #include <string.h>
 
 #include "dafsdebug/dafsdebug.h"
+#include "job/session.h"
+
+/* Open; a journal that cannot be replayed is left alone. */
+static errcode_t open_image(struct dafsdebug *dd, const char *address, int flags,
+			    const struct dafsdebug_how *how)
+{
+	struct dafs_ctx *ctx = &dd->cli.ctx;
+	char detail[sizeof(ctx->detail)];
+	errcode_t err = dafs_image_open(ctx, address, flags, how->sb, how->bs, &dd->img);
+
+	if (err != DAFS_ET_CORRUPT_JOURNAL && err != DAFS_ET_JOURNAL_FEATURE &&
+	    err != DAFS_ET_JOURNAL_EXTERNAL)
+		return err;
+	memcpy(detail, ctx->detail, sizeof(detail));
+	dafs_notice(ctx, "%s: %s; the journal is left alone", detail, error_message(err));
+	return dafs_image_open(ctx, address, flags | DAFS_IMAGE_NO_REPLAY, how->sb, how->bs,
+			       &dd->img);
+}
 
 errcode_t dafsdebug_open(struct dafsdebug *dd, const char *address,
 			 const struct dafsdebug_how *how)
 {
 	int flags = DAFS_IMAGE_ANY_FEATURE | DAFS_IMAGE_TRUNCATED_OK;
+	errcode_t err;
 
 	dafsdebug_close(dd);
 	if (how->no_csum || how->catastrophic)
@@ -21,13 +40,17 @@ errcode_t dafsdebug_open(struct dafsdebug *dd, const char *address,
 		flags |= DAFS_IMAGE_NO_REPLAY;
 	dd->how = *how;
 	dd->cwd = EXT2_ROOT_INO;
-	return dafs_image_open(&dd->cli.ctx, address, flags, how->sb, how->bs, &dd->img);
+	err = open_image(dd, address, flags, how);
+	if (!err && dafs_store_exists(dd->img, dd->cache_dir, &dd->pending))
+		dd->pending = false; /* es, cache and resv say what is wrong with it */
+	return err;
 }
 
 void dafsdebug_close(struct dafsdebug *dd)
 {
 	dafs_image_close(dd->img);
 	dd->img = NULL;
+	dd->pending = false;
 }
 
 errcode_t dafsdebug_note(struct dafsdebug *dd, errcode_t err)
@@ -51,6 +74,11 @@ static errcode_t run_row(struct dafsdebug *dd, const struct dafs_cli_cmd *row, i
 		return dafs_fail(ctx, DAFS_ET_SEQUENCE, "%s: no image is open", argv[0]);
 	if (row && row->flags & DAFSDEBUG_BITMAPS && dd->how.catastrophic)
 		return dafs_fail(ctx, DAFS_ET_SEQUENCE, "%s: bitmaps are not read with -c", argv[0]);
+	if (row && dd->pending && !(row->flags & (DAFSDEBUG_PENDING | DAFSDEBUG_NO_IMAGE))) {
+		dafs_notice(ctx, "%s has pending work, which only es, cache and resv look at",
+			    dd->img->dev->address);
+		dd->pending = false;
+	}
 	if (row && row->flags & DAFSDEBUG_PAGED)
 		dafsdebug_pager_begin();
 	err = dafs_cli_cmd_run(ctx, dafsdebug_requests, dd, argc, argv);
@@ -188,6 +216,22 @@ struct json_object *dafsdebug_json_element(struct json_object *array)
 
 	json_object_array_add(array, one);
 	return one;
+}
+
+const char *dafsdebug_name_text(const char *name, size_t len, char buf[DAFSDEBUG_NAME_ROOM])
+{
+	char *p = buf;
+
+	for (size_t i = 0; i < len && i < EXT2_NAME_LEN; i++) {
+		unsigned char c = (unsigned char)name[i];
+
+		if (c >= 0x20 && c < 0x7f && c != '\\')
+			*p++ = (char)c;
+		else
+			p += sprintf(p, "\\x%02x", c);
+	}
+	*p = '\0';
+	return buf;
 }
 
 errcode_t dafsdebug_number(struct dafsdebug *dd, const char *text, uint64_t min, uint64_t max,

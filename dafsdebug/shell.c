@@ -131,7 +131,6 @@ static char **complete(const char *text, int start, int end)
 errcode_t dafsdebug_shell(struct dafsdebug *dd)
 {
 	static char name[] = "dafsdebug";
-	errcode_t last = 0;
 	char *line;
 
 	shell_dd = dd;
@@ -139,10 +138,16 @@ errcode_t dafsdebug_shell(struct dafsdebug *dd)
 	rl_attempted_completion_function = complete;
 	using_history();
 	stifle_history(HISTORY_LINES);
-	while (!dd->quit && (line = readline("dafsdebug: ")) != NULL) {
-		if (line[strspn(line, " \t")]) {
+	dafs_cli_rearm(&dd->cli);
+	while (!dd->quit) {
+		line = readline("dafsdebug: ");
+		if (!line && !dd->cli.ctx.cancel)
+			break;
+		if (line && line[strspn(line, " \t")]) {
 			add_history(line);
-			last = dafsdebug_run_line(dd, line);
+			dafsdebug_run_line(dd, line);
+		} else if (!line) {
+			putchar('\n');
 		}
 		free(line);
 		dafs_cli_rearm(&dd->cli);
@@ -150,6 +155,5 @@ errcode_t dafsdebug_shell(struct dafsdebug *dd)
 	if (!dd->quit)
 		putchar('\n');
 	clear_history();
-	/* The status of a shell is that of being used, not of the last request. */
-	return last == DAFS_ET_CANCELLED ? last : 0;
+	return 0; /* a shell that was used as it should has not failed, whatever its requests did */
 }

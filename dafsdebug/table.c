@@ -39,6 +39,10 @@ static const struct dafs_cli_opt freefrag_opts[] = {
 	{ .letter = 'c', .arg = "KIB", .help = "Count the free aligned chunks of this size." },
 	{ 0 }
 };
+static const struct dafs_cli_opt cache_opts[] = {
+	{ .letter = 'l', .help = "Every pending inode: n new, a attributes, d data, e entries, x xattrs, g gone." },
+	{ 0 }
+};
 static const struct dafs_cli_opt ncheck_opts[] = {
 	{ .letter = 'c', .help = "Say where the entry's file type is not the inode's." },
 	{ 0 }
@@ -102,6 +106,15 @@ const struct dafs_cli_cmd dafsdebug_requests[] = {
 	  .min = 1, .max = 1, .flags = DAFSDEBUG_PAGED, .run = dafsdebug_blocks },
 	{ .name = "bmap", .synopsis = "PATH LOGICAL_BLOCK", .help = "The block behind a logical one.",
 	  .min = 2, .max = 2, .run = dafsdebug_bmap },
+	{ .name = "es", .synopsis = "PATH",
+	  .help = "The extent status tree: written, unwritten, delayed, hole.",
+	  .group = "Pending work", .min = 1, .max = 1,
+	  .flags = DAFSDEBUG_PAGED | DAFSDEBUG_PENDING,
+	  .run = dafsdebug_es },
+	{ .name = "cache", .synopsis = "[-l]", .help = "The offline cache.", .opts = cache_opts,
+	  .flags = DAFSDEBUG_PAGED | DAFSDEBUG_PENDING, .run = dafsdebug_cache },
+	{ .name = "resv", .help = "The counters of space and inodes.", .flags = DAFSDEBUG_PENDING,
+	  .run = dafsdebug_resv },
 	{ .name = "open", .synopsis = "[-c] [-n] [-b SIZE] [-s BLOCK] IMAGE",
 	  .help = "Open another image.", .group = "The tool", .opts = open_opts, .min = 1, .max = 1,
 	  .flags = DAFSDEBUG_NO_IMAGE, .run = dafsdebug_open_req },
