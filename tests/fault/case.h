@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * case - one try: a workload in one phase with one fault at one operation, and what must hold
+ * afterwards.
+ *
+ * Every step that touches the image runs in a child process, so that a stop is a real one and a
+ * crash is a finding of its own. The folder of the case is put back from memory before each try.
+ *
+ * After the fault: e2fsck may replay the journal first (every other seed); the next opening settles;
+ * the cache verifies; e2fsck and dafsck have no finding; the tree is the one before or the one
+ * after; what was acknowledged is there; flushing again gives the tree of an undisturbed flush.
+ */
+#ifndef TESTS_FAULT_CASE_H
+#define TESTS_FAULT_CASE_H
+
+#include "tests/fault/digest.h"
+#include "tests/fault/shim.h"
+#include "tests/fault/works.h"
+
+enum phase {
+	PHASE_COMMANDS, /* each step is a command that is saved in the cache */
+	PHASE_FLUSH,	/* all that is pending */
+	PHASE_PART,	/* one path of it */
+	PHASE_SETTLE,	/* the opening after a flush that was stopped at `first` */
+	PHASE_MEMORY,	/* commands and flush in one process, without a cache */
+	PHASE_COUNT,
+};
+
+struct snap;
+
+/* A workload with its states and what must come out. */
+struct prepared {
+	const struct work *work;
+	unsigned nsteps;
+	struct snap *base, *pending;
+	struct digest after[WORK_STEPS_MOST + 1]; /* flushed after so many steps */
+	struct digest part;
+	uint64_t ops[PHASE_COUNT]; /* of the undisturbed run; 0: no such phase */
+};
+
+struct try {
+	enum phase phase;
+	enum fault fault;
+	uint64_t at, first, seed;
+};
+
+/* The folder that all cases use: made here, removed by case_close. */
+int case_open(const char *folder);
+void case_close(void);
+
+/* Make the states of a workload. False: it failed, said on stderr. */
+bool case_prepare(const struct work *work, struct prepared *out);
+void case_release(struct prepared *prep);
+
+/* Run one try. NULL: all held; else what did not (static text), and the folder is as it was left.
+ * *ops: operations of the run. */
+const char *case_try(const struct prepared *prep, const struct try *t, uint64_t *ops);
+
+/* Operations of the opening that settles a flush stopped at first. */
+uint64_t case_settle_ops(const struct prepared *prep, uint64_t first);
+
+const char *case_folder(void);
+
+#endif

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* works - see works.h. Contents are made from their path and a number, so that no two are alike. */
+#include "config.h"
+
+#include "tests/fault/works.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB (1024u * 1024u)
+
+/* The first error of a row of calls. */
+#define TRY(call)                                                                                  \
+	do {                                                                                       \
+		errcode_t try_err = (call);                                                        \
+		if (try_err)                                                                       \
+			return try_err;                                                            \
+	} while (0)
+
+static errcode_t fill(struct dafs *fs, const char *path, uint64_t off, size_t len, unsigned version)
+{
+	uint8_t *buf = malloc(len + 8);
+	uint64_t x = version * 0x9E3779B97F4A7C15u + 1;
+	errcode_t err;
+
+	if (!buf)
+		return ENOMEM;
+	for (const char *at = path; *at; at++)
+		x = (x ^ (uint8_t)*at) * 0x100000001b3u;
+	for (size_t i = 0; i < len; i += 8) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		memcpy(buf + i, &x, 8);
+	}
+	err = dafs_write(fs, path, off, buf, len);
+	free(buf);
+	return err;
+}
+
+/* n files "DIR/STEMi" of about len bytes each. */
+static errcode_t fill_many(struct dafs *fs, const char *stem, unsigned from, unsigned to, size_t len,
+			   unsigned version)
+{
+	char path[256];
+
+	for (unsigned i = from; i < to; i++) {
+		snprintf(path, sizeof(path), "%s%03u", stem, i);
+		TRY(fill(fs, path, 0, len + i % 7 * (len / 3), version));
+	}
+	return 0;
+}
+
+static errcode_t remove_many(struct dafs *fs, const char *stem, unsigned from, unsigned to)
+{
+	char path[256];
+
+	for (unsigned i = from; i < to; i++) {
+		snprintf(path, sizeof(path), "%s%03u", stem, i);
+		TRY(dafs_remove(fs, path, false, false));
+	}
+	return 0;
+}
+
+static errcode_t some_files(struct dafs *fs)
+{
+	TRY(dafs_mkdir(fs, "/d/sub", 0755, true));
+	TRY(fill_many(fs, "/d/f", 0, 12, 3000, 1));
+	TRY(fill_many(fs, "/d/sub/g", 0, 6, 500, 1));
+	TRY(fill(fs, "/big", 0, 2 * MIB, 1));
+	TRY(fill(fs, "/conf", 0, 9000, 1));
+	TRY(dafs_link(fs, "/conf", "/d/conf.link"));
+	return dafs_symlink(fs, "d/f001", "/sym");
+}
+
+/* --- fresh files --- */
+
+static errcode_t fresh_1(struct dafs *fs)
+{
+	TRY(dafs_mkdir(fs, "/new/a", 0750, true));
+	TRY(fill_many(fs, "/new/a/x", 0, 20, 2500, 1));
+	TRY(fill(fs, "/new/long", 0, 700000, 1));
+	return dafs_setxattr(fs, "/new/long", "user.note", "a few words", 11);
+}
+
+static errcode_t fresh_2(struct dafs *fs)
+{
+	char target[200];
+
+	memset(target, 't', sizeof(target) - 1);
+	target[sizeof(target) - 1] = '\0';
+	TRY(dafs_symlink(fs, target, "/new/slow"));
+	TRY(dafs_symlink(fs, "a/x001", "/new/fast"));
+	TRY(dafs_mknod(fs, "/new/dev", S_IFCHR | 0600, 5, 1));
+	TRY(dafs_link(fs, "/new/long", "/new/a/hard"));
+	TRY(dafs_fallocate(fs, "/new/kept", 0, 300000, false));
+	return fill(fs, "/new/sparse", 5 * MIB, 4000, 1);
+}
+
+/* --- overwrites --- */
+
+static errcode_t small_1(struct dafs *fs)
+{
+	TRY(fill(fs, "/big", 4097, 100, 2));
+	TRY(fill(fs, "/big", 900000, 3000, 2));
+	return fill(fs, "/conf", 10, 20, 2);
+}
+
+static errcode_t small_2(struct dafs *fs)
+{
+	TRY(fill(fs, "/d/f003", 0, 512, 2));
+	return fill(fs, "/big", 2 * MIB - 50, 100, 3);
+}
+
+static errcode_t large_1(struct dafs *fs)
+{
+	TRY(fill(fs, "/big", 300000, 1200000, 2));
+	return fill(fs, "/d/f005", 0, 3000, 2);
+}
+
+static errcode_t all_1(struct dafs *fs)
+{
+	return fill(fs, "/big", 0, 2 * MIB, 2);
+}
+
+/* The image has no room for a second copy: the old blocks are written over. */
+static errcode_t tight_before(struct dafs *fs)
+{
+	TRY(some_files(fs));
+	return fill(fs, "/ballast", 0, 4 * MIB + 400000, 1);
+}
+
+static errcode_t tight_1(struct dafs *fs)
+{
+	TRY(fill(fs, "/big", 0, 2 * MIB, 2));
+	return fill(fs, "/ballast", 100000, MIB, 2);
+}
+
+/* --- names --- */
+
+static errcode_t rename_1(struct dafs *fs)
+{
+	TRY(fill(fs, "/conf.new", 0, 11000, 2));
+	TRY(dafs_rename(fs, "/conf.new", "/conf"));
+	TRY(dafs_truncate(fs, "/d/f002", 0));
+	return fill(fs, "/d/f002", 0, 6000, 2);
+}
+
+static errcode_t rename_2(struct dafs *fs)
+{
+	TRY(dafs_rename(fs, "/d/sub", "/moved"));
+	TRY(dafs_rename(fs, "/d/f007", "/moved/f007"));
+	TRY(dafs_rename(fs, "/d/f008", "/d/f009"));
+	return dafs_chmod(fs, "/d/f009", 0600);
+}
+
+static errcode_t recreate_1(struct dafs *fs)
+{
+	TRY(remove_many(fs, "/d/f", 0, 12));
+	TRY(fill_many(fs, "/d/f", 4, 16, 2000, 2));
+	TRY(dafs_remove(fs, "/big", false, false));
+	return dafs_remove(fs, "/d/sub", true, false);
+}
+
+static errcode_t recreate_2(struct dafs *fs)
+{
+	TRY(dafs_mkdir(fs, "/big", 0700, false));
+	TRY(fill_many(fs, "/big/n", 0, 5, 1500, 2));
+	TRY(fill(fs, "/d/sub", 0, 40000, 2));
+	return dafs_remove(fs, "/sym", false, false);
+}
+
+static errcode_t split_before(struct dafs *fs)
+{
+	TRY(dafs_mkdir(fs, "/wide", 0755, false));
+	return fill_many(fs, "/wide/a-rather-long-name-of-a-file-", 0, 15, 10, 1);
+}
+
+static errcode_t split_1(struct dafs *fs)
+{
+	return fill_many(fs, "/wide/a-rather-long-name-of-a-file-", 15, 150, 10, 2);
+}
+
+static errcode_t split_2(struct dafs *fs)
+{
+	TRY(fill_many(fs, "/wide/another-long-name-of-a-file-", 0, 120, 10, 2));
+	return remove_many(fs, "/wide/a-rather-long-name-of-a-file-", 3, 90);
+}
+
+/* --- extent trees --- */
+
+static errcode_t every_other(struct dafs *fs, const char *path, unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++)
+		TRY(fill(fs, path, (uint64_t)i * 2048, 1024, i));
+	return 0;
+}
+
+static errcode_t grow_before(struct dafs *fs)
+{
+	TRY(every_other(fs, "/holes", 0, 4));
+	return every_other(fs, "/deep", 0, 300);
+}
+
+static errcode_t grow_1(struct dafs *fs)
+{
+	TRY(every_other(fs, "/holes", 4, 120));
+	return every_other(fs, "/deep", 300, 420);
+}
+
+static errcode_t grow_2(struct dafs *fs)
+{
+	TRY(dafs_punch(fs, "/deep", 100000, 200000));
+	return dafs_truncate(fs, "/holes", 40000);
+}
+
+/* --- extended attributes in blocks --- */
+
+static errcode_t set_value(struct dafs *fs, const char *path, char fill_with, size_t len)
+{
+	char value[900];
+
+	memset(value, fill_with, sizeof(value));
+	return dafs_setxattr(fs, path, "user.block", value, len);
+}
+
+static errcode_t xattr_before(struct dafs *fs)
+{
+	TRY(fill_many(fs, "/x", 0, 8, 100, 1));
+	TRY(set_value(fs, "/x000", 'a', 600));
+	TRY(set_value(fs, "/x001", 'a', 600));
+	TRY(set_value(fs, "/x002", 'a', 600));
+	return set_value(fs, "/x003", 'b', 500);
+}
+
+static errcode_t xattr_1(struct dafs *fs)
+{
+	TRY(set_value(fs, "/x001", 'c', 700));
+	TRY(set_value(fs, "/x004", 'a', 600));
+	TRY(set_value(fs, "/x003", 'b', 501));
+	return dafs_setxattr(fs, "/x002", "user.block", NULL, 0);
+}
+
+static errcode_t xattr_2(struct dafs *fs)
+{
+	TRY(set_value(fs, "/x005", 'b', 501));
+	TRY(dafs_remove(fs, "/x000", false, false));
+	return dafs_setxattr(fs, "/x006", "user.second", "v", 1);
+}
+
+/* --- clusters --- */
+
+static errcode_t cluster_before(struct dafs *fs)
+{
+	TRY(some_files(fs));
+	TRY(fill(fs, "/part", 0, 5000, 1));
+	return fill(fs, "/gaps", 40000, 100, 1);
+}
+
+static errcode_t cluster_1(struct dafs *fs)
+{
+	TRY(fill(fs, "/part", 5000, 30000, 2));
+	TRY(fill(fs, "/gaps", 10000, 3000, 2));
+	TRY(fill(fs, "/gaps", 47000, 3000, 2));
+	return dafs_punch(fs, "/big", 100000, 300000);
+}
+
+static errcode_t cluster_2(struct dafs *fs)
+{
+	TRY(fill(fs, "/big", 150000, 8000, 2));
+	return fill_many(fs, "/d/n", 0, 10, 4000, 2);
+}
+
+/* --- a transaction about as large as the journal --- */
+
+static errcode_t wrap_before(struct dafs *fs)
+{
+	TRY(dafs_mkdir(fs, "/w", 0755, false));
+	return fill_many(fs, "/w/f", 0, 800, 1000, 1);
+}
+
+/* Each file's block is live, so each is journaled. */
+static errcode_t wrap_1(struct dafs *fs)
+{
+	char path[64];
+
+	for (unsigned i = 0; i < 800; i++) {
+		snprintf(path, sizeof(path), "/w/f%03u", i);
+		TRY(fill(fs, path, 100, 50, 2));
+	}
+	return 0;
+}
+
+static errcode_t inline_before(struct dafs *fs)
+{
+	TRY(dafs_mkdir(fs, "/d/sub", 0755, true));
+	TRY(fill_many(fs, "/d/f", 0, 3, 20, 1));
+	return fill(fs, "/conf", 0, 30, 1);
+}
+
+static errcode_t inline_1(struct dafs *fs)
+{
+	TRY(fill(fs, "/conf", 10, 10, 2));
+	TRY(fill_many(fs, "/d/f", 3, 30, 15, 2));
+	return fill(fs, "/d/f001", 0, 5000, 2);
+}
+
+#define UUID "5e1ec7ed-0000-4000-8000-0123456789ab"
+#define FS(size, block, ...)                                                                       \
+	{                                                                                          \
+		.fs_bytes = (size)*MIB, .block_size = (block), .uuid = UUID,                       \
+		.extended = "hash_seed=" UUID ",lazy_itable_init=1", .has_reserved = true,         \
+		.inodes = 1024, __VA_ARGS__                                                        \
+	}
+
+const struct work works[] = {
+	{ "fresh", FS(8, 1024), some_files, { fresh_1, fresh_2 }, "/new/a" },
+	{ "overwrite-small", FS(8, 1024), some_files, { small_1, small_2 }, "/big" },
+	{ "overwrite-large", FS(16, 4096), some_files, { large_1 }, "/d" },
+	{ "overwrite-all", FS(16, 1024), some_files, { all_1 }, NULL },
+	{ "overwrite-tight", FS(9, 1024), tight_before, { tight_1 }, "/big" },
+	{ "rename-over", FS(8, 1024), some_files, { rename_1, rename_2 }, "/conf" },
+	{ "recreate", FS(8, 1024), some_files, { recreate_1, recreate_2 }, "/d" },
+	{ "dir-split", FS(8, 1024), split_before, { split_1, split_2 }, NULL },
+	{ "extents-grow", FS(8, 1024), grow_before, { grow_1, grow_2 }, "/holes" },
+	{ "xattr-block", FS(8, 1024, .inode_size = 128), xattr_before, { xattr_1, xattr_2 }, "/x001" },
+	{ "bigalloc", FS(16, 1024, .cluster_size = 16384, .features = "bigalloc"), cluster_before,
+	  { cluster_1, cluster_2 }, "/part" },
+	{ "no-journal", FS(8, 1024, .features = "^has_journal"), some_files,
+	  { small_1, recreate_1, fresh_1 }, "/new" },
+	{ "no-journal-tight", FS(8, 1024, .features = "^has_journal"), tight_before, { tight_1 }, "/big" },
+	{ "no-csum", FS(8, 1024, .features = "^metadata_csum,^64bit"), some_files,
+	  { rename_1, recreate_1 }, "/conf" },
+	{ "journal-full", FS(8, 1024), wrap_before, { wrap_1 }, NULL },
+	{ "inline", FS(8, 1024, .features = "inline_data"), inline_before, { inline_1 }, "/d" },
+	{ "quota-orphan", FS(8, 1024, .features = "quota,orphan_file"), some_files,
+	  { small_1, recreate_1 }, "/d" },
+};
+const size_t nworks = sizeof(works) / sizeof(works[0]);
