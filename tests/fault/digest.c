@@ -43,8 +43,8 @@ static uint64_t mix64(uint64_t sum, uint64_t value)
 
 static errcode_t mix_file(struct walk *w, ext2_ino_t ino, uint64_t *sum)
 {
+	__u64 size, done = 0;
 	ext2_file_t file;
-	unsigned got = 1;
 	char *buf = malloc(CHUNK_BYTES);
 	errcode_t err = buf ? ext2fs_file_open(w->fs, ino, 0, &file) : ENOMEM;
 
@@ -52,10 +52,16 @@ static errcode_t mix_file(struct walk *w, ext2_ino_t ino, uint64_t *sum)
 		free(buf);
 		return err;
 	}
-	while (!err && got) {
+	err = ext2fs_file_get_lsize(file, &size);
+	while (!err && done < size) {
+		unsigned got = 0;
+
 		err = ext2fs_file_read(file, buf, CHUNK_BYTES, &got);
+		if (!err && !got)
+			err = EXT2_ET_SHORT_READ;
 		if (!err)
 			*sum = mix(*sum, buf, got);
+		done += got;
 	}
 	ext2fs_file_close(file);
 	free(buf);
@@ -165,7 +171,9 @@ static int one_name(ext2_ino_t dir, int entry, struct ext2_dir_entry *de, int of
 	(void)off;
 	(void)block_size;
 	(void)buf;
-	if (entry != DIRENT_OTHER_FILE || at + (size_t)len + 2 > sizeof(w->path))
+	/* In an inline directory "." and ".." come as any other name. */
+	if (entry != DIRENT_OTHER_FILE || at + (size_t)len + 2 > sizeof(w->path) ||
+	    (len <= 2 && !strncmp(de->name, "..", (size_t)len)))
 		return 0;
 	w->path[at] = '/';
 	memcpy(w->path + at + 1, de->name, (size_t)len);
