@@ -31,45 +31,51 @@ static uint64_t now_ms(void)
 
 /* flock's timeout is ours to keep: a signal sets ctx->cancel, and a timeout is asked for in
  * milliseconds. */
-static errcode_t wait_for(struct dafs_dev *dev, int how)
+static errcode_t wait_for(struct dafs_ctx *ctx, int fd, int how, const char *what)
 {
-	struct dafs_ctx *ctx = dev->ctx;
 	uint64_t since_ms = now_ms();
 	unsigned nap_ms = FIRST_NAP_MS;
 	errcode_t err;
 
-	dafs_notice(ctx, "%s is in use by another process, waiting", dev->address);
+	dafs_notice(ctx, "%s is in use by another process, waiting", what);
 	for (;;) {
-		if (flock(dev->fd, how) == 0)
+		if (flock(fd, how) == 0)
 			return 0;
 		if (errno != EWOULDBLOCK && errno != EINTR)
-			return dafs_fail(ctx, errno, "%s: lock", dev->address);
+			return dafs_fail(ctx, errno, "%s: lock", what);
 		err = dafs_cancelled(ctx);
 		if (err)
 			return err;
 		if (ctx->lock_timeout_ms != ~0u && now_ms() - since_ms >= ctx->lock_timeout_ms)
-			return dafs_fail(ctx, DAFS_ET_LOCKED, "%s", dev->address);
+			return dafs_fail(ctx, DAFS_ET_LOCKED, "%s", what);
 		nap(nap_ms);
 		nap_ms = nap_ms * 2 < LONGEST_NAP_MS ? nap_ms * 2 : LONGEST_NAP_MS;
 	}
 }
 
-errcode_t dafs_dev_lock(struct dafs_dev *dev, bool exclusive)
+errcode_t dafs_fd_lock(struct dafs_ctx *ctx, int fd, bool exclusive, const char *what)
 {
 	int how = (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB;
 
-	if (flock(dev->fd, how) == 0)
+	if (flock(fd, how) == 0)
 		return 0;
 	if (errno == EWOULDBLOCK || errno == EINTR)
-		return wait_for(dev, how);
-	if (errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) {
-		dafs_notice(dev->ctx,
-			    "%s: the file system it is on has no locks; make sure that nobody else "
-			    "uses it",
-			    dev->address);
-		return 0;
-	}
-	return dafs_fail(dev->ctx, errno, "%s: lock", dev->address);
+		return wait_for(ctx, fd, how, what);
+	if (errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)
+		return ENOLCK;
+	return dafs_fail(ctx, errno, "%s: lock", what);
+}
+
+errcode_t dafs_dev_lock(struct dafs_dev *dev, bool exclusive)
+{
+	errcode_t err = dafs_fd_lock(dev->ctx, dev->fd, exclusive, dev->address);
+
+	if (err != ENOLCK)
+		return err;
+	dafs_notice(dev->ctx,
+		    "%s: the file system it is on has no locks; make sure that nobody else uses it",
+		    dev->address);
+	return 0;
 }
 
 errcode_t dafs_image_lock(struct dafs_image *img)

@@ -32,7 +32,7 @@ errcode_t dafs_listing_read(struct dafs *fs, struct dafs_inode *dir, struct dafs
 {
 	errcode_t err = dafs_ns_readdir(fs->ns, dir, gather, list);
 
-	if (!err)
+	if (!err && list->n)
 		qsort(list->v, list->n, sizeof(*list->v), by_name);
 	return err;
 }

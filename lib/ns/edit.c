@@ -311,13 +311,16 @@ errcode_t dafs_ns_link(struct dafs_ns *ns, struct dafs_inode *dir, const char *n
 	err = dafs_ns_may_add(ns, dir, name, name_len);
 	if (err)
 		return err;
+	err = dafs_ns_prepare(ns, dir, name, name_len, &record);
+	if (err)
+		return dafs_ns_fail(ns, err, dir, name, name_len);
 	err = link_problem(ns, dir, inode);
 	if (!err)
 		err = dafs_ns_reserve_changed(ns, 2);
-	if (!err)
-		err = dafs_ns_prepare(ns, dir, name, name_len, &record);
-	if (err)
+	if (err) {
+		dafs_ns_tidy(ns, dir, record);
 		return dafs_ns_fail(ns, err, dir, name, name_len);
+	}
 	before = dafs_ns_promised(ns->img, dir);
 	dafs_ns_undo_keep(&undo_dir, dir);
 	dafs_ns_undo_keep(&undo_inode, inode);

@@ -34,11 +34,17 @@ static errcode_t is_above(struct dafs_ns *ns, const struct dafs_inode *top, stru
 
 static errcode_t victim_problem(struct dafs_ns *ns, const struct rename *r)
 {
-	bool empty;
+	bool empty, above;
 	errcode_t err;
 
 	if (!r->victim)
 		return 0;
+	/* A directory on the way to what is moved holds at least that, whatever kind it is. */
+	if (S_ISDIR(r->victim->mode)) {
+		err = is_above(ns, r->victim, r->req->from_dir, &above);
+		if (err || above)
+			return err ? err : ENOTEMPTY;
+	}
 	if (S_ISDIR(r->victim->mode) && !S_ISDIR(r->inode->mode))
 		return EISDIR;
 	if (!S_ISDIR(r->victim->mode) && S_ISDIR(r->inode->mode))

@@ -126,22 +126,6 @@ static void promise_rest(struct dafs_ns *ns, const struct dafs_inode *inode)
 	rs->promised_clusters += clusters < room ? clusters : room;
 }
 
-/* Clusters that pending files outside the set hold already without the image knowing (direct path). */
-static uint64_t placed_clusters(const struct dafs_ns *ns, const struct dafs_ns_collection *col)
-{
-	const struct dafs_inode *inode;
-	uint64_t blks = 0;
-	uint32_t i;
-
-	if (col->all)
-		return 0;
-	DAFS_PTAB_EACH(&ns->inodes, i, inode) {
-		if (S_ISREG(inode->mode) && !(inode->state & DAFS_I_WHOLE) && inode->u.file)
-			blks += dafs_extlist_blocks(&inode->u.file->placed);
-	}
-	return blks >> ns->img->cluster_bits;
-}
-
 void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs)
 {
 	struct dafs_ns_collection *col = cs->arg;
@@ -160,8 +144,7 @@ void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs)
 			settle_names(ns, col, inode);
 	}
 	settle_parents(ns);
-	ns->w->reserve->free_clusters =
-		dafs_group_total_free_clusters(ns->img) - placed_clusters(ns, col);
+	ns->w->reserve->free_clusters = dafs_group_total_free_clusters(ns->img);
 	ns->w->reserve->free_inodes = dafs_group_total_free_inodes(ns->img);
 	for (size_t i = 0; i < cs->n; i++) {
 		struct dafs_inode *inode = cs->inodes[i];

@@ -1,249 +1,288 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * db - the cache's database: opening, schema, statements.
- *
- * Write-ahead log with full durability: one sync a command. The log is carried into the database, and emptied, by the
- * close that finds it over LOG_MOST_PAGES, not by every close, which would cost a command two more syncs. SQLite's own rule
- * (autocheckpoint) is off: what it has carried over is noted in shared memory only, so that with one short process after
- * another the log would never start anew, and each process reads all of it when it opens.
+ * db - see db.h.
  */
 #include "config.h"
 
-#include "store/store_int.h"
+#include "store/db.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define LOG_MOST_PAGES 256	/* what an open reads at most, and some fifty commands */
+/* "dafs", as file(1) may know it, and the schema's number. */
+#define APPLICATION_ID 0x64616673
+enum { SCHEMA_VERSION = 1, PAGE_CACHE_KIB = 16384, BUSY_MS = 2000 };
 
+const char *dafs_db_vfs;
+
+/* clang-format off */
 static const char schema[] =
-	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-	"CREATE TABLE inode(id INTEGER PRIMARY KEY, blob BLOB NOT NULL);"
-	"CREATE TABLE name(dir INTEGER, name BLOB, id INTEGER NOT NULL, image_ino INTEGER NOT NULL, type INTEGER NOT NULL,"
-	" recased INTEGER NOT NULL, PRIMARY KEY(dir, name)) WITHOUT ROWID;"
-	"CREATE TABLE free(slot INTEGER PRIMARY KEY, n INTEGER NOT NULL);"
-	"CREATE INDEX free_n ON free(n);"
-	"CREATE TABLE sum(page INTEGER PRIMARY KEY, crcs BLOB NOT NULL);"
-	"CREATE TABLE flushing(id INTEGER PRIMARY KEY, ino INTEGER NOT NULL);";
+	"BEGIN IMMEDIATE;"
+	"CREATE TABLE state(one INTEGER PRIMARY KEY CHECK(one = 1), uuid BLOB NOT NULL,"
+	" print INTEGER NOT NULL, block_size INTEGER NOT NULL,"
+	" next_serial INTEGER NOT NULL, next_seq INTEGER NOT NULL,"
+	" dirty INTEGER NOT NULL, promised INTEGER NOT NULL, bound INTEGER NOT NULL,"
+	" inodes INTEGER NOT NULL, spool_blks INTEGER NOT NULL, commands INTEGER NOT NULL,"
+	" own_dir INTEGER NOT NULL, sum INTEGER NOT NULL);"
+	"CREATE TABLE inode(id INTEGER PRIMARY KEY, rec BLOB NOT NULL);"
+	"CREATE TABLE run(id INTEGER NOT NULL, seg INTEGER NOT NULL, rec BLOB NOT NULL,"
+	" PRIMARY KEY(id, seg)) WITHOUT ROWID;"
+	"CREATE TABLE name(dir INTEGER NOT NULL, name BLOB NOT NULL, id INTEGER NOT NULL,"
+	" image INTEGER NOT NULL, kind INTEGER NOT NULL, sum INTEGER NOT NULL,"
+	" PRIMARY KEY(dir, name)) WITHOUT ROWID;"
+	"CREATE TABLE slot(start INTEGER PRIMARY KEY, len INTEGER NOT NULL);"
+	"CREATE INDEX slot_len ON slot(len);"
+	"CREATE TABLE flush(one INTEGER PRIMARY KEY CHECK(one = 1), tag BLOB NOT NULL,"
+	" everything INTEGER NOT NULL, mounts INTEGER NOT NULL, mtime INTEGER NOT NULL,"
+	" checked INTEGER NOT NULL);"
+	"CREATE TABLE flushed(id INTEGER PRIMARY KEY, ino INTEGER NOT NULL);";
+/* clang-format on */
 
-static const char *const texts[DAFS_SQL_COUNT] = {
-	[DAFS_SQL_INODE_GET] = "SELECT blob FROM inode WHERE id = ?1",
-	[DAFS_SQL_INODE_PUT] = "INSERT OR REPLACE INTO inode(id, blob) VALUES(?1, ?2)",
-	[DAFS_SQL_INODE_DEL] = "DELETE FROM inode WHERE id = ?1",
-	[DAFS_SQL_INODE_IDS] = "SELECT id FROM inode ORDER BY id",
-	[DAFS_SQL_NAME_GET] = "SELECT id, image_ino, type, recased FROM name WHERE dir = ?1 AND name = ?2",
-	[DAFS_SQL_NAME_PUT] = "INSERT OR REPLACE INTO name(dir, name, id, image_ino, type, recased) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-	[DAFS_SQL_NAME_DEL] = "DELETE FROM name WHERE dir = ?1 AND name = ?2",
-	[DAFS_SQL_NAMES_OF] = "SELECT name, id, image_ino, type, recased FROM name WHERE dir = ?1",
-	[DAFS_SQL_NAMES_DEL_OF] = "DELETE FROM name WHERE dir = ?1",
-	[DAFS_SQL_META_GET] = "SELECT value FROM meta WHERE key = ?1",
-	[DAFS_SQL_META_PUT] = "INSERT OR REPLACE INTO meta(key, value) VALUES(?1, ?2)",
-	[DAFS_SQL_META_DEL] = "DELETE FROM meta WHERE key = ?1",
-	[DAFS_SQL_FREE_FIT] = "SELECT slot, n FROM free WHERE n >= ?1 ORDER BY n LIMIT 1",
-	[DAFS_SQL_FREE_PUT] = "INSERT OR REPLACE INTO free(slot, n) VALUES(?1, ?2)",
-	[DAFS_SQL_FREE_DEL] = "DELETE FROM free WHERE slot = ?1",
-	[DAFS_SQL_FREE_BEFORE] = "SELECT slot, n FROM free WHERE slot < ?1 ORDER BY slot DESC LIMIT 1",
-	[DAFS_SQL_FREE_AT] = "SELECT n FROM free WHERE slot = ?1",
-	[DAFS_SQL_SUM_GET] = "SELECT crcs FROM sum WHERE page = ?1",
-	[DAFS_SQL_SUM_PUT] = "INSERT OR REPLACE INTO sum(page, crcs) VALUES(?1, ?2)",
-	[DAFS_SQL_FLUSHING_PUT] = "INSERT OR REPLACE INTO flushing(id, ino) VALUES(?1, ?2)",
+static const char *const text[DAFS_DB_STMTS] = {
+	[DAFS_DB_BEGIN] = "BEGIN IMMEDIATE",
+	[DAFS_DB_COMMIT] = "COMMIT",
+	[DAFS_DB_ROLLBACK] = "ROLLBACK",
+	[DAFS_DB_STATE_GET] = "SELECT uuid, print, block_size, next_serial, next_seq, dirty, "
+			      "promised, bound, inodes,"
+			      " spool_blks, commands, own_dir, sum FROM state",
+	[DAFS_DB_STATE_SET] =
+		"INSERT OR REPLACE INTO state VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[DAFS_DB_INODE_GET] = "SELECT rec FROM inode WHERE id = ?",
+	[DAFS_DB_INODE_PUT] = "INSERT OR REPLACE INTO inode VALUES(?, ?)",
+	[DAFS_DB_INODE_DEL] = "DELETE FROM inode WHERE id = ?",
+	[DAFS_DB_INODE_ALL] = "SELECT id, rec FROM inode ORDER BY id",
+	[DAFS_DB_RUN_GET] = "SELECT seg, rec FROM run WHERE id = ? ORDER BY seg",
+	[DAFS_DB_RUN_PUT] = "INSERT OR REPLACE INTO run VALUES(?, ?, ?)",
+	[DAFS_DB_RUN_ONE] = "SELECT rec FROM run WHERE id = ? AND seg = ?",
+	[DAFS_DB_RUN_DEL] = "DELETE FROM run WHERE id = ? AND seg >= ? AND seg < ?",
+	[DAFS_DB_RUN_DEL_ALL] = "DELETE FROM run WHERE id = ?",
+	[DAFS_DB_NAME_GET] = "SELECT id, image, kind, sum FROM name WHERE dir = ? AND name = ?",
+	[DAFS_DB_NAME_PUT] = "INSERT OR REPLACE INTO name VALUES(?, ?, ?, ?, ?, ?)",
+	[DAFS_DB_NAME_DEL] = "DELETE FROM name WHERE dir = ? AND name = ?",
+	[DAFS_DB_NAME_DEL_ALL] = "DELETE FROM name WHERE dir = ?",
+	[DAFS_DB_NAME_DIR] =
+		"SELECT id, image, kind, sum, name FROM name WHERE dir = ? ORDER BY name",
+	[DAFS_DB_SLOT_FIT] =
+		"SELECT start, len FROM slot WHERE len >= ? ORDER BY len, start LIMIT 1",
+	[DAFS_DB_SLOT_BEFORE] =
+		"SELECT start, len FROM slot WHERE start < ? ORDER BY start DESC LIMIT 1",
+	[DAFS_DB_SLOT_AT] = "SELECT start, len FROM slot WHERE start >= ? ORDER BY start LIMIT 1",
+	[DAFS_DB_SLOT_PUT] = "INSERT INTO slot VALUES(?, ?)",
+	[DAFS_DB_SLOT_DEL] = "DELETE FROM slot WHERE start = ?",
+	[DAFS_DB_SLOT_ALL] = "SELECT start, len FROM slot ORDER BY start",
+	[DAFS_DB_FLUSH_GET] = "SELECT tag, everything, mounts, mtime, checked FROM flush",
+	[DAFS_DB_FLUSH_PUT] = "INSERT OR REPLACE INTO flush VALUES(1, ?, ?, ?, ?, ?)",
+	[DAFS_DB_FLUSH_DEL] = "DELETE FROM flush",
+	[DAFS_DB_FLUSHED_PUT] = "INSERT OR REPLACE INTO flushed VALUES(?, ?)",
+	[DAFS_DB_FLUSHED_ALL] = "SELECT id, ino FROM flushed ORDER BY id",
 };
 
-errcode_t dafs_db_fail(struct dafs_store *st)
+static errcode_t code_of(struct dafs_db *db, int rc)
 {
-	int code = sqlite3_errcode(st->db) & 0xff, sys = sqlite3_system_errno(st->db);
+	int host;
 
-	switch (code) {
+	switch (rc & 0xff) {
 	case SQLITE_NOMEM:
 		return ENOMEM;
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-	case SQLITE_ERROR:
-	case SQLITE_MISMATCH:
-		return dafs_fail(st->ctx, DAFS_ET_CACHE_DAMAGED, "%s: %s", st->place, sqlite3_errmsg(st->db));
 	case SQLITE_FULL:
-		return dafs_fail(st->ctx, ENOSPC, "%s", st->place);
+		return ENOSPC;
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
-		return dafs_fail(st->ctx, DAFS_ET_LOCKED, "%s", st->place);
+		return DAFS_ET_LOCKED;
 	case SQLITE_READONLY:
-		return dafs_fail(st->ctx, EROFS, "%s", st->place);
+		return EROFS;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+	case SQLITE_FORMAT:
+	case SQLITE_MISMATCH:
+	case SQLITE_CONSTRAINT:
+	case SQLITE_ERROR: /* a table that is not there, or not as it should be */
+	case SQLITE_TOOBIG:
+		return DAFS_ET_CACHE_DAMAGED;
+	case SQLITE_IOERR:
+	case SQLITE_CANTOPEN:
+		host = db->handle ? sqlite3_system_errno(db->handle) : 0;
+		return host ? host : EIO;
 	default:
-		return dafs_fail(st->ctx, sys ? sys : EIO, "%s: %s", st->place, sqlite3_errmsg(st->db));
+		return DAFS_ET_INTERNAL;
 	}
 }
 
-errcode_t dafs_db_exec(struct dafs_store *st, const char *sql)
+errcode_t dafs_db_error(struct dafs_db *db, int rc)
 {
-	return sqlite3_exec(st->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : dafs_db_fail(st);
+	errcode_t err = code_of(db, rc);
+
+	return dafs_fail(db->ctx, err, "%s/cache.db: %s", db->place,
+			 db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc));
 }
 
-errcode_t dafs_db_stmt(struct dafs_store *st, enum dafs_sql which, sqlite3_stmt **ret)
+errcode_t dafs_db_damaged(struct dafs_db *db, const char *what, uint64_t id)
 {
-	sqlite3_stmt **stmt = &st->stmt[which];
+	return dafs_fail(db->ctx, DAFS_ET_CACHE_DAMAGED, "%s/cache.db: %s %llu", db->place, what,
+			 (unsigned long long)id);
+}
 
-	*ret = NULL;
-	if (!*stmt && sqlite3_prepare_v3(st->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL) != SQLITE_OK)
-		return dafs_db_fail(st);
-	sqlite3_reset(*stmt);
-	*ret = *stmt;
+errcode_t dafs_db_exec(struct dafs_db *db, const char *sql)
+{
+	int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? 0 : dafs_db_error(db, rc);
+}
+
+errcode_t dafs_db_number(struct dafs_db *db, const char *sql, int64_t *value)
+{
+	sqlite3_stmt *stmt = NULL;
+	bool row = false;
+	errcode_t err;
+	int rc;
+
+	*value = 0;
+	rc = sqlite3_prepare_v2(db->handle, sql, -1, &stmt, NULL);
+	if (rc != SQLITE_OK)
+		return dafs_db_error(db, rc);
+	err = dafs_db_step(db, stmt, &row);
+	if (!err && row)
+		*value = sqlite3_column_int64(stmt, 0);
+	sqlite3_finalize(stmt);
+	return err;
+}
+
+errcode_t dafs_db_make_schema(struct dafs_db *db)
+{
+	char pragmas[96];
+	errcode_t err = dafs_db_exec(db, schema);
+
+	snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+		 APPLICATION_ID, SCHEMA_VERSION);
+	if (!err)
+		err = dafs_db_exec(db, pragmas);
+	/* The state row comes with the first command; until its commit the cache is not there. */
+	return err;
+}
+
+static errcode_t check_schema(struct dafs_db *db)
+{
+	int64_t application, version;
+	errcode_t err = dafs_db_number(db, "PRAGMA application_id", &application);
+
+	if (!err)
+		err = dafs_db_number(db, "PRAGMA user_version", &version);
+	if (err)
+		return err;
+	if (application != APPLICATION_ID || version < 1)
+		return dafs_fail(db->ctx, DAFS_ET_CACHE_DAMAGED,
+				 "%s/cache.db is not a cache of dafs", db->place);
+	if (version > SCHEMA_VERSION)
+		return dafs_fail(db->ctx, DAFS_ET_CACHE_VERSION,
+				 "%s: version %lld, this program knows %d", db->place,
+				 (long long)version, SCHEMA_VERSION);
 	return 0;
 }
 
-errcode_t dafs_db_step(struct dafs_store *st, sqlite3_stmt *stmt)
+static errcode_t configure(struct dafs_db *db, bool rdonly)
 {
-	int got = sqlite3_step(stmt);
+	char pragmas[256];
+	errcode_t err;
+	int rc;
+
+	sqlite3_extended_result_codes(db->handle, 1);
+	sqlite3_busy_timeout(db->handle, BUSY_MS);
+	/* A database made by somebody else cannot run anything in ours. */
+	rc = sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	if (rc != SQLITE_OK)
+		return dafs_db_error(db, rc);
+	snprintf(
+		pragmas, sizeof(pragmas),
+		"PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON;",
+		PAGE_CACHE_KIB);
+	err = dafs_db_exec(db, pragmas);
+	if (err)
+		return err;
+	if (rdonly)
+		return dafs_db_exec(db, "PRAGMA query_only = ON");
+	err = dafs_db_exec(db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = PERSIST; "
+			       "PRAGMA journal_size_limit = 1048576;");
+	if (!err)
+		err = dafs_db_exec(db, db->ctx->no_sync ? "PRAGMA synchronous = OFF"
+							: "PRAGMA synchronous = FULL");
+	return err;
+}
+
+errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, bool rdonly, bool fresh,
+		       struct dafs_db *db)
+{
+	/* A reader may have to roll back what a killed writer left, so it opens for writing too where it may. */
+	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX;
+	char *path;
+	errcode_t err;
+	int rc;
+
+	*db = (struct dafs_db){ .ctx = ctx, .place = place };
+	path = sqlite3_mprintf("%s/cache.db", place);
+	if (!path)
+		return ENOMEM;
+	rc = sqlite3_open_v2(path, &db->handle, flags, dafs_db_vfs);
+	sqlite3_free(path);
+	if (rc != SQLITE_OK)
+		err = dafs_db_error(db, rc);
+	else
+		err = configure(db, rdonly);
+	if (!err)
+		err = fresh ? dafs_db_make_schema(db) : check_schema(db);
+	if (err)
+		dafs_db_close(db);
+	return err;
+}
+
+void dafs_db_close(struct dafs_db *db)
+{
+	for (size_t i = 0; i < DAFS_DB_STMTS; i++) {
+		sqlite3_finalize(db->stmt[i]);
+		db->stmt[i] = NULL;
+	}
+	sqlite3_close(db->handle);
+	db->handle = NULL;
+}
+
+errcode_t dafs_db_use(struct dafs_db *db, enum dafs_db_stmt which, sqlite3_stmt **ret)
+{
+	int rc;
+
+	if (!db->stmt[which]) {
+		rc = sqlite3_prepare_v3(db->handle, text[which], -1, SQLITE_PREPARE_PERSISTENT,
+					&db->stmt[which], NULL);
+		if (rc != SQLITE_OK) {
+			*ret = NULL;
+			return dafs_db_error(db, rc);
+		}
+	}
+	*ret = db->stmt[which];
+	sqlite3_reset(*ret);
+	return 0;
+}
+
+errcode_t dafs_db_step(struct dafs_db *db, sqlite3_stmt *stmt, bool *row)
+{
+	int rc = sqlite3_step(stmt);
 	errcode_t err;
 
-	if (got == SQLITE_ROW)
+	*row = rc == SQLITE_ROW;
+	if (rc == SQLITE_ROW || rc == SQLITE_DONE)
 		return 0;
-	err = got == SQLITE_DONE ? ENOENT : dafs_db_fail(st);
+	err = dafs_db_error(db, rc);
 	sqlite3_reset(stmt);
 	return err;
 }
 
-errcode_t dafs_db_run(struct dafs_store *st, sqlite3_stmt *stmt)
+errcode_t dafs_db_run(struct dafs_db *db, sqlite3_stmt *stmt)
 {
-	errcode_t err = dafs_db_step(st, stmt);
+	bool row;
+	errcode_t err = dafs_db_step(db, stmt, &row);
 
-	sqlite3_reset(stmt);
-	return err == ENOENT ? 0 : err;
-}
-
-errcode_t dafs_db_meta_get(struct dafs_store *st, const char *key, uint64_t *value)
-{
-	sqlite3_stmt *stmt;
-	errcode_t err = dafs_db_stmt(st, DAFS_SQL_META_GET, &stmt);
-
-	*value = 0;
-	if (err)
-		return err;
-	sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
-	err = dafs_db_step(st, stmt);
-	if (err)
-		return err;
-	*value = (uint64_t)sqlite3_column_int64(stmt, 0);
-	sqlite3_reset(stmt);
-	return 0;
-}
-
-errcode_t dafs_db_meta_put(struct dafs_store *st, const char *key, uint64_t value)
-{
-	sqlite3_stmt *stmt;
-	errcode_t err = dafs_db_stmt(st, DAFS_SQL_META_PUT, &stmt);
-
-	if (err)
-		return err;
-	sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)value);
-	return dafs_db_run(st, stmt);
-}
-
-/* The file itself, made 0600 by us: SQLite's own would follow the umask. Nothing but a regular file of ours is opened. */
-static errcode_t claim_file(struct dafs_store *st, const char *path, bool make)
-{
-	int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | (make ? O_CREAT : 0), 0600);
-	struct stat sb;
-	errcode_t err = 0;
-
-	if (fd < 0)
-		return errno == ENOENT ? ENOENT : dafs_fail(st->ctx, errno == ELOOP ? DAFS_ET_CACHE_PLACE : errno, "%s", path);
-	if (fstat(fd, &sb))
-		err = dafs_fail(st->ctx, errno, "%s", path);
-	else if (!S_ISREG(sb.st_mode) || sb.st_uid != geteuid() || sb.st_mode & 077)
-		err = dafs_fail(st->ctx, DAFS_ET_CACHE_PLACE, "%s", path);
-	close(fd);
+	if (!err)
+		sqlite3_reset(stmt);
 	return err;
-}
-
-static errcode_t pragma_number(struct dafs_store *st, const char *sql, int *value)
-{
-	sqlite3_stmt *stmt;
-
-	*value = 0;
-	if (sqlite3_prepare_v2(st->db, sql, -1, &stmt, NULL) != SQLITE_OK)
-		return dafs_db_fail(st);
-	if (sqlite3_step(stmt) == SQLITE_ROW)
-		*value = sqlite3_column_int(stmt, 0);
-	return sqlite3_finalize(stmt) == SQLITE_OK ? 0 : dafs_db_fail(st);
-}
-
-/* New: make the schema. Old: is it one of ours, and not newer than we know? */
-static errcode_t check_schema(struct dafs_store *st, bool make)
-{
-	char setup[128];
-	int version, app;
-	errcode_t err = pragma_number(st, "PRAGMA user_version", &version);
-
-	if (!err)
-		err = pragma_number(st, "PRAGMA application_id", &app);
-	if (err)
-		return err;
-	if (!version && !app && make) {
-		snprintf(setup, sizeof(setup), "PRAGMA application_id=%d; PRAGMA user_version=%d", DAFS_STORE_APP_ID, DAFS_STORE_FORMAT);
-		err = dafs_db_exec(st, "BEGIN IMMEDIATE");
-		if (!err)
-			err = dafs_db_exec(st, schema);
-		if (!err)
-			err = dafs_db_exec(st, setup);
-		if (!err)
-			err = dafs_bind(st);
-		return err ? err : dafs_db_exec(st, "COMMIT");
-	}
-	if (app != DAFS_STORE_APP_ID)
-		return dafs_fail(st->ctx, DAFS_ET_CACHE_DAMAGED, "%s: not a cache's database", st->place);
-	if (version > DAFS_STORE_FORMAT)
-		return dafs_fail(st->ctx, DAFS_ET_CACHE_VERSION, "%s: format %d", st->place, version);
-	return version ? 0 : dafs_fail(st->ctx, DAFS_ET_CACHE_DAMAGED, "%s: no format number", st->place);
-}
-
-/* After every commit: how long the log is now. */
-static int note_log(void *arg, sqlite3 *db, const char *name, int pages)
-{
-	struct dafs_store *st = arg;
-
-	(void)db;
-	(void)name;
-	st->log_pages = pages;
-	return SQLITE_OK;
-}
-
-errcode_t dafs_db_open(struct dafs_store *st, bool make)
-{
-	char *path = dafs_place_file(st->place, DAFS_STORE_DB);
-	errcode_t err = path ? claim_file(st, path, make) : ENOMEM;
-
-	if (!err && sqlite3_open_v2(path, &st->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
-		err = st->db ? dafs_db_fail(st) : ENOMEM;
-	free(path);
-	if (err)
-		return err;
-	sqlite3_busy_timeout(st->db, 10000);
-	sqlite3_db_config(st->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	sqlite3_db_config(st->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	err = dafs_db_exec(st, "PRAGMA journal_mode=WAL; PRAGMA temp_store=MEMORY");
-	st->log_pages = 0;
-	sqlite3_wal_hook(st->db, note_log, st);
-	if (!err)
-		err = dafs_db_exec(st, st->ctx->no_sync ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL");
-	return err ? err : check_schema(st, make);
-}
-
-void dafs_db_close(struct dafs_store *st)
-{
-	for (size_t i = 0; i < DAFS_SQL_COUNT; i++) {
-		sqlite3_finalize(st->stmt[i]);
-		st->stmt[i] = NULL;
-	}
-	/* What fails here is tried again by the next command: the log holds everything. */
-	if (st->log_pages > LOG_MOST_PAGES)
-		sqlite3_wal_checkpoint_v2(st->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	sqlite3_close(st->db);
-	st->db = NULL;
 }

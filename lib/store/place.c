@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * place - the folder of an offline cache: where it is, whether it is safe, and its removal.
- *
- * Safe: a folder of our own (no symlink), open to nobody else; then nobody else can put anything into it either.
+ * place - see place.h.
  */
 #include "config.h"
 
-#include "store/store_int.h"
+#include "store/place.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,114 +17,219 @@
 #include <unistd.h>
 #include <uuid/uuid.h>
 
-static errcode_t device_place(struct dafs_image *img, char **place)
+/* --- which --- */
+
+/* Make dir and those above it that a user's state lives in. */
+static errcode_t make_above(struct dafs_ctx *ctx, const char *dir)
+{
+	char *path = strdup(dir), *slash;
+	errcode_t err = 0;
+
+	if (!path)
+		return ENOMEM;
+	for (slash = path; !err && (slash = strchr(slash + 1, '/')) != NULL; *slash = '/') {
+		*slash = '\0';
+		if (mkdir(path, 0700) && errno != EEXIST && errno != EROFS && errno != EACCES)
+			err = dafs_fail(ctx, errno, "%s", path);
+	}
+	if (!err && mkdir(path, 0700) && errno != EEXIST)
+		err = dafs_fail(ctx, errno, "%s", path);
+	free(path);
+	return err;
+}
+
+static errcode_t state_path(struct dafs_image *img, char **ret)
 {
 	const char *state = secure_getenv("XDG_STATE_HOME"), *home = secure_getenv("HOME");
-	char uuid[UUID_STR_LEN];
+	char uuid[37], *dir = NULL;
+	errcode_t err;
 	int got;
 
 	uuid_unparse_lower(img->fs->super->s_uuid, uuid);
-	if (state && *state == '/')
-		got = asprintf(place, "%s/dafs/%s.dacache", state, uuid);
-	else if (home && *home == '/')
-		got = asprintf(place, "%s/.local/state/dafs/%s.dacache", home, uuid);
+	if (state && state[0] == '/')
+		got = asprintf(&dir, "%s/dafs", state);
+	else if (home && home[0] == '/')
+		got = asprintf(&dir, "%s/.local/state/dafs", home);
 	else
-		return dafs_fail(img->ctx, DAFS_ET_CACHE_PLACE, "%s: neither XDG_STATE_HOME nor HOME is set", img->dev->address);
-	return got < 0 ? ENOMEM : 0;
+		return dafs_fail(img->ctx, ENOENT,
+				 "%s: neither XDG_STATE_HOME nor HOME says where its cache goes",
+				 img->dev->address);
+	if (got < 0)
+		return ENOMEM;
+	err = make_above(img->ctx, dir);
+	if (!err && asprintf(ret, "%s/%s.dacache", dir, uuid) < 0)
+		err = ENOMEM;
+	free(dir);
+	return err;
 }
 
-errcode_t dafs_place_name(struct dafs_image *img, const char *cache_dir, char **place)
+errcode_t dafs_place_path(struct dafs_image *img, const char *cache_dir, char **ret)
 {
+	char *real;
 	int got;
 
-	*place = NULL;
-	if (cache_dir)
-		got = (*place = strdup(cache_dir)) ? 0 : -1;
-	else if (img->dev->is_block)
-		return device_place(img, place);
-	else if (img->dev->start_bytes)
-		got = asprintf(place, "%s@%" PRIu64 ".dacache", img->dev->path, img->dev->start_bytes);
+	*ret = NULL;
+	if (cache_dir) {
+		*ret = strdup(cache_dir);
+		return *ret ? 0 : ENOMEM;
+	}
+	if (img->dev->is_block)
+		return state_path(img, ret);
+	/* Whatever name an image is called by, it has one cache. */
+	real = realpath(img->dev->path, NULL);
+	if (!real && errno == ENOENT)
+		real = strdup(img->dev->path);
+	if (!real)
+		return dafs_fail(img->ctx, errno, "%s", img->dev->path);
+	if (img->dev->start_bytes)
+		got = asprintf(ret, "%s@%" PRIu64 ".dacache", real, img->dev->start_bytes);
 	else
-		got = asprintf(place, "%s.dacache", img->dev->path);
+		got = asprintf(ret, "%s.dacache", real);
+	free(real);
 	if (got < 0) {
-		*place = NULL;
+		*ret = NULL;
 		return ENOMEM;
 	}
 	return 0;
 }
 
-/* Make the folders above, as mkdir -p does, for the state folder of devices. */
-static void make_parents(const char *place)
-{
-	char *copy = strdup(place);
+/* --- is it safe --- */
 
-	for (char *slash = copy ? strchr(copy + 1, '/') : NULL; slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		mkdir(copy, 0700);
-		*slash = '/';
-	}
-	free(copy);
+static errcode_t unsafe(struct dafs_ctx *ctx, const char *path, const char *name, const char *why)
+{
+	return dafs_fail(ctx, DAFS_ET_CACHE_PLACE, "%s%s%s: %s", path, name ? "/" : "",
+			 name ? name : "", why);
 }
 
-errcode_t dafs_place_check(struct dafs_ctx *ctx, const char *place, bool make)
+static errcode_t check_owner(struct dafs_ctx *ctx, const char *path, const char *name,
+			     const struct stat *st)
 {
-	struct stat st;
-
-	if (make && mkdir(place, 0700) && errno == ENOENT) {
-		make_parents(place);
-		if (mkdir(place, 0700))
-			return dafs_fail(ctx, errno, "%s", place);
-	} else if (make && access(place, F_OK)) {
-		return dafs_fail(ctx, errno, "%s", place);
-	}
-	if (lstat(place, &st))
-		return errno == ENOENT ? ENOENT : dafs_fail(ctx, errno, "%s", place);
-	if (!S_ISDIR(st.st_mode))
-		return dafs_fail(ctx, DAFS_ET_CACHE_PLACE, "%s is not a folder", place);
-	if (st.st_uid != geteuid())
-		return dafs_fail(ctx, DAFS_ET_CACHE_PLACE, "%s belongs to user %u", place, st.st_uid);
-	if (st.st_mode & 077)
-		return dafs_fail(ctx, DAFS_ET_CACHE_PLACE, "%s is open to others (mode %04o)", place, st.st_mode & 07777u);
+	if (st->st_uid != geteuid())
+		return unsafe(ctx, path, name, "belongs to another user");
+	if (st->st_mode & 077)
+		return unsafe(ctx, path, name, "others have access to it");
 	return 0;
 }
 
-char *dafs_place_file(const char *place, const char *file)
+static errcode_t open_dir(struct dafs_place *place, bool create)
 {
-	char *path;
-
-	return asprintf(&path, "%s/%s", place, file) < 0 ? NULL : path;
-}
-
-errcode_t dafs_place_has(const char *place, const char *file, bool *has)
-{
-	char *path = dafs_place_file(place, file);
 	struct stat st;
 
-	*has = false;
-	if (!path)
-		return ENOMEM;
-	*has = !lstat(path, &st);
-	free(path);
+	if (create && mkdir(place->path, 0700) == 0)
+		place->made = true;
+	else if (create && errno != EEXIST)
+		return dafs_fail(place->ctx, errno, "%s", place->path);
+	place->fd = open(place->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (place->fd < 0 && errno == ENOENT)
+		return ENOENT;
+	if (place->fd < 0 && (errno == ELOOP || errno == ENOTDIR))
+		return unsafe(place->ctx, place->path, NULL, "not a directory, or a symbolic link");
+	if (place->fd < 0 || fstat(place->fd, &st))
+		return dafs_fail(place->ctx, errno, "%s", place->path);
+	return check_owner(place->ctx, place->path, NULL, &st);
+}
+
+/* The image's lock comes first, so that somebody else here means two images share a cache directory. */
+static errcode_t lock_dir(struct dafs_place *place, bool exclusive)
+{
+	errcode_t err = dafs_fd_lock(place->ctx, place->fd, exclusive, place->path);
+
+	return err == ENOLCK ? 0 : err;
+}
+
+/* SQLite takes a path, and refuses one with symlinks in it. */
+static errcode_t make_real(struct dafs_place *place)
+{
+	char *real = realpath(place->path, NULL);
+
+	if (!real)
+		return dafs_fail(place->ctx, errno, "%s", place->path);
+	free(place->path);
+	place->path = real;
 	return 0;
 }
 
-errcode_t dafs_place_remove(struct dafs_ctx *ctx, const char *place)
+/* The name of a directory just made is durable with the one above it. */
+static errcode_t sync_above(struct dafs_place *place)
 {
-	/* The database first: without it nothing is pending, whatever else is left behind. */
-	static const char *const files[] = { DAFS_STORE_DB, DAFS_STORE_DB "-wal", DAFS_STORE_DB "-shm", DAFS_STORE_DB "-journal",
-					     DAFS_STORE_SPOOL };
-	errcode_t err = dafs_place_check(ctx, place, false);
+	int fd;
+	errcode_t err = 0;
 
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && !err; i++) {
-		char *path = dafs_place_file(place, files[i]);
-
-		if (!path)
-			return ENOMEM;
-		if (unlink(path) && errno != ENOENT)
-			err = dafs_fail(ctx, errno, "%s", path);
-		free(path);
-	}
-	if (!err && rmdir(place) && errno != ENOTEMPTY && errno != EEXIST && errno != EBUSY)
-		err = dafs_fail(ctx, errno, "%s", place);
+	if (!place->made || place->ctx->no_sync)
+		return 0;
+	fd = openat(place->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd))
+		err = dafs_fail(place->ctx, errno, "%s/..", place->path);
+	if (fd >= 0)
+		close(fd);
 	return err;
+}
+
+errcode_t dafs_place_open(struct dafs_ctx *ctx, char *path, bool create, bool exclusive,
+			  struct dafs_place *place)
+{
+	errcode_t err;
+
+	*place = (struct dafs_place){ .ctx = ctx, .path = path, .fd = -1 };
+	err = open_dir(place, create);
+	if (!err)
+		err = lock_dir(place, exclusive);
+	if (!err)
+		err = make_real(place);
+	if (!err)
+		err = sync_above(place);
+	if (err)
+		dafs_place_close(place, place->made);
+	return err;
+}
+
+void dafs_place_close(struct dafs_place *place, bool remove)
+{
+	if (!place->path)
+		return;
+	if (remove)
+		rmdir(place->path);
+	if (place->fd >= 0)
+		close(place->fd);
+	free(place->path);
+	place->path = NULL;
+	place->fd = -1;
+}
+
+errcode_t dafs_place_file(struct dafs_place *place, const char *name, int flags, int *fd)
+{
+	struct stat st;
+	errcode_t err;
+
+	*fd = openat(place->fd, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+	if (*fd < 0 && errno == ENOENT)
+		return ENOENT;
+	if (*fd < 0 && errno == ELOOP)
+		return unsafe(place->ctx, place->path, name, "is a symbolic link");
+	if (*fd < 0 || fstat(*fd, &st)) {
+		err = dafs_fail(place->ctx, errno, "%s/%s", place->path, name);
+	} else if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {
+		err = unsafe(place->ctx, place->path, name, "is not a file of its own");
+	} else {
+		err = check_owner(place->ctx, place->path, name, &st);
+	}
+	if (err && *fd >= 0)
+		close(*fd);
+	if (err)
+		*fd = -1;
+	return err;
+}
+
+errcode_t dafs_place_unlink(struct dafs_place *place, const char *name)
+{
+	if (unlinkat(place->fd, name, 0) && errno != ENOENT)
+		return dafs_fail(place->ctx, errno, "%s/%s", place->path, name);
+	return 0;
+}
+
+errcode_t dafs_place_sync(struct dafs_place *place)
+{
+	if (!place->ctx->no_sync && fsync(place->fd))
+		return dafs_fail(place->ctx, errno, "%s", place->path);
+	return 0;
 }

@@ -1,528 +1,556 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * spool - pending bytes in a file of block-sized slots, each with a crc32c.
- *
- * With a database: free slots and checksums are rows, changed in the transaction of the command that changes them; new
- * bytes go to slots that are free in the last committed state, or behind its end, so that a rollback or a crash needs nothing undone.
- * Ephemeral: an unnamed file that only grows (dropped ranges become holes); the bytes never leave the process, so no checksums.
- *
- * Checksums travel in pages of 256, read when first needed and written at save. Reading is thread-safe.
+ * spool - see spool.h.
  */
 #include "config.h"
 
-#include "store/store_int.h"
+#include "store/spool.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <pthread.h>
-#include <stdio.h>
+#include <libgen.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #include "base/crc32c.h"
 
-#define SUMS_A_PAGE 256u
-#define COPY_BYTES  (1u << 20)
+#define COPY_BYTES ((size_t)1 << 20)
+/* Looking through more free runs than this costs more than the space they are. */
+enum { RUNS_LOOKED_AT = 64 };
+/* Cutting the file is worth a system call from here on. */
+#define TRIM_BYTES (UINT64_C(4) << 20)
 
-struct dafs_sum_page {
-	uint64_t page;
-	bool dirty;
-	UT_hash_handle hh;
-	uint32_t crc[SUMS_A_PAGE];
+static errcode_t read_blocks(struct dafs_source *src, struct dafs_ctx *ctx, void *buf, size_t len,
+			     uint64_t off);
+static errcode_t check_bytes(struct dafs_source *src, struct dafs_ctx *ctx, uint64_t off,
+			     uint64_t len);
+static int get_fd(struct dafs_source *src, struct dafs_ctx *ctx, errcode_t *err);
+
+static const struct dafs_source_ops source_ops = {
+	.read = read_blocks,
+	.get_fd = get_fd,
+	.check = check_bytes,
 };
 
-/* One lock for all stores: taken once a read of the spool, for the checksum pages and the database behind them. */
-static pthread_mutex_t sums_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static errcode_t spool_fail(struct dafs_store *st, errcode_t err)
+static struct dafs_spool *spool_of(struct dafs_source *src)
 {
-	return dafs_fail(st->ctx, err, "%s/%s", st->place ? st->place : "(unnamed)", DAFS_STORE_SPOOL);
+	return (struct dafs_spool *)((char *)src - offsetof(struct dafs_spool, source));
 }
 
-static errcode_t load_page(struct dafs_store *st, struct dafs_sum_page *page)
+/* --- files --- */
+
+void dafs_spool_init(struct dafs_spool *sp, struct dafs_ctx *ctx, const char *name,
+		     uint32_t block_size)
 {
-	sqlite3_stmt *stmt;
-	errcode_t err = dafs_db_stmt(st, DAFS_SQL_SUM_GET, &stmt);
-
-	if (err)
-		return err;
-	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)page->page);
-	err = dafs_db_step(st, stmt);
-	if (err)
-		return err == ENOENT ? 0 : err;
-	if (sqlite3_column_bytes(stmt, 0) == sizeof(page->crc))
-		memcpy(page->crc, sqlite3_column_blob(stmt, 0), sizeof(page->crc));
-	else
-		err = dafs_fail(st->ctx, DAFS_ET_CACHE_DAMAGED, "%s: checksum page %" PRIu64, st->place, page->page);
-	sqlite3_reset(stmt);
-	return err;
-}
-
-/* The page of checksums that slot belongs to; lock held. */
-static errcode_t sum_page(struct dafs_store *st, uint64_t slot, struct dafs_sum_page **ret)
-{
-	uint64_t number = slot / SUMS_A_PAGE;
-	struct dafs_sum_page *page;
-	errcode_t err;
-
-	HASH_FIND(hh, st->spool.pages, &number, sizeof(number), page);
-	*ret = page;
-	if (page)
-		return 0;
-	page = calloc(1, sizeof(*page));
-	if (!page)
-		return ENOMEM;
-	page->page = number;
-	err = load_page(st, page);
-	if (err) {
-		free(page);
-		return err;
-	}
-	HASH_ADD(hh, st->spool.pages, page, sizeof(page->page), page);
-	*ret = page;
-	return 0;
-}
-
-static errcode_t set_sums(struct dafs_store *st, uint64_t slot, const uint8_t *blocks, uint32_t n)
-{
-	errcode_t err = 0;
-
-	if (!st->db)
-		return 0;
-	pthread_mutex_lock(&sums_lock);
-	for (uint32_t i = 0; i < n && !err; i++) {
-		struct dafs_sum_page *page;
-
-		err = sum_page(st, slot + i, &page);
-		if (err)
-			break;
-		page->crc[(slot + i) % SUMS_A_PAGE] = dafs_crc32c(~0u, blocks + (size_t)i * st->spool.block_size, st->spool.block_size);
-		page->dirty = true;
-	}
-	pthread_mutex_unlock(&sums_lock);
-	return err;
-}
-
-static errcode_t check_sums(struct dafs_store *st, struct dafs_ctx *ctx, uint64_t slot, const uint8_t *blocks, uint64_t n)
-{
-	errcode_t err = 0;
-
-	if (!st->db)
-		return 0;
-	pthread_mutex_lock(&sums_lock);
-	for (uint64_t i = 0; i < n && !err; i++) {
-		struct dafs_sum_page *page;
-
-		err = sum_page(st, slot + i, &page);
-		if (!err && page->crc[(slot + i) % SUMS_A_PAGE] !=
-				    dafs_crc32c(~0u, blocks + i * st->spool.block_size, st->spool.block_size))
-			err = dafs_fail(ctx, DAFS_ET_CACHE_DATA, "%s/%s: slot %" PRIu64, st->place, DAFS_STORE_SPOOL, slot + i);
-	}
-	pthread_mutex_unlock(&sums_lock);
-	return err;
-}
-
-/* Whole slots into buf, verified. */
-static errcode_t read_slots(struct dafs_store *st, struct dafs_ctx *ctx, uint64_t slot, uint64_t n, uint8_t *buf)
-{
-	size_t len = n * st->spool.block_size, done = 0;
-
-	while (done < len) {
-		ssize_t got = pread(st->spool.fd, buf + done, len - done, (off_t)(slot * st->spool.block_size + done));
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return spool_fail(st, errno);
-		if (!got)
-			return dafs_fail(ctx, DAFS_ET_CACHE_DATA, "%s/%s ends early", st->place ? st->place : "(unnamed)", DAFS_STORE_SPOOL);
-		done += (size_t)got;
-	}
-	return check_sums(st, ctx, slot, buf, n);
-}
-
-static errcode_t spool_read(struct dafs_source *src, struct dafs_ctx *ctx, void *buf, size_t len, uint64_t off)
-{
-	struct dafs_spool *sp = (struct dafs_spool *)src;
-	uint32_t bs = sp->block_size;
-	uint8_t *out = buf, *one = NULL;
-	errcode_t err = 0;
-
-	while (len && !err) {
-		uint32_t within = (uint32_t)(off % bs);
-		size_t part = len - len % bs;
-
-		if (!within && part) {
-			err = read_slots(sp->st, ctx, off / bs, part / bs, out);
-		} else {
-			part = len < bs - within ? len : bs - within;
-			one = one ? one : malloc(bs);
-			err = one ? read_slots(sp->st, ctx, off / bs, 1, one) : ENOMEM;
-			if (!err)
-				memcpy(out, one + within, part);
-		}
-		out += part;
-		off += part;
-		len -= part;
-	}
-	free(one);
-	return err;
-}
-
-static const struct dafs_source_ops spool_ops = { .read = spool_read };
-
-void dafs_spool_init(struct dafs_store *st)
-{
-	st->spool.source.ops = &spool_ops;
-	st->spool.st = st;
-	st->spool.fd = -1;
-	st->spool.block_size = st->img->block_size;
-}
-
-static void free_pages(struct dafs_spool *sp)
-{
-	struct dafs_sum_page *page, *next;
-
-	HASH_ITER(hh, sp->pages, page, next) {
-		HASH_DEL(sp->pages, page);
-		free(page);
-	}
+	memset(sp, 0, sizeof(*sp));
+	sp->source.ops = &source_ops;
+	sp->ctx = ctx;
+	sp->name = name;
+	sp->fd = sp->sum_fd = -1;
+	sp->block_size = block_size;
+	dafs_rangemap_init(&sp->spare);
+	dafs_rangemap_init(&sp->dropped);
 }
 
 void dafs_spool_fini(struct dafs_spool *sp)
 {
-	free_pages(sp);
-	free(sp->dropped);
-	sp->dropped = NULL;
-	sp->ndropped = sp->dropped_room = 0;
 	if (sp->fd >= 0)
 		close(sp->fd);
-	sp->fd = -1;
+	if (sp->sum_fd >= 0)
+		close(sp->sum_fd);
+	sp->fd = sp->sum_fd = -1;
+	dafs_rangemap_fini(&sp->spare);
+	dafs_rangemap_fini(&sp->dropped);
 }
 
-/* An unnamed file: where the image is, else in TMPDIR. */
-static int open_unnamed(struct dafs_store *st)
+static errcode_t check_length(struct dafs_spool *sp, int fd, uint64_t least_bytes, const char *what)
 {
-	const char *tmp = secure_getenv("TMPDIR");
-	char *copy = st->img->dev->is_block ? NULL : strdup(st->img->dev->path);
-	char *slash = copy ? strrchr(copy, '/') : NULL;
-	const char *places[3] = { copy ? "." : NULL, tmp && *tmp ? tmp : NULL, "/var/tmp" };
-	int fd = -1;
+	struct stat st;
 
-	if (slash) {
-		slash[slash == copy] = '\0';
-		places[0] = copy;
-	}
-	for (int i = 0; i < 3 && fd < 0; i++) {
-		if (places[i])
-			fd = open(places[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	}
-	free(copy);
-	return fd;
+	if (fstat(fd, &st))
+		return dafs_fail(sp->ctx, errno, "%s/%s", sp->name, what);
+	if ((uint64_t)st.st_size < least_bytes)
+		return dafs_fail(sp->ctx, DAFS_ET_CACHE_DAMAGED,
+				 "%s/%s is %lld bytes long, pending data need %llu", sp->name, what,
+				 (long long)st.st_size, (unsigned long long)least_bytes);
+	return 0;
 }
 
-errcode_t dafs_spool_open(struct dafs_store *st, bool make)
+static errcode_t lost(struct dafs_spool *sp, const char *what)
 {
-	char *path = dafs_place_file(st->place, DAFS_STORE_SPOOL);
-	struct stat sb;
+	return dafs_fail(sp->ctx, DAFS_ET_CACHE_DAMAGED,
+			 "%s/%s, which holds pending data, is missing", sp->name, what);
+}
+
+errcode_t dafs_spool_open(struct dafs_spool *sp, struct dafs_place *place, uint64_t end_blks,
+			  bool create)
+{
+	/* A lost spool is not to be replaced by an empty one. */
+	int flags = (create ? O_RDWR : O_RDONLY) | (create && !end_blks ? O_CREAT : 0);
 	errcode_t err = 0;
 
-	if (!path)
-		return ENOMEM;
-	st->spool.fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | (make ? O_CREAT : 0), 0600);
-	if (st->spool.fd < 0)
-		err = dafs_fail(st->ctx, errno == ENOENT ? DAFS_ET_CACHE_DAMAGED : errno, "%s", path);
-	else if (fstat(st->spool.fd, &sb))
-		err = dafs_fail(st->ctx, errno, "%s", path);
-	else if (!S_ISREG(sb.st_mode) || sb.st_uid != geteuid() || sb.st_mode & 077)
-		err = dafs_fail(st->ctx, DAFS_ET_CACHE_PLACE, "%s", path);
-	free(path);
-	if (!err)
-		err = dafs_db_meta_get(st, "spool_end", &st->spool.end_slot);
-	return err == ENOENT ? 0 : err;
-}
-
-/* ---- slots ---- */
-
-static errcode_t free_put(struct dafs_store *st, uint64_t slot, uint64_t n)
-{
-	sqlite3_stmt *stmt;
-	errcode_t err = dafs_db_stmt(st, DAFS_SQL_FREE_PUT, &stmt);
-
-	if (err)
-		return err;
-	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)slot);
-	sqlite3_bind_int64(stmt, 2, (sqlite3_int64)n);
-	return dafs_db_run(st, stmt);
-}
-
-static errcode_t free_del(struct dafs_store *st, uint64_t slot)
-{
-	sqlite3_stmt *stmt;
-	errcode_t err = dafs_db_stmt(st, DAFS_SQL_FREE_DEL, &stmt);
-
-	if (err)
-		return err;
-	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)slot);
-	return dafs_db_run(st, stmt);
-}
-
-/* n slots side by side: the smallest free range that holds them, else at the end. */
-static errcode_t take_slots(struct dafs_store *st, uint64_t n, uint64_t *slot)
-{
-	sqlite3_stmt *stmt = NULL;
-	errcode_t err = ENOENT;
-	uint64_t have = 0;
-
-	if (st->db && !(err = dafs_db_stmt(st, DAFS_SQL_FREE_FIT, &stmt))) {
-		sqlite3_bind_int64(stmt, 1, (sqlite3_int64)n);
-		err = dafs_db_step(st, stmt);
-	}
-	if (err == ENOENT) {
-		*slot = st->spool.end_slot;
-		st->spool.end_slot += n;
+	if (sp->fd >= 0)
 		return 0;
-	}
-	if (err)
-		return err;
-	*slot = (uint64_t)sqlite3_column_int64(stmt, 0);
-	have = (uint64_t)sqlite3_column_int64(stmt, 1);
-	sqlite3_reset(stmt);
-	if (have < n || *slot + have > st->spool.end_slot)
-		return dafs_fail(st->ctx, DAFS_ET_CACHE_DAMAGED, "%s: free slots", st->place);
-	err = free_del(st, *slot);
-	return err || have == n ? err : free_put(st, *slot + n, have - n);
-}
-
-/* Enter a range as free, joined with its neighbours. */
-static errcode_t join_free(struct dafs_store *st, struct dafs_slots range)
-{
-	sqlite3_stmt *stmt;
-	errcode_t err = dafs_db_stmt(st, DAFS_SQL_FREE_BEFORE, &stmt);
-
-	if (err)
-		return err;
-	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)range.slot);
-	err = dafs_db_step(st, stmt);
+	err = dafs_place_file(place, "spool", flags, &sp->fd);
+	if (err == ENOENT)
+		err = end_blks ? lost(sp, "spool") : ENOENT;
 	if (!err) {
-		uint64_t slot = (uint64_t)sqlite3_column_int64(stmt, 0), n = (uint64_t)sqlite3_column_int64(stmt, 1);
-
-		sqlite3_reset(stmt);
-		if (slot + n == range.slot)
-			range = (struct dafs_slots){ slot, n + range.n };
-	} else if (err != ENOENT) {
-		return err;
+		err = dafs_place_file(place, "spool.sum", flags, &sp->sum_fd);
+		if (err == ENOENT)
+			err = end_blks ? lost(sp, "spool.sum") : ENOENT;
 	}
-	err = dafs_db_stmt(st, DAFS_SQL_FREE_AT, &stmt);
-	if (err)
-		return err;
-	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)(range.slot + range.n));
-	err = dafs_db_step(st, stmt);
-	if (!err) {
-		uint64_t behind = (uint64_t)sqlite3_column_int64(stmt, 0);
-
-		sqlite3_reset(stmt);
-		err = free_del(st, range.slot + range.n);
-		range.n += behind;
-	} else if (err == ENOENT) {
-		err = 0;
-	}
-	return err ? err : free_put(st, range.slot, range.n);
-}
-
-static errcode_t write_slots(struct dafs_store *st, uint64_t slot, const uint8_t *blocks, uint32_t n)
-{
-	size_t len = (size_t)n * st->spool.block_size, done = 0;
-
-	while (done < len) {
-		ssize_t put = pwrite(st->spool.fd, blocks + done, len - done, (off_t)(slot * st->spool.block_size + done));
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return spool_fail(st, errno);
-		done += (size_t)put;
-	}
-	st->spool.wrote = true;
-	return set_sums(st, slot, blocks, n);
-}
-
-static errcode_t need_spool(struct dafs_store *st)
-{
-	if (st->spool.fd >= 0)
-		return 0;
-	if (st->db)
-		return DAFS_ET_SEQUENCE;
-	st->spool.fd = open_unnamed(st);
-	return st->spool.fd < 0 ? spool_fail(st, errno) : 0;
-}
-
-static errcode_t spool_put(void *arg, const void *blocks, uint32_t nblks, struct dafs_source **src, uint64_t *src_off_bytes)
-{
-	struct dafs_store *st = arg;
-	uint64_t slot = 0;
-	errcode_t err = need_spool(st);
-
-	*src = NULL;
-	*src_off_bytes = 0;
 	if (!err)
-		err = take_slots(st, nblks, &slot);
+		err = check_length(sp, sp->fd, end_blks * sp->block_size, "spool");
 	if (!err)
-		err = write_slots(st, slot, blocks, nblks);
-	if (err)
+		err = check_length(sp, sp->sum_fd, end_blks * sizeof(uint32_t), "spool.sum");
+	if (!err && (flags & O_CREAT))
+		err = dafs_place_sync(place);
+	if (err) {
+		dafs_spool_fini(sp);
 		return err;
-	*src = &st->spool.source;
-	*src_off_bytes = slot * st->spool.block_size;
+	}
+	sp->end_blks = sp->command_blks = end_blks;
 	return 0;
 }
 
-/* The next piece of a host file, padded with zeros to whole blocks. */
-static errcode_t read_piece(struct dafs_store *st, int fd, uint64_t off, uint8_t *buf, size_t want, uint32_t *nblks)
+errcode_t dafs_spool_open_ephemeral(struct dafs_spool *sp, const char *beside)
 {
-	size_t done = 0, padded;
+	const char *tmp = secure_getenv("TMPDIR");
+	char *copy = beside ? strdup(beside) : NULL;
+	const char *const dirs[] = { copy ? dirname(copy) : NULL, tmp && *tmp ? tmp : NULL,
+				     "/var/tmp" };
 
-	while (done < want) {
-		ssize_t got = pread(fd, buf + done, want - done, (off_t)(off + done));
+	sp->ephemeral = true;
+	for (size_t i = 0; sp->fd < 0 && i < sizeof(dirs) / sizeof(*dirs); i++) {
+		if (dirs[i])
+			sp->fd = open(dirs[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	}
+	free(copy);
+	return sp->fd < 0 ? dafs_fail(sp->ctx, errno, "no temporary file for pending data") : 0;
+}
 
-		if (got < 0 && errno == EINTR)
+/* --- slots --- */
+
+static errcode_t add_range(struct dafs_rangemap *map, uint64_t first, uint64_t n)
+{
+	const struct dafs_range range = { .start = (uint32_t)first, .len = (uint32_t)n };
+
+	return n ? dafs_rangemap_set(map, &range, NULL, NULL) : 0;
+}
+
+errcode_t dafs_spool_spare(struct dafs_spool *sp, uint64_t first, uint64_t n)
+{
+	return add_range(&sp->spare, first, n);
+}
+
+/* A run of n slots from spare. */
+static bool take_spare(struct dafs_spool *sp, uint32_t n, uint64_t *first)
+{
+	const struct dafs_range *range = dafs_rangemap_first(&sp->spare, 0);
+
+	for (unsigned i = 0; range && i < RUNS_LOOKED_AT; i++, range = dafs_rangemap_next(range)) {
+		if (range->len < n)
 			continue;
-		if (got < 0)
+		*first = range->start;
+		/* From the front: no range is cut in two, so there is nothing to go wrong. */
+		return !dafs_rangemap_clear(&sp->spare, range->start, range->start + n, NULL, NULL);
+	}
+	return false;
+}
+
+static errcode_t take_slots(struct dafs_spool *sp, uint32_t n, uint64_t *first)
+{
+	errcode_t err;
+
+	if (take_spare(sp, n, first))
+		return 0;
+	if (sp->more) {
+		err = sp->more(sp->more_arg, n);
+		if (err)
+			return err;
+		if (take_spare(sp, n, first))
+			return 0;
+	}
+	if (sp->end_blks + n > DAFS_RANGE_END)
+		return dafs_fail(sp->ctx, ENOSPC, "%s: more pending data than a cache can hold",
+				 sp->name);
+	*first = sp->end_blks;
+	sp->end_blks += n;
+	return 0;
+}
+
+/* Slots of the command that runs may be used again at once: no committed row knows them. */
+static void give_slots(struct dafs_spool *sp, uint64_t first, uint64_t n)
+{
+	uint64_t committed = sp->ephemeral ? 0 : sp->command_blks;
+	uint64_t old = first < committed ? committed - first : 0;
+
+	if (old > n)
+		old = n;
+	/* Without memory the slots are lost to this process only: they are no row's, and found again by counting. */
+	add_range(&sp->dropped, first, old);
+	add_range(&sp->spare, first + old, n - old);
+}
+
+void dafs_spool_drop(struct dafs_spool *sp, const struct dafs_page_run *gone)
+{
+	if (gone->src == &sp->source)
+		give_slots(sp, gone->src_off_bytes / sp->block_size, gone->len);
+}
+
+/* --- checksums --- */
+
+static errcode_t full_pwrite(struct dafs_spool *sp, int fd, const void *buf, size_t len,
+			     uint64_t off)
+{
+	const char *at = buf;
+
+	while (len) {
+		ssize_t n = pwrite(fd, at, len, (off_t)off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return dafs_fail(sp->ctx, n ? errno : EIO, "%s: writing the spool",
+					 sp->name);
+		at += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static errcode_t full_pread(struct dafs_spool *sp, struct dafs_ctx *ctx, int fd, void *buf,
+			    size_t len, uint64_t off)
+{
+	char *at = buf;
+
+	while (len) {
+		ssize_t n = pread(fd, at, len, (off_t)off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return dafs_fail(ctx, errno, "%s: reading the spool", sp->name);
+		if (!n)
+			return dafs_fail(ctx, DAFS_ET_CACHE_DATA, "%s: the spool ends early",
+					 sp->name);
+		at += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static errcode_t write_sums(struct dafs_spool *sp)
+{
+	errcode_t err = 0;
+
+	if (sp->sum_n)
+		err = full_pwrite(sp, sp->sum_fd, sp->sums, sp->sum_n * sizeof(*sp->sums),
+				  sp->sum_first * sizeof(*sp->sums));
+	if (!err)
+		sp->sum_n = 0;
+	return err;
+}
+
+/* Checksums of nblks blocks that stand in slots from first on. */
+static errcode_t note_sums(struct dafs_spool *sp, uint64_t first, const void *blocks,
+			   uint32_t nblks)
+{
+	const char *at = blocks;
+	errcode_t err = 0;
+
+	if (sp->ephemeral)
+		return 0;
+	for (uint32_t i = 0; !err && i < nblks; i++, at += sp->block_size) {
+		if (sp->sum_n == sizeof(sp->sums) / sizeof(*sp->sums) ||
+		    (sp->sum_n && sp->sum_first + sp->sum_n != first + i))
+			err = write_sums(sp);
+		if (err)
+			break;
+		if (!sp->sum_n)
+			sp->sum_first = first + i;
+		sp->sums[sp->sum_n++] = ext2fs_cpu_to_le32(dafs_crc32c(~0u, at, sp->block_size));
+	}
+	return err;
+}
+
+/* --- keeping --- */
+
+static errcode_t store_blocks(struct dafs_spool *sp, uint64_t first, const void *blocks,
+			      uint32_t nblks)
+{
+	errcode_t err = full_pwrite(sp, sp->fd, blocks, (size_t)nblks * sp->block_size,
+				    first * sp->block_size);
+
+	sp->dirty = true;
+	return err ? err : note_sums(sp, first, blocks, nblks);
+}
+
+errcode_t dafs_spool_put(struct dafs_spool *sp, const void *blocks, uint32_t nblks,
+			 uint64_t *off_bytes)
+{
+	uint64_t first;
+	errcode_t err = take_slots(sp, nblks, &first);
+
+	*off_bytes = 0;
+	if (err)
+		return err;
+	err = store_blocks(sp, first, blocks, nblks);
+	if (err) {
+		add_range(&sp->spare, first, nblks);
+		return err;
+	}
+	*off_bytes = first * sp->block_size;
+	return 0;
+}
+
+/* Share whole blocks with fd's file. What was shared is then read once, from here, for its checksums: the source may change, this
+ * copy does not. Returns how many blocks are in place. */
+static uint32_t clone_blocks(struct dafs_spool *sp, int fd, uint64_t off, uint64_t len_bytes,
+			     uint64_t first)
+{
+	struct file_clone_range range = {
+		.src_fd = fd,
+		.src_offset = off,
+		.src_length = len_bytes / sp->block_size * sp->block_size,
+		.dest_offset = first * sp->block_size,
+	};
+
+	if (!range.src_length || ioctl(sp->fd, FICLONERANGE, &range))
+		return 0;
+	sp->dirty = true;
+	return (uint32_t)(range.src_length / sp->block_size);
+}
+
+/* Read len bytes of a source that must have them. */
+static errcode_t read_source(struct dafs_spool *sp, int fd, char *buf, size_t len, uint64_t off)
+{
+	while (len) {
+		ssize_t n = pread(fd, buf, len, (off_t)off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
 			return errno;
-		if (!got)
-			return DAFS_ET_SOURCE_CHANGED;
-		done += (size_t)got;
+		if (!n)
+			return dafs_fail(sp->ctx, DAFS_ET_SOURCE_CHANGED,
+					 "the source ended at byte %llu", (unsigned long long)off);
+		buf += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
 	}
-	*nblks = (uint32_t)((want + st->spool.block_size - 1) / st->spool.block_size);
-	padded = (size_t)*nblks * st->spool.block_size;
-	memset(buf + want, 0, padded - want);
 	return 0;
 }
 
-static errcode_t spool_put_fd(void *arg, int fd, uint64_t off, uint64_t len_bytes, struct dafs_source **src, uint64_t *src_off_bytes)
+static errcode_t copy_blocks(struct dafs_spool *sp, int fd, uint64_t off, uint64_t len_bytes,
+			     uint64_t first, uint32_t cloned)
 {
-	struct dafs_store *st = arg;
-	uint32_t bs = st->spool.block_size;
-	uint64_t slot = 0, at;
-	uint8_t *buf = malloc(COPY_BYTES > bs ? COPY_BYTES : bs);
-	errcode_t err = buf ? need_spool(st) : ENOMEM;
+	uint64_t done = (uint64_t)cloned * sp->block_size;
+	char *buf = malloc(COPY_BYTES);
+	errcode_t err = buf ? 0 : ENOMEM;
 
-	*src = NULL;
-	*src_off_bytes = 0;
-	if (!err)
-		err = take_slots(st, (len_bytes + bs - 1) / bs, &slot);
-	at = slot;
-	for (uint64_t done = 0; done < len_bytes && !err; done += COPY_BYTES) {
-		uint64_t left = len_bytes - done;
-		uint32_t n = 0;
+	for (uint64_t at = 0; !err && at < len_bytes;) {
+		bool shared = at < done;
+		uint64_t end = shared ? done : len_bytes;
+		size_t n = end - at < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
+		uint32_t nblks = (uint32_t)((n + sp->block_size - 1) / sp->block_size);
 
-		err = read_piece(st, fd, off + done, buf, left < COPY_BYTES ? left : COPY_BYTES, &n);
-		if (!err)
-			err = write_slots(st, at, buf, n);
-		if (!err)
-			err = dafs_cancelled(st->ctx);
+		if (shared) {
+			err = full_pread(sp, sp->ctx, sp->fd, buf, n, first * sp->block_size + at);
+			if (!err)
+				err = note_sums(sp, first + at / sp->block_size, buf, nblks);
+		} else {
+			err = read_source(sp, fd, buf, n, off + at);
+			memset(buf + n, 0, (size_t)nblks * sp->block_size - n);
+			if (!err)
+				err = store_blocks(sp, first + at / sp->block_size, buf, nblks);
+		}
 		at += n;
 	}
 	free(buf);
+	return err;
+}
+
+errcode_t dafs_spool_put_fd(struct dafs_spool *sp, int fd, uint64_t off, uint64_t len_bytes,
+			    uint64_t *off_bytes)
+{
+	uint64_t first, nblks = (len_bytes + sp->block_size - 1) / sp->block_size;
+	errcode_t err;
+
+	*off_bytes = 0;
+	if (nblks > DAFS_RANGE_END)
+		return DAFS_ET_FILE_TOO_BIG;
+	err = take_slots(sp, (uint32_t)nblks, &first);
 	if (err)
 		return err;
-	*src = &st->spool.source;
-	*src_off_bytes = slot * bs;
+	err = copy_blocks(sp, fd, off, len_bytes, first,
+			  clone_blocks(sp, fd, off, len_bytes, first));
+	if (err) {
+		add_range(&sp->spare, first, nblks);
+		return err;
+	}
+	*off_bytes = first * sp->block_size;
 	return 0;
 }
 
-static void spool_drop(void *arg, const struct dafs_page_run *gone)
+/* --- reading --- */
+
+/* Whole slots into buf, verified. */
+static errcode_t read_slots(struct dafs_spool *sp, struct dafs_ctx *ctx, uint64_t first, uint64_t n,
+			    uint8_t *buf)
 {
-	struct dafs_store *st = arg;
-	struct dafs_spool *sp = &st->spool;
-	struct dafs_slots range = { gone->src_off_bytes / sp->block_size, gone->len };
+	uint32_t sums[256];
+	errcode_t err =
+		full_pread(sp, ctx, sp->fd, buf, n * sp->block_size, first * sp->block_size);
 
-	if (gone->src != &sp->source)
-		return;
-	if (!st->db) {
-		fallocate(sp->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)gone->src_off_bytes,
-			  (off_t)(range.n * sp->block_size));
-		return;
-	}
-	if (sp->ndropped && sp->dropped[sp->ndropped - 1].slot + sp->dropped[sp->ndropped - 1].n == range.slot) {
-		sp->dropped[sp->ndropped - 1].n += range.n;
-		return;
-	}
-	if (sp->ndropped == sp->dropped_room) {
-		size_t room = sp->dropped_room ? sp->dropped_room * 2 : 64;
-		struct dafs_slots *v = realloc(sp->dropped, room * sizeof(*v));
+	if (err || sp->ephemeral)
+		return err;
+	for (uint64_t at = 0; !err && at < n; at += sizeof(sums) / sizeof(*sums)) {
+		uint64_t some = n - at < sizeof(sums) / sizeof(*sums)
+					? n - at
+					: sizeof(sums) / sizeof(*sums);
 
-		if (!v) {
-			sp->oom = true;		/* the commit fails with it */
-			return;
+		err = full_pread(sp, ctx, sp->sum_fd, sums, some * sizeof(*sums),
+				 (first + at) * sizeof(*sums));
+		for (uint64_t i = 0; !err && i < some; i++) {
+			if (dafs_crc32c(~0u, buf + (at + i) * sp->block_size, sp->block_size) !=
+			    ext2fs_le32_to_cpu(sums[i]))
+				err = dafs_fail(ctx, DAFS_ET_CACHE_DATA,
+						"%s: block %llu of the spool", sp->name,
+						(unsigned long long)(first + at + i));
 		}
-		sp->dropped = v;
-		sp->dropped_room = room;
 	}
-	sp->dropped[sp->ndropped++] = range;
+	return err;
 }
 
-const struct dafs_stash_ops *dafs_spool_stash(void)
+static errcode_t read_blocks(struct dafs_source *src, struct dafs_ctx *ctx, void *buf, size_t len,
+			     uint64_t off)
 {
-	static const struct dafs_stash_ops ops = { .put = spool_put, .put_fd = spool_put_fd, .drop = spool_drop };
+	struct dafs_spool *sp = spool_of(src);
+	uint64_t first = off / sp->block_size,
+		 end = (off + len + sp->block_size - 1) / sp->block_size;
+	uint8_t *whole;
+	errcode_t err;
 
-	return &ops;
-}
-
-static errcode_t save_pages(struct dafs_store *st)
-{
-	struct dafs_sum_page *page, *next;
-	sqlite3_stmt *stmt;
-	errcode_t err = 0;
-
-	HASH_ITER(hh, st->spool.pages, page, next) {
-		if (!page->dirty)
-			continue;
-		err = dafs_db_stmt(st, DAFS_SQL_SUM_PUT, &stmt);
-		if (err)
-			return err;
-		sqlite3_bind_int64(stmt, 1, (sqlite3_int64)page->page);
-		sqlite3_bind_blob(stmt, 2, page->crc, sizeof(page->crc), SQLITE_STATIC);
-		err = dafs_db_run(st, stmt);
+	if (!len)
+		return 0;
+	/* A single thread puts and reads back; while several read, nothing is put. */
+	if (sp->sum_n) {
+		err = write_sums(sp);
 		if (err)
 			return err;
 	}
-	return 0;
-}
-
-errcode_t dafs_spool_save(struct dafs_store *st)
-{
-	struct dafs_spool *sp = &st->spool;
-	errcode_t err = sp->oom ? ENOMEM : 0;
-
-	if (!err && sp->wrote && !st->ctx->no_sync && fdatasync(sp->fd))
-		err = spool_fail(st, errno);
-	for (size_t i = 0; i < sp->ndropped && !err; i++)
-		err = join_free(st, sp->dropped[i]);
+	if (off % sp->block_size == 0 && len % sp->block_size == 0)
+		return read_slots(sp, ctx, first, end - first, buf);
+	whole = malloc((end - first) * sp->block_size);
+	if (!whole)
+		return ENOMEM;
+	err = read_slots(sp, ctx, first, end - first, whole);
 	if (!err)
-		err = save_pages(st);
-	return err ? err : dafs_db_meta_put(st, "spool_end", sp->end_slot);
+		memcpy(buf, whole + off % sp->block_size, len);
+	free(whole);
+	return err;
 }
 
-void dafs_spool_saved(struct dafs_store *st)
+errcode_t dafs_spool_check(struct dafs_spool *sp, uint64_t first, uint64_t n)
 {
-	struct dafs_sum_page *page, *next;
+	uint64_t at_once = COPY_BYTES / sp->block_size;
+	uint8_t *buf = malloc(COPY_BYTES);
+	errcode_t err = buf ? write_sums(sp) : ENOMEM;
 
-	HASH_ITER(hh, st->spool.pages, page, next)
-		page->dirty = false;
-	st->spool.ndropped = 0;
-	st->spool.wrote = false;
+	for (uint64_t at = 0; !err && at < n; at += at_once)
+		err = read_slots(sp, sp->ctx, first + at, n - at < at_once ? n - at : at_once, buf);
+	free(buf);
+	return err;
 }
 
-void dafs_spool_forget(struct dafs_store *st)
+static errcode_t check_bytes(struct dafs_source *src, struct dafs_ctx *ctx, uint64_t off,
+			     uint64_t len)
 {
-	free_pages(&st->spool);
-	st->spool.pages = NULL;
-	st->spool.ndropped = 0;
-	st->spool.wrote = st->spool.oom = false;
-	if (st->db && dafs_db_meta_get(st, "spool_end", &st->spool.end_slot))
-		st->spool.end_slot = 0;
+	struct dafs_spool *sp = spool_of(src);
+	uint64_t first = off / sp->block_size;
+
+	(void)ctx;
+	return dafs_spool_check(sp, first,
+				(off + len + sp->block_size - 1) / sp->block_size - first);
+}
+
+static int get_fd(struct dafs_source *src, struct dafs_ctx *ctx, errcode_t *err)
+{
+	struct dafs_spool *sp = spool_of(src);
+
+	(void)ctx;
+	/* Copied by the host without sharing, the bytes would be read twice: once to verify, once to copy. */
+	*err = sp->clones ? 0 : EOPNOTSUPP;
+	return sp->clones ? sp->fd : -1;
+}
+
+void dafs_spool_probe_clones(struct dafs_spool *sp)
+{
+	/* The first slot to behind all slots, then cut off again. */
+	struct file_clone_range range = {
+		.src_fd = sp->fd,
+		.src_length = sp->block_size,
+		.dest_offset = sp->end_blks * sp->block_size,
+	};
+
+	sp->clones = false;
+	if (sp->fd < 0 || !sp->end_blks || ioctl(sp->fd, FICLONERANGE, &range))
+		return;
+	sp->clones = ftruncate(sp->fd, (off_t)range.dest_offset) == 0;
+}
+
+/* --- commands --- */
+
+void dafs_spool_begin(struct dafs_spool *sp)
+{
+	sp->command_blks = sp->end_blks;
+	if (sp->ephemeral)
+		return;
+	dafs_rangemap_fini(&sp->spare);
+	dafs_rangemap_fini(&sp->dropped);
+}
+
+errcode_t dafs_spool_sync(struct dafs_spool *sp)
+{
+	errcode_t err;
+
+	if (!sp->dirty || sp->ephemeral)
+		return 0;
+	err = write_sums(sp);
+	if (!err && !sp->ctx->no_sync && (fdatasync(sp->fd) || fdatasync(sp->sum_fd)))
+		err = dafs_fail(sp->ctx, errno, "%s: syncing the spool", sp->name);
+	if (!err)
+		sp->dirty = false;
+	return err;
+}
+
+void dafs_spool_rollback(struct dafs_spool *sp)
+{
+	if (sp->ephemeral)
+		return;
+	sp->end_blks = sp->command_blks;
+	sp->sum_n = 0;
+	sp->dirty = false;
+	dafs_rangemap_fini(&sp->spare);
+	dafs_rangemap_fini(&sp->dropped);
+}
+
+void dafs_spool_trim(struct dafs_spool *sp)
+{
+	struct stat st;
+
+	if (sp->fd < 0 || sp->ephemeral || fstat(sp->fd, &st))
+		return;
+	if ((uint64_t)st.st_size < sp->end_blks * sp->block_size + TRIM_BYTES && sp->end_blks)
+		return;
+	if (ftruncate(sp->fd, (off_t)(sp->end_blks * sp->block_size)) == 0 &&
+	    ftruncate(sp->sum_fd, (off_t)(sp->end_blks * sizeof(uint32_t))))
+		return;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * store - see store.h: opening, commands, the flush bracket, status.
+ * store - see store.h: opening and closing, making and removing the cache, status.
  *
  * Transition -> function:
- *   closed -> dafs_store_open -> open (with or without a database)
+ *   closed -> dafs_store_open -> open (with or without a cache on disk)
  *   open -> dafs_store_begin -> in a command -> dafs_store_commit | dafs_store_rollback -> open
  *   open -> dafs_store_flush_begin -> flushing -> dafs_store_flush_end | dafs_store_flush_abort -> open
  */
@@ -20,52 +20,138 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-errcode_t dafs_store_exists(struct dafs_image *img, const char *cache_dir, bool *exists)
-{
-	char *place;
-	errcode_t err = dafs_place_name(img, cache_dir, &place);
+#define DB_FILE "cache.db"
 
-	*exists = false;
+/* --- making and removing --- */
+
+static void set_up(struct dafs_store *st)
+{
+	dafs_spool_init(&st->spool, st->ctx, st->place.path ? st->place.path : "pending data",
+			st->img->block_size);
+	if (!(st->flags & DAFS_STORE_EPHEMERAL)) {
+		st->spool.more = dafs_slots_more;
+		st->spool.more_arg = st;
+	}
+}
+
+static errcode_t open_place(struct dafs_store *st, bool create)
+{
+	char *path;
+	errcode_t err;
+
+	if (st->place.path)
+		return 0;
+	path = strdup(st->path);
+	if (!path)
+		return ENOMEM;
+	err = dafs_place_open(st->ctx, path, create, !(st->flags & DAFS_STORE_RDONLY), &st->place);
 	if (!err)
-		err = dafs_place_has(place, DAFS_STORE_DB, exists);
-	free(place);
+		set_up(st);
+	return err;
+}
+
+errcode_t dafs_store_make(struct dafs_store *st)
+{
+	int fd;
+	errcode_t err = open_place(st, true);
+
+	if (err)
+		return err;
+	err = dafs_place_file(&st->place, DB_FILE, O_RDWR | O_CREAT | O_TRUNC, &fd);
+	if (err)
+		return err;
+	close(fd);
+	st->fresh = true;
+	err = dafs_db_open(st->ctx, st->place.path, false, true, &st->db);
+	if (!err)
+		err = dafs_state_new(st);
+	if (err)
+		dafs_store_drop(st);
+	return err;
+}
+
+static errcode_t remove_files(struct dafs_place *place)
+{
+	/* The database first: without it nothing is pending, whatever else is left behind. Its rollback journal says nothing
+	 * about another database: it is empty but within a commit. */
+	static const char *const files[] = { DB_FILE, DB_FILE "-journal", "spool", "spool.sum" };
+	errcode_t err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(files) / sizeof(*files); i++)
+		err = dafs_place_unlink(place, files[i]);
+	return err;
+}
+
+errcode_t dafs_store_drop(struct dafs_store *st)
+{
+	bool own_dir = st->place.made || st->state.own_dir;
+	errcode_t err;
+
+	dafs_db_close(&st->db);
+	dafs_spool_fini(&st->spool);
+	err = remove_files(&st->place);
+	dafs_place_close(&st->place, !err && own_dir);
+	memset(&st->state, 0, sizeof(st->state));
+	st->fresh = false;
+	set_up(st);
 	return err;
 }
 
 errcode_t dafs_store_remove(struct dafs_image *img, const char *cache_dir)
 {
-	char *place;
-	errcode_t err = dafs_place_name(img, cache_dir, &place);
+	struct dafs_place place;
+	char *path;
+	errcode_t err = dafs_place_path(img, cache_dir, &path);
 
 	if (!err)
-		err = dafs_place_remove(img->ctx, place);
-	free(place);
+		err = dafs_place_open(img->ctx, path, false, true, &place);
+	if (err)
+		return err;
+	err = remove_files(&place);
+	dafs_place_close(&place, !err && !cache_dir);
 	return err;
 }
 
-/* Open what is there: database, binding, an interrupted flush, spool. */
+/* --- opening --- */
+
+/* Is there a database with anything in it? ENOENT. */
+static errcode_t look_for_db(struct dafs_place *place)
+{
+	struct stat st = { 0 };
+	int fd;
+	errcode_t err = dafs_place_file(place, DB_FILE, O_RDONLY, &fd);
+
+	if (err)
+		return err;
+	if (fstat(fd, &st))
+		err = dafs_fail(place->ctx, errno, "%s/%s", place->path, DB_FILE);
+	close(fd);
+	return !err && !st.st_size ? ENOENT : err;
+}
+
 static errcode_t open_existing(struct dafs_store *st)
 {
-	errcode_t err = dafs_place_check(st->ctx, st->place, false);
+	errcode_t err = open_place(st, false);
 
 	if (!err)
-		err = dafs_db_open(st, false);
+		err = look_for_db(&st->place);
 	if (!err)
-		err = dafs_spool_open(st, false);
+		err = dafs_db_open(st->ctx, st->place.path, st->flags & DAFS_STORE_RDONLY, false,
+				   &st->db);
 	if (!err)
-		err = dafs_settle(st);
-	if (!err && !st->db)
-		return ENOENT;
-	if (!err && dafs_db_meta_get(st, "commands", &st->commands))
-		st->commands = 0;
-	return err;
+		err = dafs_state_load(st);
+	if (!err)
+		err = dafs_state_check_uuid(st);
+	if (!err && st->state.spool_blks)
+		err = dafs_store_need_spool(st);
+	return err ? err : dafs_bracket_settle(st);
 }
 
-errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int flags, struct dafs_store **ret)
+errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int flags,
+			  struct dafs_store **ret)
 {
 	struct dafs_store *st = calloc(1, sizeof(*st));
 	errcode_t err = 0;
-	bool exists = false;
 
 	*ret = NULL;
 	if (!st)
@@ -73,15 +159,13 @@ errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int fla
 	st->ctx = img->ctx;
 	st->img = img;
 	st->flags = flags;
-	dafs_spool_init(st);
+	st->place.fd = -1;
+	set_up(st);
 	if (!(flags & DAFS_STORE_EPHEMERAL)) {
-		err = dafs_place_name(img, cache_dir, &st->place);
+		err = dafs_place_path(img, cache_dir, &st->path);
 		if (!err)
-			err = dafs_place_has(st->place, DAFS_STORE_DB, &exists);
-		if (!err)
-			err = exists ? open_existing(st) : flags & DAFS_STORE_CREATE ? 0 : ENOENT;
-		/* An interrupted flush that had committed leaves nothing. */
-		if (err == ENOENT && flags & DAFS_STORE_CREATE)
+			err = open_existing(st);
+		if (err == ENOENT && (flags & DAFS_STORE_CREATE))
 			err = 0;
 	}
 	if (err) {
@@ -96,250 +180,58 @@ void dafs_store_close(struct dafs_store *st)
 {
 	if (!st)
 		return;
-	if (st->in_command)
-		dafs_store_rollback(st);
+	dafs_store_rollback(st);
+	dafs_db_close(&st->db);
 	dafs_spool_fini(&st->spool);
-	if (st->db)
-		dafs_db_close(st);
-	free(st->place);
+	dafs_place_close(&st->place, false);
+	dafs_rec_buf_fini(&st->buf);
+	free(st->path);
 	free(st);
 }
 
 const struct dafs_ns_backing *dafs_store_backing(void)
 {
-	return &dafs_names_backing;
+	return &dafs_load_backing;
 }
 
-const struct dafs_stash_ops *dafs_store_stash(void)
+errcode_t dafs_store_exists(struct dafs_image *img, const char *cache_dir, bool *exists)
 {
-	return dafs_spool_stash();
-}
+	char *path, *file = NULL;
+	struct stat st;
+	errcode_t err = dafs_place_path(img, cache_dir, &path);
 
-/* What of the counters is the cache's, and under which names. */
-struct counter {
-	const char *key;
-	size_t offset;
-};
-static const struct counter counters[] = {
-	{ "dirty", offsetof(struct dafs_reserve, dirty_clusters) },
-	{ "promised", offsetof(struct dafs_reserve, promised_clusters) },
-	{ "bound", offsetof(struct dafs_reserve, bound_clusters) },
-	{ "promised_inodes", offsetof(struct dafs_reserve, promised_inodes) },
-};
-#define NCOUNTERS (sizeof(counters) / sizeof(counters[0]))
-
-errcode_t dafs_store_load_reserve(struct dafs_store *st, struct dafs_reserve *rs)
-{
-	errcode_t err = 0;
-
-	for (size_t i = 0; i < NCOUNTERS && st->db && !err; i++) {
-		uint64_t value;
-
-		err = dafs_db_meta_get(st, counters[i].key, &value);
-		if (!err)
-			*(uint64_t *)(void *)((char *)rs + counters[i].offset) += value;
-		else if (err == ENOENT)
-			err = 0;
-	}
-	if (!err && !dafs_reserve_verify(rs))
-		err = dafs_fail(st->ctx, DAFS_ET_CACHE_DAMAGED, "%s: more is promised than the image has", st->place);
+	*exists = false;
+	if (!err && asprintf(&file, "%s/%s", path, DB_FILE) < 0)
+		err = ENOMEM;
+	if (!err)
+		*exists = !lstat(file, &st) && (!S_ISREG(st.st_mode) || st.st_size);
+	free(file);
+	free(path);
 	return err;
-}
-
-errcode_t dafs_store_save_reserve(struct dafs_store *st, const struct dafs_reserve *rs)
-{
-	errcode_t err = 0;
-
-	for (size_t i = 0; i < NCOUNTERS && !err; i++)
-		err = dafs_db_meta_put(st, counters[i].key, *(const uint64_t *)(const void *)((const char *)rs + counters[i].offset));
-	return err;
-}
-
-/* A new folder's name is durable before anything in it is promised to be. */
-static errcode_t sync_folder(struct dafs_store *st)
-{
-	char *up = dafs_place_file(st->place, "..");
-	const char *const dirs[] = { st->place, up };
-	errcode_t err = up ? 0 : ENOMEM;
-
-	for (int i = 0; i < 2 && !err && !st->ctx->no_sync; i++) {
-		int fd = open(dirs[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-		if (fd < 0 || (fsync(fd) && errno != EINVAL))
-			err = dafs_fail(st->ctx, errno, "%s", dirs[i]);
-		if (fd >= 0)
-			close(fd);
-	}
-	free(up);
-	return err;
-}
-
-static errcode_t make_cache(struct dafs_store *st)
-{
-	errcode_t err = dafs_place_check(st->ctx, st->place, true);
-
-	if (!err)
-		err = dafs_db_open(st, true);
-	if (!err)
-		err = dafs_spool_open(st, true);
-	return err ? err : sync_folder(st);
-}
-
-errcode_t dafs_store_begin(struct dafs_store *st)
-{
-	errcode_t err = 0;
-
-	if (st->in_command || st->flags & DAFS_STORE_RDONLY)
-		return dafs_fail(st->ctx, DAFS_ET_SEQUENCE, "dafs_store_begin");
-	if (st->place && !st->db)
-		err = make_cache(st);
-	if (!err && st->db)
-		err = dafs_db_exec(st, "BEGIN IMMEDIATE");
-	st->in_command = !err;
-	return err;
-}
-
-/* Is anything pending at all? */
-static errcode_t is_empty(struct dafs_store *st, bool *empty)
-{
-	sqlite3_stmt *stmt;
-	errcode_t err = dafs_db_stmt(st, DAFS_SQL_INODE_IDS, &stmt);
-
-	*empty = false;
-	if (err)
-		return err;
-	err = dafs_db_step(st, stmt);
-	*empty = err == ENOENT;
-	sqlite3_reset(stmt);
-	return err == ENOENT ? 0 : err;
-}
-
-errcode_t dafs_store_drop(struct dafs_store *st)
-{
-	dafs_spool_fini(&st->spool);
-	st->spool.end_slot = 0;
-	dafs_db_close(st);
-	st->commands = 0;
-	return dafs_place_remove(st->ctx, st->place);
-}
-
-static errcode_t save(struct dafs_store *st, struct dafs_ns *ns, const struct dafs_reserve *rs)
-{
-	errcode_t err = dafs_names_save(st, ns);
-
-	if (!err)
-		err = dafs_spool_save(st);
-	if (!err)
-		err = dafs_store_save_reserve(st, rs);
-	if (!err)
-		err = dafs_db_meta_put(st, "commands", st->commands + 1);
-	if (!err)
-		err = dafs_db_exec(st, "COMMIT");
-	if (err)
-		return err;
-	st->commands++;
-	dafs_spool_saved(st);
-	return 0;
-}
-
-errcode_t dafs_store_commit(struct dafs_store *st, struct dafs_ns *ns, const struct dafs_reserve *rs)
-{
-	bool empty = false;
-	errcode_t err;
-
-	if (!st->in_command)
-		return dafs_fail(st->ctx, DAFS_ET_SEQUENCE, "dafs_store_commit");
-	if (!st->db) {
-		st->in_command = false;
-		return 0;
-	}
-	err = save(st, ns, rs);
-	if (err)
-		return err;
-	st->in_command = false;
-	err = is_empty(st, &empty);
-	return err || !empty ? err : dafs_store_drop(st);
-}
-
-void dafs_store_rollback(struct dafs_store *st)
-{
-	bool empty = false;
-
-	if (!st->in_command)
-		return;
-	st->in_command = false;
-	if (!st->db)
-		return;
-	sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
-	dafs_spool_forget(st);
-	if (!is_empty(st, &empty) && empty)
-		dafs_store_drop(st);
-}
-
-errcode_t dafs_store_flush_end(struct dafs_store *st, const struct dafs_changeset *cs, struct dafs_ns *ns,
-			       const struct dafs_reserve *rs)
-{
-	sqlite3_stmt *stmt;
-	const uint64_t *ids;
-	size_t n;
-	errcode_t err;
-
-	if (!st->db)
-		return 0;
-	if (dafs_ns_covers_all(cs))
-		return dafs_store_drop(st);
-	err = dafs_db_exec(st, "BEGIN IMMEDIATE");
-	ids = dafs_ns_collected_ids(cs, &n);
-	for (size_t i = 0; i < n && !err; i++) {
-		err = dafs_db_stmt(st, DAFS_SQL_INODE_DEL, &stmt);
-		if (!err) {
-			sqlite3_bind_int64(stmt, 1, (sqlite3_int64)ids[i]);
-			err = dafs_db_run(st, stmt);
-		}
-		if (!err)
-			err = dafs_db_stmt(st, DAFS_SQL_NAMES_DEL_OF, &stmt);
-		if (!err) {
-			sqlite3_bind_int64(stmt, 1, (sqlite3_int64)ids[i]);
-			err = dafs_db_run(st, stmt);
-		}
-	}
-	if (!err)
-		err = dafs_db_exec(st, "DELETE FROM flushing; DELETE FROM meta WHERE key IN ('flush_print', 'flush_count', 'flush_all')");
-	if (!err)
-		err = dafs_bind(st);
-	if (!err)
-		err = save(st, ns, rs);
-	if (err)
-		sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
-	return err;
-}
-
-static uint64_t query_u64(struct dafs_store *st, const char *sql)
-{
-	sqlite3_stmt *stmt;
-	uint64_t value = 0;
-
-	if (sqlite3_prepare_v2(st->db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
-		value = (uint64_t)sqlite3_column_int64(stmt, 0);
-	sqlite3_finalize(stmt);
-	return value;
 }
 
 errcode_t dafs_store_status(struct dafs_store *st, struct dafs_store_status *out)
 {
-	struct stat sb;
-	size_t size = out->size;
+	struct dafs_store_status all = { .size = sizeof(all) };
+	int64_t inodes = 0, names = 0, free_blks = 0;
+	errcode_t err = 0;
 
-	memset(out, 0, size);
-	out->size = size;
-	if (!st->db)
-		return 0;
-	strncpy(out->place, st->place, sizeof(out->place) - 1);
-	out->inodes = query_u64(st, "SELECT count(*) FROM inode");
-	out->names = query_u64(st, "SELECT count(*) FROM name");
-	out->free_bytes = query_u64(st, "SELECT total(n) FROM free") * st->spool.block_size;
-	out->commands = st->commands;
-	if (!fstat(st->spool.fd, &sb))
-		out->spool_bytes = (uint64_t)sb.st_size;
+	if (st->db.handle) {
+		err = dafs_db_number(&st->db, "SELECT count(*) FROM inode", &inodes);
+		if (!err)
+			err = dafs_db_number(&st->db, "SELECT count(*) FROM name", &names);
+		if (!err)
+			err = dafs_db_number(&st->db, "SELECT coalesce(sum(len), 0) FROM slot",
+					     &free_blks);
+		strncpy(all.place, st->place.path, sizeof(all.place) - 1);
+	}
+	if (err)
+		return err;
+	all.inodes = (uint64_t)inodes;
+	all.names = (uint64_t)names;
+	all.spool_bytes = st->spool.end_blks * st->spool.block_size;
+	all.free_bytes = (uint64_t)free_blks * st->spool.block_size;
+	all.commands = st->state.commands;
+	memcpy(out, &all, out->size < sizeof(all) ? out->size : sizeof(all));
 	return 0;
 }

@@ -26,7 +26,8 @@ struct dafs_store;
 enum dafs_store_flags {
 	DAFS_STORE_CREATE = 1,
 	DAFS_STORE_RDONLY = 2,
-	DAFS_STORE_EPHEMERAL = 4,	/* one process: no database, an unnamed spool file made at the first put */
+	DAFS_STORE_EPHEMERAL =
+		4, /* one process: no database, an unnamed spool file made at the first put */
 };
 
 /* Does the image have a cache in its usual place (or in cache_dir)? Only looks. */
@@ -34,7 +35,8 @@ errcode_t dafs_store_exists(struct dafs_image *img, const char *cache_dir, bool 
 
 /* Open the cache of img; settles an interrupted flush first (needs a writable image then). ENOENT without CREATE where there is none;
  * DAFS_ET_CACHE_* say what is wrong with one. With CREATE the cache appears on disk with the first dafs_store_begin. */
-errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int flags, struct dafs_store **ret);
+errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int flags,
+			  struct dafs_store **ret);
 
 /* Close; what was not committed is dropped. NULL is fine. */
 void dafs_store_close(struct dafs_store *st);
@@ -49,32 +51,34 @@ errcode_t dafs_store_load_reserve(struct dafs_store *st, struct dafs_reserve *rs
 /* One command: everything between begin and commit is saved, or (rollback) nothing. commit saves ns' changes and the reserve; an
  * ephemeral store has nothing to save. A failed commit is to be followed by rollback. */
 errcode_t dafs_store_begin(struct dafs_store *st);
-errcode_t dafs_store_commit(struct dafs_store *st, struct dafs_ns *ns, const struct dafs_reserve *rs);
+errcode_t dafs_store_commit(struct dafs_store *st, struct dafs_ns *ns,
+			    const struct dafs_reserve *rs);
 void dafs_store_rollback(struct dafs_store *st);
 
 /* Flush bracket. begin: *tag is the store's until end. end, after dafs_ns_settled and before dafs_ns_uncollect: drops what cs held, saves
  * what ns still has pending, and removes the cache when that is nothing. abort: the flush did not happen. */
-errcode_t dafs_store_flush_begin(struct dafs_store *st, const struct dafs_changeset *cs, struct dafs_plan *plan, const void **tag,
-				 size_t *tag_len);
-errcode_t dafs_store_flush_end(struct dafs_store *st, const struct dafs_changeset *cs, struct dafs_ns *ns,
-			       const struct dafs_reserve *rs);
+errcode_t dafs_store_flush_begin(struct dafs_store *st, const struct dafs_changeset *cs,
+				 struct dafs_plan *plan, const void **tag, size_t *tag_len);
+errcode_t dafs_store_flush_end(struct dafs_store *st, const struct dafs_changeset *cs,
+			       struct dafs_ns *ns, const struct dafs_reserve *rs);
 void dafs_store_flush_abort(struct dafs_store *st);
 
 /* Remove the cache of img, whatever state it is in, without opening it. ENOENT: there is none. */
 errcode_t dafs_store_remove(struct dafs_image *img, const char *cache_dir);
 
 struct dafs_store_status {
-	size_t size;			/* sizeof(struct dafs_store_status) */
-	uint64_t inodes, names;		/* pending */
-	uint64_t spool_bytes;		/* of the spool file */
-	uint64_t free_bytes;		/* of that reusable */
-	uint64_t commands;		/* brackets committed since the cache was made */
-	char place[4096];		/* the folder; "" for none */
+	size_t size;		/* sizeof(struct dafs_store_status) */
+	uint64_t inodes, names; /* pending */
+	uint64_t spool_bytes;	/* of the spool file */
+	uint64_t free_bytes;	/* of that reusable */
+	uint64_t commands;	/* brackets committed since the cache was made */
+	char place[4096];	/* the folder; "" for none */
 };
 errcode_t dafs_store_status(struct dafs_store *st, struct dafs_store_status *out);
 
 /* Check the database and every block of the spool that is pending against its checksum. Problems go to report, one line each;
  * *problems counts them. */
-errcode_t dafs_store_verify(struct dafs_store *st, void (*report)(void *arg, const char *line), void *arg, uint64_t *problems);
+errcode_t dafs_store_verify(struct dafs_store *st, void (*report)(void *arg, const char *line),
+			    void *arg, uint64_t *problems);
 
 #endif

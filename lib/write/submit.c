@@ -251,16 +251,15 @@ static errcode_t copy_job(struct submit *s, const struct slot *slot)
 
 	if (fd < 0)
 		return err ? err : EOPNOTSUPP;
-	err = dafs_dev_copy_from(img->dev, fd, src_off,
-				 (run->pblk + slot->from.off_blks) << img->block_bits, len);
+	if (src->ops->check)
+		err = src->ops->check(src, img->ctx, src_off, len);
+	if (!err)
+		err = dafs_dev_copy_from(img->dev, fd, src_off,
+					 (run->pblk + slot->from.off_blks) << img->block_bits, len);
 	if (src->ops->put_fd)
 		src->ops->put_fd(src, fd);
-	if (!err) {
+	if (!err)
 		s->plan->stats.copied_bytes += len;
-		/* Hosts share whole blocks of their own, of 4 KiB as a rule. */
-		if (!((src_off | (run->pblk + slot->from.off_blks) << img->block_bits) & 4095))
-			s->plan->stats.shared_bytes += len;
-	}
 	return err;
 }
 
@@ -505,7 +504,6 @@ errcode_t dafs_submit_data(struct dafs_plan *plan)
 	unsigned readers = dafs_threads(plan->img->ctx);
 	errcode_t err;
 
-	s.no_copy = !dafs_dev_shares(plan->img->dev);
 	pthread_mutex_init(&s.lock, NULL);
 	pthread_cond_init(&s.changed, NULL);
 	err = order_runs(&s);
