@@ -12,8 +12,8 @@
 
 #include <stdlib.h>
 
-/* New inodes know their numbers while directories are emitted, and those their sizes; a failed flush
- * takes both back. */
+/* New inodes know their numbers while directories are emitted, and those their sizes; a failed
+ * flush takes both back. */
 static void set_numbers(struct dafs_plan *plan, bool placed)
 {
 	for (size_t i = 0; i < plan->cs->n; i++) {

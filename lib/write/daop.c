@@ -377,13 +377,22 @@ static void undo(struct dafs_daop *op)
 		file->image_end_lblk = DAFS_LBLK_END;
 }
 
+errcode_t dafs_daop_check(struct dafs_daop *op)
+{
+	errcode_t err = op->nacts ? dafs_dareserve_settle(op->w, op->inode, 0) : 0;
+
+	if (!err && op->splits)
+		err = dafs_dareserve_recheck(op->w);
+	op->checked = !err;
+	return err;
+}
+
 errcode_t dafs_daop_end(struct dafs_daop *op, errcode_t err)
 {
 	struct dafs_write *w = op->w;
 
-	/* Blocks that were to stay unwritten cut their extents: that may cost tree blocks. */
-	if (!err && op->splits)
-		err = dafs_dareserve_recheck(w);
+	if (!err && !op->checked)
+		err = dafs_daop_check(op);
 	if (err && op->file)
 		undo(op);
 	if (err) {

@@ -34,8 +34,9 @@ struct dafs_daop {
 	uint64_t reserved, size, seq; /* as they were */
 	uint32_t promised;
 	uint16_t state;
-	bool splits; /* more extents, though no more clusters */
-	bool oom;    /* the list of replaced runs could not grow */
+	bool splits;  /* more extents, though no more clusters */
+	bool checked; /* dafs_daop_check said yes */
+	bool oom;     /* the list of replaced runs could not grow */
 };
 
 /* Start. Refuses what cannot be changed (encrypted, verity, immutable); turns an inline file into
@@ -64,7 +65,13 @@ errcode_t dafs_daop_patch(struct dafs_daop *op, uint32_t lblk, uint32_t from, ui
 /* Zero what is kept behind the end of file in its last block: before the file grows. */
 errcode_t dafs_daop_zero_tail(struct dafs_daop *op);
 
-/* Finish or, with err, undo. Returns err. */
+/* Is there room for what was entered, beyond its blocks: places to move overwritten ones to, tree
+ * blocks where extents are cut? dafs_daop_end asks if nobody did. DAFS_ET_NOSPC_RESERVE or _META.
+ */
+errcode_t dafs_daop_check(struct dafs_daop *op);
+
+/* Finish or, with err, undo. Returns err, or why there is no room. After a successful
+ * dafs_daop_check finishing cannot fail. */
 errcode_t dafs_daop_end(struct dafs_daop *op, errcode_t err);
 
 /* One block as a reader sees it (bytes past the end of file included, as they are kept). */

@@ -15,26 +15,37 @@
 
 #include "write/direct.h"
 
-/* Blocks [lblk, end) go: pending bytes are dropped, delayed blocks given back. noted: the image's
- * blocks there are taken care of. */
-static errcode_t drop_range(struct dafs_daop *op, uint32_t lblk, uint32_t end)
+/* The last moment to refuse: is there room for what was patched, and, with bigalloc, for clusters
+ * at both ends that lose their allocated blocks but keep delayed ones? *spare clusters are taken
+ * for those. */
+static errcode_t ready_to_drop(struct dafs_daop *op, uint64_t *spare)
+{
+	errcode_t err = dafs_daop_check(op);
+
+	*spare = op->w->img->cluster_bits && op->file->npend ? 2 : 0;
+	if (!err && *spare)
+		err = dafs_delalloc_take(op->w, *spare, 0);
+	return err;
+}
+
+/* Blocks [lblk, end) go: pending bytes are dropped, delayed blocks given back. What the image has
+ * there is noted by the caller. */
+static errcode_t drop_range(struct dafs_daop *op, uint32_t lblk, uint32_t end, uint64_t spare)
 {
 	struct dafs_file *file = op->file;
 	uint64_t placed = 0;
-	int64_t change;
-	errcode_t err;
+	int64_t change = 0;
+	errcode_t err = 0;
 
-	if (end <= lblk)
-		return 0;
-	err = dafs_pagecache_remove(&file->pages, lblk, end, dafs_daop_gone, op);
-	if (!err)
+	if (end > lblk)
+		err = dafs_pagecache_remove(&file->pages, lblk, end, dafs_daop_gone, op);
+	if (!err && end > lblk)
 		err = dafs_extlist_clear(&file->falloc, lblk, end, NULL);
-	if (!err)
+	if (!err && end > lblk)
 		err = dafs_direct_drop(op->w, file, lblk, end, &placed);
 	if (!err)
 		err = dafs_dareserve_unmap(op->w, op->inode, lblk, end, &change);
-	if (!err)
-		err = dafs_dareserve_settle(op->w, op->inode, change - (int64_t)placed);
+	dafs_dareserve_shrink(op->w, op->inode, change - (int64_t)placed, spare);
 	return err;
 }
 
@@ -54,6 +65,7 @@ errcode_t dafs_delalloc_truncate(struct dafs_write *w, struct dafs_inode *inode,
 {
 	const uint32_t bs = w->img->block_size;
 	struct dafs_daop op = { 0 };
+	uint64_t spare;
 	uint32_t end;
 	errcode_t err;
 
@@ -66,21 +78,25 @@ errcode_t dafs_delalloc_truncate(struct dafs_write *w, struct dafs_inode *inode,
 	else if (!err && (size & (bs - 1)))
 		err = dafs_daop_patch(&op, (uint32_t)(size >> w->img->block_bits),
 				      (uint32_t)(size & (bs - 1)), bs, NULL);
+	if (!err && size <= inode->size)
+		err = ready_to_drop(&op, &spare);
 	if (err)
 		return dafs_daop_end(&op, err);
 	if (size <= inode->size) {
 		end = (uint32_t)((size + bs - 1) >> w->img->block_bits);
 		if (op.file->image_end_lblk > end)
 			op.file->image_end_lblk = end;
-		err = dafs_extlist_clear(&op.file->punched, end, DAFS_LBLK_END, NULL);
-		if (!err)
-			err = drop_range(&op, end, DAFS_LBLK_END);
+		/* A range that stays in this list for want of memory is past image_end_lblk. */
+		dafs_extlist_clear(&op.file->punched, end, DAFS_LBLK_END, NULL);
+		err = drop_range(&op, end, DAFS_LBLK_END, spare);
 		if (!size && in_image(inode))
 			inode->state |= DAFS_I_TRUNC0;
-	}
-	if (!err)
 		inode->size = size;
-	err = finish(&op, err);
+		err = finish(&op, err);
+	} else {
+		inode->size = size;
+		err = dafs_daop_end(&op, 0);
+	}
 	assert(err || dafs_delalloc_verify(w, inode));
 	return err;
 }
@@ -103,7 +119,7 @@ errcode_t dafs_delalloc_punch(struct dafs_write *w, struct dafs_inode *inode, ui
 	const unsigned bits = w->img->block_bits;
 	const uint32_t bs = w->img->block_size;
 	struct dafs_daop op = { 0 };
-	uint64_t stop = off + len;
+	uint64_t stop = off + len, spare;
 	uint32_t first, end;
 	errcode_t err;
 
@@ -129,8 +145,15 @@ errcode_t dafs_delalloc_punch(struct dafs_write *w, struct dafs_inode *inode, ui
 	if (err || end <= first) {
 		err = dafs_daop_end(&op, err);
 	} else {
+		err = ready_to_drop(&op, &spare);
+		if (err)
+			return dafs_daop_end(&op, err);
 		err = note_punched(&op, first, end);
-		err = finish(&op, err ? err : drop_range(&op, first, end));
+		if (!err)
+			err = drop_range(&op, first, end, spare);
+		else
+			dafs_dareserve_shrink(w, inode, 0, spare);
+		err = finish(&op, err);
 	}
 	assert(err || dafs_delalloc_verify(w, inode));
 	return err;

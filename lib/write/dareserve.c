@@ -17,6 +17,7 @@
 
 #include "base/trace.h"
 #include "image/etree.h"
+#include "image/txn.h"
 
 /* After a dry plan the promise is exact for what was pending then, and what comes later may shift
  * what others need. So half of what is left is held back, and when little is left every change is
@@ -234,13 +235,35 @@ uint32_t dafs_delalloc_meta_bound(const struct dafs_image *img, uint64_t data_bl
 	return blks > UINT32_MAX ? UINT32_MAX : (uint32_t)blks;
 }
 
+/* Memory that one file's share of a transaction may take. */
+#define LIVE_MOST_BYTES (UINT64_C(64) << 20)
+
+uint64_t dafs_dareserve_live_limit(const struct dafs_image *img)
+{
+	uint64_t half = dafs_txn_capacity_blks(img) / 2;
+	uint64_t most = LIVE_MOST_BYTES >> img->block_bits;
+
+	return half < most ? half : most;
+}
+
+/* Blocks that are to be written over what the image has: more than a transaction takes are promised
+ * a new place, all of them. */
+static uint64_t over_bound(const struct dafs_image *img, const struct dafs_file *file)
+{
+	uint64_t waiting = dafs_extlist_blocks(&file->falloc);
+	uint64_t fresh = file->es.delayed_blks > waiting ? file->es.delayed_blks - waiting : 0;
+	uint64_t over = file->pages.dirty_blks > fresh ? file->pages.dirty_blks - fresh : 0;
+
+	return over > dafs_dareserve_live_limit(img) ? over : 0;
+}
+
 uint32_t dafs_dareserve_bound(struct dafs_write *w, const struct dafs_inode *inode,
 			      const struct dafs_file *file)
 {
 	const struct dafs_image *img = w->img;
 	uint64_t delayed =
 		img->cluster_bits ? file->reserved_clusters + file->npend : file->es.delayed_blks;
-	uint64_t changes = 0;
+	uint64_t changes = 0, bound;
 
 	if (!(inode->state & (DAFS_I_NEW | DAFS_I_TRUNC0)) && (file->dirtied_seq || delayed)) {
 		changes = (uint64_t)dafs_pagecache_runs(&file->pages) + file->punched.n + 1;
@@ -252,7 +275,10 @@ uint32_t dafs_dareserve_bound(struct dafs_write *w, const struct dafs_inode *ino
 	/* Written pieces inside what is to be unwritten split it. */
 	if (file->falloc.n)
 		delayed += file->falloc.n + dafs_pagecache_runs(&file->pages);
-	return delayed || changes ? dafs_delalloc_meta_bound(img, delayed, changes) : 0;
+	if (!delayed && !changes)
+		return 0;
+	bound = dafs_delalloc_meta_bound(img, delayed, changes) + over_bound(img, file);
+	return bound < UINT32_MAX ? (uint32_t)bound : UINT32_MAX;
 }
 
 errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode, int64_t data_change)
@@ -286,6 +312,22 @@ errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode, 
 							      : 0);
 	file->promised_clusters = bound;
 	return 0;
+}
+
+void dafs_dareserve_shrink(struct dafs_write *w, struct dafs_inode *inode, int64_t data_change,
+			   uint64_t spare)
+{
+	struct dafs_file *file = inode->u.file;
+	uint64_t was = file->reserved_clusters + spare;
+	uint32_t bound;
+
+	assert(data_change <= (int64_t)spare);
+	file->reserved_clusters += (uint64_t)data_change;
+	bound = dafs_dareserve_bound(w, inode, file);
+	if (bound > file->promised_clusters)
+		bound = file->promised_clusters;
+	dafs_delalloc_release(w, was - file->reserved_clusters, file->promised_clusters - bound);
+	file->promised_clusters = bound;
 }
 
 /* Neither counter has room by its bounds: plan everything pending, this change included, and see.

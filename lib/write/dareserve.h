@@ -38,9 +38,19 @@ errcode_t dafs_dareserve_unmap(struct dafs_write *w, struct dafs_inode *inode, u
 errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode,
 				int64_t data_change);
 
+/* After blocks were given up: the data reserve changes by data_change (by no more than spare
+ * upwards: clusters that the caller took beforehand and that are given back here), the metadata
+ * promise only ever falls. Cannot fail. */
+void dafs_dareserve_shrink(struct dafs_write *w, struct dafs_inode *inode, int64_t data_change,
+			   uint64_t spare);
+
 /* Near full, for a change that takes no more space by its bounds but may by its shape: does
  * everything pending still fit? DAFS_ET_NOSPC_META: the caller undoes it. */
 errcode_t dafs_dareserve_recheck(struct dafs_write *w);
+
+/* How many overwritten blocks of one file a flush can send through the transaction: what goes
+ * beyond that has to find a new place, and is promised room for it. */
+uint64_t dafs_dareserve_live_limit(const struct dafs_image *img);
 
 /* Metadata bound of the file as it is now. */
 uint32_t dafs_dareserve_bound(struct dafs_write *w, const struct dafs_inode *inode,

@@ -114,8 +114,8 @@ errcode_t dafs_delalloc_read(struct dafs_write *w, struct dafs_inode *inode, voi
  * dropped. */
 void dafs_delalloc_forget(struct dafs_write *w, struct dafs_inode *inode);
 
-/* The same for an inode whose data a flush has brought into the image: what was reserved is used, not
- * given up (the trace tells so at the commit), and blocks that were placed at the write are the
+/* The same for an inode whose data a flush has brought into the image: what was reserved is used,
+ * not given up (the trace tells so at the commit), and blocks that were placed at the write are the
  * file's. */
 void dafs_delalloc_settled(struct dafs_write *w, struct dafs_inode *inode);
 

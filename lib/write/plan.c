@@ -15,11 +15,11 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "write/dareserve.h"
 #include "base/trace.h"
 
-/* File data through the journal: at most this part of it, and this much memory. */
-#define LIVE_PART_OF_JOURNAL 4u
-#define LIVE_MOST_BYTES	     (UINT64_C(64) << 20)
+/* Of what one file may send through the journal, this part goes there by preference. */
+#define LIVE_PART_OF_LIMIT 2u
 
 /* What a plan works with: a table of items, and allocators over the image as it is committed. */
 static errcode_t new_parts(struct dafs_plan *plan)
@@ -54,9 +54,8 @@ static errcode_t make_plan(struct dafs_image *img, const struct dafs_changeset *
 	if (opts)
 		memcpy(&plan->opts, opts,
 		       opts->size < sizeof(plan->opts) ? opts->size : sizeof(plan->opts));
-	plan->live_budget_blks = dafs_txn_capacity_blks(img) / LIVE_PART_OF_JOURNAL;
-	if (plan->live_budget_blks > LIVE_MOST_BYTES >> img->block_bits)
-		plan->live_budget_blks = LIVE_MOST_BYTES >> img->block_bits;
+	plan->live_limit_blks = dafs_dareserve_live_limit(img);
+	plan->live_budget_blks = plan->live_limit_blks / LIVE_PART_OF_LIMIT;
 	err = cs->n >= UINT32_MAX ? DAFS_ET_RANGE : new_parts(plan);
 	if (!err)
 		err = dafs_plan_number(plan);

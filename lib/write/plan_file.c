@@ -13,7 +13,6 @@
 
 #include <stdlib.h>
 
-
 /* Overwrites of up to this many blocks in a file are journaled even where remapping would not split
  * it. */
 enum { SMALL_OVER_BLKS = 16 };
@@ -55,8 +54,8 @@ static bool goal_behind(struct dafs_plan *plan, const struct dafs_extent *prev, 
 			uint64_t *goal)
 {
 	uint32_t hole = lblk - dafs_extent_end(prev);
-	bool kept = !hole || (hole <= GAP_MOST_BLKS && hole <= plan->gap_budget_blks &&
-			      !plan->cluster_mask);
+	bool kept = !hole ||
+		    (hole <= GAP_MOST_BLKS && hole <= plan->gap_budget_blks && !plan->cluster_mask);
 
 	*goal = prev->pblk + prev->len + (kept ? hole : 0);
 	return kept;
@@ -441,25 +440,33 @@ static errcode_t decide(struct dafs_plan *plan, size_t item, size_t from, size_t
 {
 	struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, item);
 	const struct dafs_extent *v = extra->over.v;
-	uint32_t lblk = v[from].lblk, end = dafs_extent_end(&v[to - 1]);
+	uint32_t lblk = v[from].lblk, end = dafs_extent_end(&v[to - 1]), len = end - lblk;
 	bool whole = comes_off_whole(plan, &extra->map, lblk, end);
-	bool fits = end - lblk <= plan->live_budget_blks;
-	uint64_t clusters = ((uint64_t)(end - lblk) >> plan->img->cluster_bits) + 4;
-	bool room = dafs_mballoc_free_clusters(plan->ma) >= plan->keep_clusters + clusters;
+	bool fits = len <= plan->live_budget_blks;
+	bool must = dafs_extlist_blocks(live) + len > plan->live_limit_blks;
+	uint64_t clusters = ((uint64_t)len + plan->cluster_mask) >> plan->img->cluster_bits;
+	bool room = dafs_mballoc_free_clusters(plan->ma) >= plan->keep_clusters + clusters + 4;
 	errcode_t err = 0;
 
-	if (room && (whole ? !(small && fits) : !fits && !plan->cluster_mask)) {
+	/* With bigalloc only what comes off in whole clusters can move. */
+	if (must || (room && (whole ? !(small && fits) : !fits && !plan->cluster_mask))) {
 		struct dafs_place_req req = { .edits = moved,
 					      .lblk = lblk,
-					      .len = end - lblk,
+					      .len = len,
 					      .flags = DAFS_ALLOC_DATA,
 					      .ino = plan->items[item].ino };
 
+		if (!whole && plan->cluster_mask)
+			return dafs_plan_fail(plan, plan->cs->inodes[item], DAFS_ET_NOSPC_ALLOC,
+					      "too much is overwritten in place");
+		/* What has to move was promised beside the metadata. */
+		if (must)
+			plan->meta_clusters += clusters;
 		/* Moving may cut extents: leave room for that in the tree. */
 		plan->keep_clusters += 2;
 		return dafs_plan_place_run(plan, &req);
 	}
-	plan->live_budget_blks -= fits ? end - lblk : plan->live_budget_blks;
+	plan->live_budget_blks -= fits ? len : plan->live_budget_blks;
 	for (size_t i = from; i < to && !err; i++)
 		err = dafs_extlist_append(live, v[i].pblk, v[i].lblk, v[i].len, false);
 	return err;

@@ -134,8 +134,9 @@ struct dafs_plan {
 	bool tight;		   /* second try: little room, fewest pieces before all else */
 	bool any_over;		   /* some extra has blocks over the image's */
 	uint64_t keep_clusters;	   /* what overwritten blocks that move must leave to metadata */
+	uint64_t live_limit_blks;  /* of one file's data through the transaction, at the most */
 	uint64_t live_budget_blks; /* of file data that may still go through the transaction */
-	uint64_t gap_budget_blks;  /* that may still be left free between the runs of sparse files */
+	uint64_t gap_budget_blks; /* that may still be left free between the runs of sparse files */
 	uint64_t meta_goal, data_goal; /* where the next of each kind would like to be */
 	uint64_t meta_clusters;
 	struct dafs_quota *quota;	   /* NULL: the image keeps none */
@@ -230,8 +231,8 @@ errcode_t dafs_plan_file(struct dafs_plan *plan, size_t item);
 errcode_t dafs_plan_file_over(struct dafs_plan *plan, size_t item);
 uint64_t dafs_plan_file_new_blks(const struct dafs_plan *plan, size_t item);
 
-/* plan_refill.c: delayed runs (plan->wb) over blocks that the file gave up in this flush: what keeps
- * an extent whole comes back into the mapping, and leaves extra->freed. */
+/* plan_refill.c: delayed runs (plan->wb) over blocks that the file gave up in this flush: what
+ * keeps an extent whole comes back into the mapping, and leaves extra->freed. */
 errcode_t dafs_plan_refill(struct dafs_plan *plan, struct dafs_plan_extra *extra);
 
 /* submit.c */

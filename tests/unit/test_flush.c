@@ -380,8 +380,8 @@ static void test_quota(void **state)
 	wf_close();
 }
 
-/* More live blocks than the journal holds: refused before anything is read or written, and a part of
- * it goes. */
+/* More live blocks than the journal holds: refused before anything is read or written, and a part
+ * of it goes. */
 static void test_journal_full(void **state)
 {
 	struct dafs_inode *root, *f;
@@ -411,6 +411,42 @@ static void test_journal_full(void **state)
 	expect_file("data", 100000, 1);
 	assert_true(wf_debugfs_has("stat f3999", "User:    77"));
 	assert_false(wf_debugfs_has("stat f100", "User:    77"));
+	wf_close();
+}
+
+/* No room to move anything, and more is overwritten than the journal takes: refused at the write,
+ * not at the flush. */
+static void test_overwrite_full(void **state)
+{
+	static uint8_t buf[4 << 20];
+	struct dafs_inode *f, *g;
+	uint64_t at = 0;
+	errcode_t err = 0;
+	(void)state;
+
+	wf_open(scratch_mke2fs("full.img", "-t ext4 -b 1024 -m 0 -J size=1", "12M"));
+	wf.w.dry_plan = wf_dry_plan;
+	f = wf_new(wf_root(), "f", S_IFREG | 0644);
+	fill_file(f, sizeof(buf), 1);
+	g = wf_new(wf_root(), "g", S_IFREG | 0644);
+	for (; !err; at += 1024)
+		err = dafs_delalloc_write(&wf.w, g, at, buf, 1024);
+	wf_flush();
+	wf.w.dry_plan = wf_dry_plan;
+	f = wf_lookup(wf_root(), "f");
+	wf_pattern(buf, sizeof(buf), 1);
+	/* In pieces, so that nothing comes off whole. */
+	err = 0;
+	for (at = 1024; !err && at + 2048 < sizeof(buf); at += 4096) {
+		err = dafs_delalloc_write(&wf.w, f, at, (const uint8_t[2048]){ 7 }, 2048);
+		if (!err)
+			memcpy(buf + at, (const uint8_t[2048]){ 7 }, 2048);
+	}
+	if (err != DAFS_ET_NOSPC_META && err != DAFS_ET_NOSPC_RESERVE)
+		fail_msg("%s", error_message(err));
+	assert_true(at > 100000);
+	wf_flush();
+	wf_expect("f", buf, sizeof(buf));
 	wf_close();
 }
 
@@ -578,8 +614,9 @@ int main(void)
 		cmocka_unit_test(test_remove),		cmocka_unit_test(test_xattrs),
 		cmocka_unit_test(test_block_mapped),	cmocka_unit_test(test_source_fails),
 		cmocka_unit_test(test_cancel),		cmocka_unit_test(test_stale_tables),
-		cmocka_unit_test(test_quota),		cmocka_unit_test(test_journal_full),
-		cmocka_unit_test(test_churn),		cmocka_unit_test(test_fill_up),
+		cmocka_unit_test(test_quota),		cmocka_unit_test(test_overwrite_full),
+		cmocka_unit_test(test_journal_full),	cmocka_unit_test(test_churn),
+		cmocka_unit_test(test_fill_up),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
