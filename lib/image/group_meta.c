@@ -117,7 +117,8 @@ errcode_t dafs_meta_load(struct dafs_image *img)
 		free(all.v);
 		return err;
 	}
-	qsort(all.v, all.n, sizeof(*all.v), by_start);
+	if (all.n)
+		qsort(all.v, all.n, sizeof(*all.v), by_start);
 	g->meta = all.v;
 	g->n_meta = merge_sorted(all.v, all.n);
 	return 0;

@@ -63,6 +63,11 @@ static struct dafs_tblk *add(struct dafs_txn *txn, uint64_t pblk, enum dafs_tblk
 	blk->pblk = pblk;
 	blk->kind = kind;
 	HASH_ADD(hh, txn->blks, pblk, sizeof(blk->pblk), blk);
+	if (!blk->hh.tbl) {
+		free(blk->data);
+		free(blk);
+		return NULL;
+	}
 	txn->n_live += kind == DAFS_TBLK_LIVE;
 	txn->n_new += kind == DAFS_TBLK_NEW;
 	return blk;
@@ -482,6 +487,10 @@ errcode_t dafs_txn_revoke(struct dafs_image *img, uint64_t pblk)
 		return ENOMEM;
 	rev->pblk = pblk;
 	HASH_ADD(hh, txn->revoked, pblk, sizeof(rev->pblk), rev);
+	if (!rev->hh.tbl) {
+		free(rev);
+		return ENOMEM;
+	}
 	txn->n_revoked++;
 	return 0;
 }

@@ -6,6 +6,8 @@
 #ifndef DAFS_IMAGE_TXN_INT_H
 #define DAFS_IMAGE_TXN_INT_H
 
+/* Out of memory is an error to return, not the end of the process. */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "image/journal.h"
