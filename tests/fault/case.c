@@ -34,6 +34,7 @@ struct told {
 
 static char folder[PATH_MAX], image[PATH_MAX], cache[PATH_MAX];
 static struct told *told;
+bool case_no_sync;
 static char finding[2048];
 
 const char *case_folder(void)
@@ -71,6 +72,7 @@ static struct dafs_ctx *new_ctx(int64_t now_sec)
 	ctx->now_nsec = 0;
 	ctx->threads = 1;
 	ctx->lock_timeout_ms = 2000;
+	ctx->no_sync = case_no_sync;
 	return ctx;
 }
 

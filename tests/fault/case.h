@@ -61,4 +61,7 @@ uint64_t case_settle_ops(const struct prepared *prep, uint64_t first);
 
 const char *case_folder(void);
 
+/* Work as with --no-sync: then the faults must find something. */
+extern bool case_no_sync;
+
 #endif

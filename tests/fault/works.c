@@ -134,8 +134,8 @@ static errcode_t tight_before(struct dafs *fs)
 
 static errcode_t tight_1(struct dafs *fs)
 {
-	TRY(fill(fs, "/big", 0, 2 * MIB, 2));
-	return fill(fs, "/ballast", 100000, MIB, 2);
+	TRY(fill(fs, "/big", 0, 600000, 2));
+	return fill(fs, "/ballast", 100000, 250000, 2);
 }
 
 /* --- names --- */
