@@ -146,6 +146,25 @@ static errcode_t delete_flushed(struct dafs_store *st, const struct dafs_changes
 	return err;
 }
 
+/* A removed directory of the image has no row any more, but the names that were taken from it do. */
+static errcode_t delete_lost_names(struct dafs_store *st, const struct dafs_changeset *cs)
+{
+	size_t n;
+	const uint64_t *ids = dafs_ns_collected_ids(cs, &n);
+	errcode_t err = 0;
+
+	for (size_t i = 0; !err && i < n; i++) {
+		sqlite3_stmt *stmt;
+
+		err = dafs_db_use(&st->db, DAFS_DB_NAME_DEL_LOST, &stmt);
+		if (err)
+			break;
+		sqlite3_bind_int64(stmt, 1, (int64_t)ids[i]);
+		err = dafs_db_run(&st->db, stmt);
+	}
+	return err;
+}
+
 errcode_t dafs_store_flush_end(struct dafs_store *st, const struct dafs_changeset *cs,
 			       struct dafs_ns *ns, const struct dafs_reserve *rs)
 {
@@ -163,6 +182,8 @@ errcode_t dafs_store_flush_end(struct dafs_store *st, const struct dafs_changese
 	err = delete_flushed(st, cs);
 	if (!err)
 		err = dafs_save(st, ns, rs);
+	if (!err)
+		err = delete_lost_names(st, cs);
 	if (!err)
 		err = dafs_slots_save(st);
 	if (!err)

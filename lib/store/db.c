@@ -61,6 +61,8 @@ static const char *const text[DAFS_DB_STMTS] = {
 	[DAFS_DB_NAME_PUT] = "INSERT OR REPLACE INTO name VALUES(?, ?, ?, ?, ?, ?)",
 	[DAFS_DB_NAME_DEL] = "DELETE FROM name WHERE dir = ? AND name = ?",
 	[DAFS_DB_NAME_DEL_ALL] = "DELETE FROM name WHERE dir = ?",
+	[DAFS_DB_NAME_DEL_LOST] = "DELETE FROM name WHERE dir = ?1 "
+				  "AND NOT EXISTS(SELECT 1 FROM inode WHERE id = ?1)",
 	[DAFS_DB_NAME_DIR] =
 		"SELECT id, image, kind, sum, name FROM name WHERE dir = ? ORDER BY name",
 	[DAFS_DB_SLOT_FIT] =
@@ -163,13 +165,18 @@ errcode_t dafs_db_make_schema(struct dafs_db *db)
 
 static errcode_t check_schema(struct dafs_db *db)
 {
-	int64_t application, version;
+	int64_t application, version, pages;
 	errcode_t err = dafs_db_number(db, "PRAGMA application_id", &application);
 
 	if (!err)
 		err = dafs_db_number(db, "PRAGMA user_version", &version);
+	if (!err)
+		err = dafs_db_number(db, "PRAGMA page_count", &pages);
 	if (err)
 		return err;
+	/* The process that made it died before its first commit, which SQLite has rolled back. */
+	if (!pages)
+		return ENOENT;
 	if (application != APPLICATION_ID || version < 1)
 		return dafs_fail(db->ctx, DAFS_ET_CACHE_DAMAGED,
 				 "%s/cache.db is not a cache of dafs", db->place);
