@@ -314,12 +314,14 @@ static bool same(const struct digest *a, const struct digest *b)
 	return a->tree == b->tree;
 }
 
+/* An empty database is one that was never committed to. */
 static bool cached(void)
 {
 	char path[PATH_MAX + 16];
+	struct stat st;
 
 	snprintf(path, sizeof(path), "%s/cache.db", cache);
-	return !access(path, F_OK);
+	return !stat(path, &st) && st.st_size;
 }
 
 /* --- preparing --- */
@@ -510,8 +512,9 @@ static const char *judge(const struct prepared *prep, const struct try *t, unsig
 	const char *bad = NULL;
 	int status;
 
-	/* Somebody else may replay the journal first. 1: it did. */
-	if (t->seed & 1 && digest_needs_recovery(image) &&
+	/* Somebody else may replay the journal first (1: it did); not where a part was flushed: the
+	 * rest would be pending over an image that others have had their hands on. */
+	if (t->seed & 1 && t->phase != PHASE_PART && digest_needs_recovery(image) &&
 	    run_e2fsck("-fy -E journal_only", false) > 1)
 		bad = say("e2fsck could not replay the journal (%s.e2fsck)", folder);
 	if (!bad)

@@ -335,7 +335,7 @@ const struct work works[] = {
 	  { rename_1, recreate_1 }, "/conf" },
 	{ "journal-full", FS(8, 1024), wrap_before, { wrap_1 }, NULL },
 	{ "inline", FS(8, 1024, .features = "inline_data"), inline_before, { inline_1 }, "/d" },
-	{ "quota-orphan", FS(8, 1024, .features = "quota,orphan_file"), some_files,
+	{ "orphan-file", FS(8, 1024, .features = "orphan_file"), some_files,
 	  { small_1, recreate_1 }, "/d" },
 };
 const size_t nworks = sizeof(works) / sizeof(works[0]);
