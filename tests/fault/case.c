@@ -509,13 +509,16 @@ static const char *judge_flushed(const struct prepared *prep, const struct try *
 
 static const char *judge(const struct prepared *prep, const struct try *t, unsigned acked)
 {
+	bool sectors = t->fault == FAULT_TORN || t->fault == FAULT_REORDER;
 	const char *bad = NULL;
 	int status;
 
 	/* Somebody else may replay the journal first (1: it did); not where a part was flushed: the
-	 * rest would be pending over an image that others have had their hands on. */
+	 * rest would be pending over an image that others have had their hands on. A superblock torn
+	 * by the sector is one that e2fsck does not open (8) and only dafs settles. */
 	if (t->seed & 1 && t->phase != PHASE_PART && digest_needs_recovery(image) &&
-	    run_e2fsck("-fy -E journal_only", false) > 1)
+	    (status = run_e2fsck("-fy -E journal_only", false)) > 1 &&
+	    !(status == 8 && sectors))
 		bad = say("e2fsck could not replay the journal (%s.e2fsck)", folder);
 	if (!bad)
 		bad = need_clean_run(in_child(do_verify, NULL, WORK_TIME, NULL), "settling");

@@ -81,6 +81,7 @@ static void try_one(const struct prepared *prep, const struct try *t, struct row
 	}
 	if (failures >= FAILURES_MOST) {
 		printf("more than enough failures\n");
+		case_close();
 		exit(1);
 	}
 }
