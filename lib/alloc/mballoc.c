@@ -197,6 +197,9 @@ static const char *flag_names(unsigned flags)
 		"HINT_DATA|HINT_GOAL_ONLY|DELALLOC_RESV",
 	};
 
+	if (flags & DAFS_ALLOC_AT_ONCE)
+		return flags & DAFS_ALLOC_GOAL_ONLY ? "HINT_DATA|HINT_GOAL_ONLY" : "HINT_DATA";
+
 	return names[(flags & DAFS_ALLOC_DATA ? 1 : 0) | (flags & DAFS_ALLOC_GOAL_ONLY ? 2 : 0)];
 }
 

@@ -42,6 +42,8 @@ enum dafs_alloc_flags {
 	DAFS_ALLOC_TIGHT = 16,
 	/* place as the kernel would (comparison mode): mb_kernel.h */
 	DAFS_ALLOC_KERNEL = 8,
+	/* no reserve stands behind this request (direct writes): for the trace only */
+	DAFS_ALLOC_AT_ONCE = 16,
 };
 
 struct dafs_alloc_req {

@@ -6,10 +6,15 @@
 
 #include "alloc/space.h"
 
+#include "base/trace.h"
 #include "image/group.h"
 
 static errcode_t block_bits(void *arg, uint32_t grp, const uint8_t **bits)
 {
+	struct dafs_image *img = arg;
+
+	if (img->ctx->trace)
+		dafs_trace_line(img->ctx->trace, "ext4_mb_bitmap_load: dev 0,0 group %u", grp);
 	return dafs_group_block_bits(arg, grp, bits);
 }
 

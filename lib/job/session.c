@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/trace.h"
 #include "image/group.h"
 #include "job/hostsrc.h"
 #include "write/direct.h"
@@ -25,20 +24,16 @@ static errcode_t dry_plan(void *arg, uint64_t *meta_clusters)
 	struct dafs_flush_opts opts = { .size = sizeof(opts) };
 	struct dafs_changeset cs;
 	struct dafs_plan *plan;
-	size_t mark;
 	errcode_t err = dafs_ns_collect(fs->ns, NULL, &cs);
 
 	*meta_clusters = 0;
 	if (err)
 		return err;
-	/* Nothing of this happens: it has no place in the trace. */
-	mark = dafs_trace_hold(fs->ctx->trace);
 	err = dafs_plan_new(fs->img, &cs, &opts, &plan);
 	if (!err)
 		*meta_clusters = dafs_plan_meta_clusters(plan);
 	dafs_plan_free(plan);
 	dafs_ns_uncollect(fs->ns, &cs);
-	dafs_trace_drop(fs->ctx->trace, mark);
 	return err;
 }
 

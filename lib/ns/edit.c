@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "base/trace.h"
 #include "image/icodec.h"
 
 void dafs_ns_undo_keep(struct dafs_ns_undo *undo, struct dafs_inode *inode)
@@ -415,6 +416,8 @@ errcode_t dafs_ns_unlink(struct dafs_ns *ns, struct dafs_inode *dir, const char 
 		err = dafs_ns_name(ns, dir, name, name_len, &record);
 	if (err)
 		return dafs_ns_fail(ns, err, dir, name, name_len);
+	DAFS_TRACE(ns->ctx, "ext4_unlink_enter", inode->id, "size %llu parent %llu",
+		   (unsigned long long)inode->size, (unsigned long long)dir->id);
 	before = dafs_ns_promised(ns->img, dir);
 	dafs_ns_put(ns, dir, record, NULL);
 	dafs_ns_tidy(ns, dir, record);
@@ -422,6 +425,7 @@ errcode_t dafs_ns_unlink(struct dafs_ns *ns, struct dafs_inode *dir, const char 
 		dafs_ns_count_subdir(dir, -1);
 	/* Fewer names never need more. */
 	dafs_ns_repromise(ns, dir, before, dafs_ns_promised(ns->img, dir));
+	DAFS_TRACE(ns->ctx, "ext4_unlink_exit", inode->id, "ret 0");
 	dafs_ns_lose_name(ns, inode);
 	return 0;
 }

@@ -128,6 +128,7 @@ errcode_t dafs_plan_execute(struct dafs_plan *plan, struct dafs_flush_stats *sta
 		set_numbers(plan, false);
 		return err;
 	}
+	dafs_plan_trace_committed(plan);
 	plan->stats.transactions = 1;
 	if (stats)
 		*stats = plan->stats;

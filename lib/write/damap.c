@@ -15,6 +15,7 @@
 
 #include "image/icodec.h"
 #include "image/read.h"
+#include "write/datrace.h"
 
 /* Does the image's mapping count for this inode at all? */
 static bool image_counts(const struct dafs_inode *inode)
@@ -86,11 +87,16 @@ errcode_t dafs_delalloc_map(struct dafs_write *w, struct dafs_inode *inode, uint
 	err = dafs_delalloc_file(w, inode, &file);
 	if (err)
 		return err;
-	if (dafs_es_lookup(&file->es, lblk, out))
+	if (dafs_es_lookup(&file->es, lblk, out)) {
+		dafs_datrace_lookup(w, inode, lblk, out);
 		return 0;
+	}
+	dafs_datrace_lookup(w, inode, lblk, NULL);
+	dafs_datrace_map(w, inode, lblk, NULL);
 	err = from_image(w, inode, lblk, out);
 	if (err)
 		return err;
+	dafs_datrace_map(w, inode, lblk, out);
 	/* Only what is unknown may be filled in: entries on both sides stay. The left side is
 	 * looked at only as a whole, so that a file written backwards costs one look per write. */
 	end = out->lblk + out->len;
@@ -102,7 +108,10 @@ errcode_t dafs_delalloc_map(struct dafs_write *w, struct dafs_inode *inode, uint
 	if (dafs_es_find(&file->es, DAFS_ES_ANY, lblk, end, &known))
 		end = known.lblk;
 	out->len = end - out->lblk;
-	return dafs_es_insert(&file->es, out, NULL);
+	err = dafs_es_insert(&file->es, out, NULL);
+	if (!err)
+		dafs_datrace_insert(w, inode, out);
+	return err;
 }
 
 /* Bytes [off, off+len) of a run that the page cache holds. */

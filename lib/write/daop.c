@@ -17,6 +17,7 @@
 #include "base/array.h"
 #include "image/icodec.h"
 #include "image/read.h"
+#include "write/datrace.h"
 #include "write/direct.h"
 
 static errcode_t ordinary_from_inline(struct dafs_daop *op);
@@ -144,6 +145,16 @@ static errcode_t delay_holes(struct dafs_daop *op, uint32_t lblk, uint32_t end,
 	return err;
 }
 
+/* holes are delayed now, need clusters were taken for them. */
+static void trace_delayed(const struct dafs_daop *op, const struct dafs_extlist *holes,
+			  uint64_t need)
+{
+	dafs_datrace_reserve(op->w, op->inode, need, op->file->reserved_clusters);
+	for (size_t i = 0; i < holes->n; i++)
+		dafs_datrace_delayed(op->w, op->inode, holes->v[i].lblk,
+				     dafs_extent_end(&holes->v[i]));
+}
+
 errcode_t dafs_daop_delay(struct dafs_daop *op, uint32_t lblk, uint32_t end)
 {
 	struct dafs_extlist holes = { 0 };
@@ -152,6 +163,8 @@ errcode_t dafs_daop_delay(struct dafs_daop *op, uint32_t lblk, uint32_t end)
 
 	if (!err)
 		err = dafs_dareserve_settle(op->w, op->inode, (int64_t)need);
+	if (!err && !op->w->direct)
+		trace_delayed(op, &holes, need);
 	/* Without delayed allocation the promise is redeemed at once, block by block. */
 	for (size_t i = 0; i < holes.n && !err && op->w->direct; i++)
 		err = dafs_direct_place(op->w, op->inode, holes.v[i].lblk,
@@ -176,6 +189,8 @@ errcode_t dafs_daop_falloc(struct dafs_daop *op, uint32_t lblk, uint32_t end)
 	}
 	if (!err)
 		err = dafs_dareserve_settle(op->w, op->inode, (int64_t)need);
+	if (!err)
+		trace_delayed(op, &holes, need);
 	dafs_extlist_fini(&holes);
 	return err;
 }

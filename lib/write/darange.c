@@ -13,6 +13,7 @@
 
 #include <assert.h>
 
+#include "write/datrace.h"
 #include "write/direct.h"
 
 /* The last moment to refuse: is there room for what was patched, and, with bigalloc, for clusters
@@ -72,6 +73,8 @@ errcode_t dafs_delalloc_truncate(struct dafs_write *w, struct dafs_inode *inode,
 	if (size > (uint64_t)DAFS_LBLK_END << w->img->block_bits)
 		return dafs_fail(w->img->ctx, DAFS_ET_FILE_TOO_BIG, "%llu bytes",
 				 (unsigned long long)size);
+	DAFS_TRACE(w->img->ctx, "ext4_truncate_enter", inode->id, "blocks %llu",
+		   (unsigned long long)dafs_datrace_i_blocks(w, inode));
 	err = dafs_daop_begin(&op, w, inode);
 	if (!err && size > inode->size)
 		err = dafs_daop_zero_tail(&op);
@@ -97,6 +100,9 @@ errcode_t dafs_delalloc_truncate(struct dafs_write *w, struct dafs_inode *inode,
 		inode->size = size;
 		err = dafs_daop_end(&op, 0);
 	}
+	if (!err)
+		DAFS_TRACE(w->img->ctx, "ext4_truncate_exit", inode->id, "blocks %llu",
+			   (unsigned long long)dafs_datrace_i_blocks(w, inode));
 	assert(err || dafs_delalloc_verify(w, inode));
 	return err;
 }
@@ -131,6 +137,9 @@ errcode_t dafs_delalloc_punch(struct dafs_write *w, struct dafs_inode *inode, ui
 	/* Nothing is behind the end of file: its last block counts as covered to its end. */
 	if (stop >= inode->size)
 		stop = (inode->size + bs - 1) & ~(uint64_t)(bs - 1);
+	DAFS_TRACE(w->img->ctx, "ext4_punch_hole", inode->id,
+		   "offset %llu len %llu mode KEEP_SIZE|PUNCH_HOLE", (unsigned long long)off,
+		   (unsigned long long)len);
 	first = (uint32_t)((off + bs - 1) >> bits);
 	end = (uint32_t)(stop >> bits);
 	err = dafs_daop_begin(&op, w, inode);
@@ -172,6 +181,8 @@ errcode_t dafs_delalloc_fallocate(struct dafs_write *w, struct dafs_inode *inode
 	if (len > most || off > most - len)
 		return dafs_fail(w->img->ctx, DAFS_ET_FILE_TOO_BIG, "%llu bytes at %llu",
 				 (unsigned long long)len, (unsigned long long)off);
+	DAFS_TRACE(w->img->ctx, "ext4_fallocate_enter", inode->id, "offset %llu len %llu mode %s",
+		   (unsigned long long)off, (unsigned long long)len, keep_size ? "KEEP_SIZE" : "");
 	err = dafs_daop_begin(&op, w, inode);
 	if (!err && !keep_size && off + len > inode->size)
 		err = dafs_daop_zero_tail(&op);
@@ -181,6 +192,10 @@ errcode_t dafs_delalloc_fallocate(struct dafs_write *w, struct dafs_inode *inode
 	if (!err && !keep_size && off + len > inode->size)
 		inode->size = off + len;
 	err = dafs_daop_end(&op, err);
+	if (!err)
+		DAFS_TRACE(w->img->ctx, "ext4_fallocate_exit", inode->id, "pos %llu blocks %llu ret 0",
+			   (unsigned long long)off, (unsigned long long)(((off + len - 1) >> bits) -
+									 (off >> bits) + 1));
 	assert(err || dafs_delalloc_verify(w, inode));
 	return err;
 }

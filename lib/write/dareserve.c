@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/trace.h"
 #include "image/etree.h"
 #include "image/txn.h"
+#include "write/datrace.h"
 
 /* After a dry plan the promise is exact for what was pending then, and what comes later may shift
  * what others need. So half of what is left is held back, and when little is left every change is
@@ -142,7 +142,6 @@ errcode_t dafs_dareserve_delay(struct dafs_write *w, struct dafs_inode *inode, u
 {
 	struct dafs_file *file = inode->u.file;
 	struct dafs_es_extent ext = { .lblk = lblk, .len = end - lblk, .type = DAFS_ES_DELAYED };
-	uint32_t had_pend = file->npend;
 	uint64_t before;
 	errcode_t err;
 
@@ -159,9 +158,6 @@ errcode_t dafs_dareserve_delay(struct dafs_write *w, struct dafs_inode *inode, u
 	if (err)
 		return err;
 	*more = dafs_dareserve_count(w->img, file, lblk, end) - before;
-	DAFS_TRACE(w->img->ctx, "ext4_es_insert_delayed_extent", inode->id,
-		   "es [%u/%u) mapped 0 status D allocated %d %d", lblk, end - lblk,
-		   file->npend > had_pend, file->npend > had_pend + 1);
 	return 0;
 }
 
@@ -201,25 +197,22 @@ errcode_t dafs_dareserve_unmap(struct dafs_write *w, struct dafs_inode *inode, u
 {
 	struct dafs_file *file = inode->u.file;
 	struct dafs_es_extent ext = { .lblk = lblk, .len = end - lblk, .type = DAFS_ES_HOLE };
-	uint64_t before, freed;
+	uint64_t before;
 	errcode_t err;
 
 	*change = 0;
 	if (end <= lblk)
 		return 0;
 	before = dafs_dareserve_count(w->img, file, lblk, end);
-	err = dafs_es_insert(&file->es, &ext, &freed);
+	err = dafs_es_insert(&file->es, &ext, NULL);
 	if (!err && file->npend)
 		err = pend_review(w, inode, lblk, end);
 	if (err)
 		return err;
 	*change = (int64_t)dafs_dareserve_count(w->img, file, lblk, end) - (int64_t)before;
 	DAFS_TRACE(w->img->ctx, "ext4_es_remove_extent", inode->id, "es [%u/%u)", lblk, end - lblk);
-	if (freed)
-		DAFS_TRACE(w->img->ctx, "ext4_da_release_space", inode->id,
-			   "mode 0%o i_blocks 0 freed_blocks %lld reserved_data_blocks %llu",
-			   inode->mode, (long long)-*change,
-			   (unsigned long long)file->reserved_clusters);
+	if (*change < 0)
+		dafs_datrace_release(w, inode, (uint64_t)-*change, file->reserved_clusters);
 	return 0;
 }
 
@@ -284,14 +277,13 @@ uint32_t dafs_dareserve_bound(struct dafs_write *w, const struct dafs_inode *ino
 errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode, int64_t data_change)
 {
 	struct dafs_file *file = inode->u.file;
-	uint64_t reserved = file->reserved_clusters + (uint64_t)data_change;
 	uint64_t was = file->reserved_clusters;
 	uint32_t bound;
 	uint64_t take_data, take_meta;
 	errcode_t err;
 
 	assert(data_change >= 0 || (uint64_t)-data_change <= was);
-	file->reserved_clusters = reserved;
+	file->reserved_clusters = was + (uint64_t)data_change;
 	bound = dafs_dareserve_bound(w, inode, file);
 	take_data = data_change > 0 ? (uint64_t)data_change : 0;
 	take_meta = bound > file->promised_clusters ? bound - file->promised_clusters : 0;
@@ -302,11 +294,6 @@ errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode, 
 			return err;
 		}
 	}
-	if (take_data)
-		DAFS_TRACE(w->img->ctx, "ext4_da_reserve_space", inode->id,
-			   "mode 0%o i_blocks 0 reserve_blocks %llu reserved_data_blocks %llu",
-			   inode->mode, (unsigned long long)take_data,
-			   (unsigned long long)reserved);
 	dafs_delalloc_release(w, data_change < 0 ? (uint64_t)-data_change : 0,
 			      bound < file->promised_clusters ? file->promised_clusters - bound
 							      : 0);

@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/trace.h"
 #include "write/daop.h"
+#include "write/datrace.h"
 #include "write/direct.h"
 
 enum {
@@ -84,15 +84,18 @@ static errcode_t put_bytes(struct dafs_daop *op, uint64_t off, const uint8_t *bu
 	while (len && !err) {
 		uint32_t lblk = (uint32_t)(off >> op->w->img->block_bits);
 		uint32_t in_blk = (uint32_t)(off & (bs - 1));
-		size_t n;
+		bool part = in_blk || len < bs;
+		size_t n = len < PIECE_BYTES ? len & ~(size_t)(bs - 1) : PIECE_BYTES;
 
-		if (in_blk || len < bs) {
+		if (part)
 			n = bs - in_blk < len ? bs - in_blk : len;
+		dafs_datrace_write(op->w, op->inode, false, off, n);
+		if (part)
 			err = dafs_daop_patch(op, lblk, in_blk, in_blk + (uint32_t)n, buf);
-		} else {
-			n = len < PIECE_BYTES ? len & ~(size_t)(bs - 1) : PIECE_BYTES;
+		else
 			err = dafs_daop_put(op, lblk, (uint32_t)(n >> op->w->img->block_bits), buf);
-		}
+		if (!err)
+			dafs_datrace_write(op->w, op->inode, true, off, n);
 		off += n;
 		buf += n;
 		len -= n;
@@ -122,15 +125,10 @@ errcode_t dafs_delalloc_write(struct dafs_write *w, struct dafs_inode *inode, ui
 
 	if (err || !len)
 		return err;
-	DAFS_TRACE(w->img->ctx, "ext4_da_write_begin", inode->id, "pos %llu len %zu",
-		   (unsigned long long)off, len);
 	err = begin_write(&op, w, inode, off);
 	if (!err)
 		err = put_bytes(&op, off, buf, len);
 	err = dafs_daop_end(&op, err);
-	if (!err)
-		DAFS_TRACE(w->img->ctx, "ext4_da_write_end", inode->id,
-			   "pos %llu len %zu copied %zu", (unsigned long long)off, len, len);
 	assert(err || dafs_delalloc_verify(w, inode));
 	return err;
 }
@@ -214,8 +212,11 @@ static errcode_t put_shared(struct dafs_daop *op, uint64_t *off, int fd, int64_t
 			n &= ~(uint64_t)(bs - 1);
 		if (!n)
 			break;
+		dafs_datrace_write(op->w, op->inode, false, *off, n);
 		err = dafs_daop_put_fd(op, (uint32_t)(*off >> op->w->img->block_bits), fd,
 				       (uint64_t)*fd_off, n);
+		if (!err)
+			dafs_datrace_write(op->w, op->inode, true, *off, n);
 		*off += n;
 		*fd_off += (int64_t)n;
 		*len -= n;
@@ -236,8 +237,6 @@ errcode_t dafs_delalloc_write_fd(struct dafs_write *w, struct dafs_inode *inode,
 
 	if (err || !len)
 		return err;
-	DAFS_TRACE(w->img->ctx, "ext4_da_write_begin", inode->id, "pos %llu len %llu",
-		   (unsigned long long)off, (unsigned long long)len);
 	err = begin_write(&op, w, inode, off);
 	if (!err)
 		err = put_shared(&op, &at, fd, &fd_off, &len);
@@ -267,6 +266,19 @@ static errcode_t adopt_range(struct dafs_write *w, struct dafs_inode *inode,
 	return dafs_pagecache_insert(&inode->u.file->pages, &run, NULL, NULL);
 }
 
+static void trace_adopted(struct dafs_write *w, const struct dafs_inode *inode, uint64_t need)
+{
+	const struct dafs_es *es = &inode->u.file->es;
+	struct dafs_es_extent ext;
+
+	dafs_datrace_reserve(w, inode, need, inode->u.file->reserved_clusters);
+	for (uint32_t at = 0; w->img->ctx->trace && at < DAFS_LBLK_END; at = ext.lblk + ext.len) {
+		if (!dafs_es_find(es, DAFS_ES_DELAYED, at, DAFS_LBLK_END, &ext))
+			break;
+		dafs_datrace_delayed(w, inode, ext.lblk, ext.lblk + ext.len);
+	}
+}
+
 /* With holes, or over a file of the image: ranges in a file part. The file is empty, so going back
  * is forgetting. */
 static errcode_t adopt_ranges(struct dafs_write *w, struct dafs_inode *inode,
@@ -292,6 +304,7 @@ static errcode_t adopt_ranges(struct dafs_write *w, struct dafs_inode *inode,
 		err = dafs_dareserve_settle(w, inode, (int64_t)need);
 	if (!err) {
 		inode->size = size;
+		trace_adopted(w, inode, need);
 	} else if (op.file) {
 		dafs_pagecache_remove(&op.file->pages, 0, DAFS_LBLK_END, NULL, NULL);
 		dafs_dareserve_unmap(w, inode, 0, DAFS_LBLK_END, &change);
@@ -321,23 +334,23 @@ errcode_t dafs_delalloc_adopt(struct dafs_write *w, struct dafs_inode *inode,
 		inode->state &= (uint16_t) ~(DAFS_I_WHOLE | DAFS_I_DATA);
 		return err;
 	}
-	DAFS_TRACE(w->img->ctx, "ext4_da_reserve_space", inode->id,
-		   "mode 0%o i_blocks 0 reserve_blocks %llu reserved_data_blocks %llu", inode->mode,
-		   (unsigned long long)clusters, (unsigned long long)clusters);
+	dafs_datrace_reserve(w, inode, clusters, clusters);
+	dafs_datrace_delayed(w, inode, 0,
+			     (uint32_t)((size + w->img->block_size - 1) >> w->img->block_bits));
 	return 0;
 }
 
-static uint64_t held_clusters(const struct dafs_write *w, const struct dafs_inode *inode)
+uint64_t dafs_delalloc_held_clusters(const struct dafs_image *img, const struct dafs_inode *inode)
 {
 	if (inode->state & DAFS_I_WHOLE)
-		return whole_clusters(w->img, inode->size);
+		return whole_clusters(img, inode->size);
 	return inode->u.file ? inode->u.file->reserved_clusters : 0;
 }
 
 void dafs_delalloc_settled(struct dafs_write *w, struct dafs_inode *inode)
 {
 	struct dafs_file *file = inode->u.file;
-	uint64_t clusters = held_clusters(w, inode);
+	uint64_t clusters = dafs_delalloc_held_clusters(w->img, inode);
 	struct dafs_page_run run;
 
 	if (inode->state & DAFS_I_WHOLE) {
@@ -355,12 +368,13 @@ void dafs_delalloc_settled(struct dafs_write *w, struct dafs_inode *inode)
 
 void dafs_delalloc_forget(struct dafs_write *w, struct dafs_inode *inode)
 {
-	uint64_t clusters = held_clusters(w, inode), placed;
+	uint64_t clusters = dafs_delalloc_held_clusters(w->img, inode), placed;
 
+	DAFS_TRACE(w->img->ctx, "ext4_evict_inode", inode->id, "nlink 0");
 	if (clusters)
-		DAFS_TRACE(w->img->ctx, "ext4_da_release_space", inode->id,
-			   "mode 0%o i_blocks 0 freed_blocks %llu reserved_data_blocks %llu",
-			   inode->mode, (unsigned long long)clusters, (unsigned long long)clusters);
+		DAFS_TRACE(w->img->ctx, "ext4_es_remove_extent", inode->id, "es [0/%u)",
+			   DAFS_LBLK_END);
+	dafs_datrace_release(w, inode, clusters, clusters);
 	if (!(inode->state & DAFS_I_WHOLE) && inode->u.file)
 		dafs_direct_drop(w, inode->u.file, 0, DAFS_LBLK_END, &placed);
 	dafs_delalloc_settled(w, inode);

@@ -119,6 +119,9 @@ void dafs_delalloc_forget(struct dafs_write *w, struct dafs_inode *inode);
  * file's. */
 void dafs_delalloc_settled(struct dafs_write *w, struct dafs_inode *inode);
 
+/* Clusters reserved for an inode's pending data. */
+uint64_t dafs_delalloc_held_clusters(const struct dafs_image *img, const struct dafs_inode *inode);
+
 /* What lblk is: from the es tree, else the image's mapping (then remembered, the hole around it
  * included). */
 errcode_t dafs_delalloc_map(struct dafs_write *w, struct dafs_inode *inode, uint32_t lblk,

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #include "alloc/mballoc.h"
-#include "base/trace.h"
+#include "write/datrace.h"
 
 struct dafs_direct {
 	struct dafs_mballoc *ma;
@@ -79,12 +79,14 @@ static errcode_t place_one(struct dafs_write *w, struct dafs_inode *inode, uint3
 	struct dafs_alloc_req req = { .goal = goal_of(w, inode, lblk),
 				      .lblk = lblk,
 				      .len = 1,
-				      .flags = DAFS_ALLOC_DATA,
+				      .flags = DAFS_ALLOC_DATA | DAFS_ALLOC_AT_ONCE,
 				      .ino = inode->id };
 	struct dafs_extlist out = { 0 };
 	struct dafs_es_extent ext = { .lblk = lblk, .len = 1, .type = DAFS_ES_WRITTEN };
 	errcode_t err;
 
+	DAFS_TRACE(w->img->ctx, "ext4_ext_map_blocks_enter", inode->id, "lblk %u len 1 flags CREATE",
+		   lblk);
 	err = dafs_mballoc_place(w->direct->ma, &req, &out);
 	if (err)
 		return err;
@@ -98,9 +100,10 @@ static errcode_t place_one(struct dafs_write *w, struct dafs_inode *inode, uint3
 		dafs_mballoc_return(w->direct->ma, ext.pblk, 1);
 		return err;
 	}
-	DAFS_TRACE(w->img->ctx, "ext4_da_update_reserve_space", inode->id,
-		   "mode 0%o i_blocks 0 used_blocks 1 reserved_data_blocks %llu quota_claim 1",
-		   inode->mode, (unsigned long long)file->reserved_clusters);
+	DAFS_TRACE(w->img->ctx, "ext4_ext_map_blocks_exit", inode->id,
+		   "flags CREATE lblk %u pblk %llu len 1 mflags NM ret 1", lblk,
+		   (unsigned long long)ext.pblk);
+	dafs_datrace_insert(w, inode, &ext);
 	return 0;
 }
 

@@ -222,7 +222,7 @@ static errcode_t release_xattrs(struct dafs_plan *plan, uint32_t ino, struct ext
 	errcode_t err = dafs_xcodec_release(plan->img, ino, raw, &pblk, &dead);
 
 	if (!err && pblk)
-		err = dafs_plan_give_meta(plan, pblk);
+		err = dafs_plan_give_meta(plan, ino, raw->i_mode, pblk);
 	for (size_t i = 0; i < dead.n && !err; i++)
 		err = kill_value(plan, (uint32_t)dead.v[i]);
 	dafs_blklist_fini(&dead);

@@ -59,6 +59,8 @@ static errcode_t make_plan(struct dafs_image *img, const struct dafs_changeset *
 	err = cs->n >= UINT32_MAX ? DAFS_ET_RANGE : new_parts(plan);
 	if (!err)
 		err = dafs_plan_number(plan);
+	for (size_t i = 0; !err && img->ctx->trace && i < cs->n; i++)
+		dafs_plan_trace_inode(plan, i);
 	if (!err)
 		err = dafs_plan_shape(plan);
 	if (!err)

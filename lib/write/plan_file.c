@@ -230,6 +230,8 @@ static errcode_t place_runs(struct dafs_plan *plan, size_t item, struct dafs_pla
 	err = dafs_writeback_collect(inode->u.file, plan->opts.max_chunk_blks, &plan->wb);
 	if (!err && extra)
 		err = dafs_plan_refill(plan, extra);
+	if (!err && plan->wb.n)
+		dafs_plan_trace_file(plan, item);
 	for (size_t i = 0; i < plan->wb.n && !err; i++) {
 		const struct dafs_wb_run *run = &plan->wb.v[i];
 
@@ -255,6 +257,7 @@ static errcode_t new_file(struct dafs_plan *plan, size_t item)
 
 	plan->edits.n = 0;
 	if (inode->state & DAFS_I_WHOLE) {
+		dafs_plan_trace_file(plan, item);
 		for (uint32_t at = 0; at < blks && !err;) {
 			struct dafs_wb_run run = { .lblk = at,
 						   .len = blks - at < most ? (uint32_t)(blks - at)
@@ -306,7 +309,8 @@ static errcode_t load(struct dafs_plan *plan, size_t item, struct dafs_plan_extr
 	extra->nold = extra->nodes.n;
 	if (!err && !(raw->i_flags & EXT4_EXTENTS_FL)) {
 		for (size_t i = 0; i < extra->nodes.n && !err; i++)
-			err = dafs_plan_give_meta(plan, extra->nodes.v[i]);
+			err = dafs_plan_give_meta(plan, plan->items[item].ino, raw->i_mode,
+						  extra->nodes.v[i]);
 		extra->nodes.n = extra->nold = 0;
 	}
 	return err;
@@ -396,6 +400,8 @@ static errcode_t old_file(struct dafs_plan *plan, size_t item)
 
 	if (!err)
 		err = dafs_extlist_apply(&extra->map, &extra->edits, &extra->freed);
+	dafs_plan_trace_freed(plan, plan->items[item].ino, plan->cs->inodes[item]->mode,
+			      &extra->freed, "");
 	if (!err)
 		err = dafs_plan_give_map(plan, &extra->freed, &extra->map, false);
 	if (!err && extra->over.n) {
@@ -490,6 +496,8 @@ errcode_t dafs_plan_file_over(struct dafs_plan *plan, size_t item)
 	}
 	if (!err)
 		err = dafs_extlist_apply(&extra->map, &moved, &freed);
+	dafs_plan_trace_freed(plan, plan->items[item].ino, plan->cs->inodes[item]->mode, &freed,
+			      "");
 	if (!err)
 		err = dafs_plan_give_map(plan, &freed, &extra->map, false);
 	if (!err)

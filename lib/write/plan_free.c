@@ -95,10 +95,13 @@ errcode_t dafs_plan_give_map(struct dafs_plan *plan, const struct dafs_extlist *
 	return err;
 }
 
-errcode_t dafs_plan_give_meta(struct dafs_plan *plan, uint64_t pblk)
+errcode_t dafs_plan_give_meta(struct dafs_plan *plan, uint32_t ino, uint16_t mode, uint64_t pblk)
 {
+	struct dafs_extent block = { .pblk = pblk, .len = 1 };
+	struct dafs_extlist list = { .v = &block, .n = 1, .room = 1 };
 	errcode_t err = dafs_plan_range_add(&plan->revoked, pblk, 1);
 
+	dafs_plan_trace_freed(plan, ino, mode, &list, "METADATA|FORGET");
 	return err ? err
 		   : dafs_plan_range_add(&plan->given, cluster_start(plan, pblk),
 					 (uint64_t)plan->cluster_mask + 1);
@@ -114,10 +117,12 @@ errcode_t dafs_plan_give_inode(struct dafs_plan *plan, uint32_t ino,
 	if (!dafs_icodec_has_map(plan->img, raw))
 		return 0;
 	err = dafs_etree_decode(plan->img, ino, raw, &map, &nodes);
+	dafs_plan_trace_freed(plan, ino, raw->i_mode, &map,
+			      S_ISREG(raw->i_mode) ? "" : "METADATA|FORGET");
 	if (!err)
 		err = dafs_plan_give_map(plan, &map, NULL, !S_ISREG(raw->i_mode));
 	for (size_t i = 0; i < nodes.n && !err; i++)
-		err = dafs_plan_give_meta(plan, nodes.v[i]);
+		err = dafs_plan_give_meta(plan, ino, raw->i_mode, nodes.v[i]);
 	dafs_extlist_fini(&map);
 	dafs_blklist_fini(&nodes);
 	return err;

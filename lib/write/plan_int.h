@@ -9,6 +9,7 @@
  * plan_place.c where everything goes
  * quota.c      usage by owner
  * plan_refill.c blocks of the image that are given up and filled again in one flush
+ * plan_trace.c events
  * submit.c     the bytes of files
  * encode.c     inodes, directories, attributes, into the transaction
  * commit.c     dafs_plan_execute: the order of all that, and going back
@@ -189,7 +190,8 @@ void dafs_plan_close_dir(struct dafs_plan *plan, size_t item);
  * tree blocks). */
 errcode_t dafs_plan_give_map(struct dafs_plan *plan, const struct dafs_extlist *freed,
 			     const struct dafs_extlist *kept, bool metadata);
-errcode_t dafs_plan_give_meta(struct dafs_plan *plan, uint64_t pblk);
+/* One block of an inode's metadata. */
+errcode_t dafs_plan_give_meta(struct dafs_plan *plan, uint32_t ino, uint16_t mode, uint64_t pblk);
 /* Everything an inode of the image maps, and its tree. */
 errcode_t dafs_plan_give_inode(struct dafs_plan *plan, uint32_t ino,
 			       const struct ext2_inode_large *raw);
@@ -215,11 +217,6 @@ errcode_t dafs_plan_place_run(struct dafs_plan *plan, const struct dafs_place_re
 errcode_t dafs_plan_place_body(struct dafs_plan *plan, uint32_t ino, uint64_t len_bytes,
 			       struct dafs_plan_body *body);
 void dafs_plan_body_fini(struct dafs_plan_body *body);
-/* A chunk in the trace, as the kernel's writeback tells of it: blocks that are to be mapped (flags
- * 0x100: delayed; what is left of them where a part was mapped by its cluster) or to become written
- * (U). */
-void dafs_plan_trace_chunk(const struct dafs_plan *plan, uint64_t ino, uint32_t lblk, uint32_t len,
-			   const char *flags);
 
 /* One metadata block (a whole cluster with bigalloc). */
 errcode_t dafs_plan_place_meta(struct dafs_plan *plan, uint64_t ino, uint64_t *pblk);
@@ -234,6 +231,26 @@ uint64_t dafs_plan_file_new_blks(const struct dafs_plan *plan, size_t item);
 /* plan_refill.c: delayed runs (plan->wb) over blocks that the file gave up in this flush: what
  * keeps an extent whole comes back into the mapping, and leaves extra->freed. */
 errcode_t dafs_plan_refill(struct dafs_plan *plan, struct dafs_plan_extra *extra);
+
+/* plan_trace.c: what goes into the trace. An inode's number and path; a file's writeback begins; a chunk
+ * of it, as the kernel's writeback tells of it: blocks that are to be mapped (flags 0x100: delayed;
+ * what is left of them where a part was mapped by its cluster) or to become written (U); a request's
+ * two ends and what its cluster implies; blocks that become free; a write of data; and after the
+ * commit all that is true by it. */
+void dafs_plan_trace_inode(const struct dafs_plan *plan, size_t item);
+void dafs_plan_trace_file(const struct dafs_plan *plan, size_t item);
+void dafs_plan_trace_chunk(const struct dafs_plan *plan, uint64_t ino, uint32_t lblk, uint32_t len,
+			   const char *flags);
+void dafs_plan_trace_map(const struct dafs_plan *plan, const struct dafs_place_req *req,
+			 uint32_t lblk, uint32_t len);
+void dafs_plan_trace_mapped(const struct dafs_plan *plan, const struct dafs_place_req *req,
+			    const struct dafs_extent *e);
+void dafs_plan_trace_implied(const struct dafs_plan *plan, const struct dafs_place_req *req,
+			     const struct dafs_extent *e);
+void dafs_plan_trace_freed(const struct dafs_plan *plan, uint32_t ino, uint16_t mode,
+			   const struct dafs_extlist *freed, const char *flags);
+void dafs_plan_trace_submit(const struct dafs_plan *plan, uint64_t pblk, uint64_t nblks);
+void dafs_plan_trace_committed(const struct dafs_plan *plan);
 
 /* submit.c */
 errcode_t dafs_submit_data(struct dafs_plan *plan);

@@ -75,8 +75,17 @@ static errcode_t place_new(struct dafs_plan *plan, const struct dafs_place_req *
 			   uint32_t len)
 {
 	bool meta = req->flags & DAFS_ALLOC_META;
-	errcode_t err = ask(plan, req, lblk, len);
+	size_t mark = dafs_trace_hold(plan->img->ctx->trace);
+	errcode_t err;
 
+	dafs_plan_trace_map(plan, req, lblk, len);
+	err = ask(plan, req, lblk, len);
+	/* Nothing at the goal: that was no call. */
+	if (err || !plan->pieces.n) {
+		dafs_trace_drop(plan->img->ctx->trace, mark);
+		return err;
+	}
+	dafs_trace_keep(plan->img->ctx->trace);
 	for (size_t i = 0; i < plan->pieces.n && !err; i++) {
 		const struct dafs_extent *e = &plan->pieces.v[i];
 
@@ -85,6 +94,7 @@ static errcode_t place_new(struct dafs_plan *plan, const struct dafs_place_req *
 			err = take_clusters(plan, e->pblk, e->len, meta);
 		if (i && e->pblk != e[-1].pblk + e[-1].len)
 			plan->stats.split_runs++;
+		dafs_plan_trace_mapped(plan, req, e);
 	}
 	return err;
 }
@@ -114,13 +124,6 @@ static bool cluster_held(const struct dafs_plan *plan, const struct dafs_place_r
 	       cluster_pblk(plan, req->edits, lblk, pblk);
 }
 
-void dafs_plan_trace_chunk(const struct dafs_plan *plan, uint64_t ino, uint32_t lblk, uint32_t len,
-			   const char *flags)
-{
-	DAFS_TRACE(plan->img->ctx, "ext4_da_write_pages_extent", ino, "lblk %u len %u flags %s",
-		   lblk, len, flags);
-}
-
 errcode_t dafs_plan_place_run(struct dafs_plan *plan, const struct dafs_place_req *req)
 {
 	const uint32_t mask = plan->cluster_mask;
@@ -140,6 +143,10 @@ errcode_t dafs_plan_place_run(struct dafs_plan *plan, const struct dafs_place_re
 		if (cluster_held(plan, req, at, &base)) {
 			if (stop > (at | mask) + 1)
 				stop = (at | mask) + 1;
+			dafs_plan_trace_implied(plan, req,
+						&(struct dafs_extent){ .pblk = base + (at & mask),
+								       .lblk = at,
+								       .len = stop - at });
 			err = dafs_extlist_append(req->edits, base + (at & mask), at, stop - at,
 						  req->unwritten);
 		} else {
@@ -196,7 +203,8 @@ static errcode_t place_dir(struct dafs_plan *plan, size_t item, struct dafs_plan
 		if (!err && extra->dir_new_blks && extra->nold &&
 		    !(raw->i_flags & EXT4_EXTENTS_FL)) {
 			for (size_t i = 0; i < extra->nold && !err; i++)
-				err = dafs_plan_give_meta(plan, extra->nodes.v[i]);
+				err = dafs_plan_give_meta(plan, inode->ino, inode->mode,
+							  extra->nodes.v[i]);
 			extra->nodes.n = extra->nold = 0;
 		}
 		if (!err && extra->map.n)
@@ -406,7 +414,9 @@ static errcode_t place_tree(struct dafs_plan *plan, size_t item, size_t extents)
 		return 0;
 	err = dafs_plan_extra(plan, item, &extra);
 	while (!err && extra->nodes.n > need) {
-		err = dafs_plan_give_meta(plan, extra->nodes.v[--extra->nodes.n]);
+		err = dafs_plan_give_meta(plan, plan->items[item].ino,
+					  plan->cs->inodes[item]->mode,
+					  extra->nodes.v[--extra->nodes.n]);
 		if (extra->nold > extra->nodes.n)
 			extra->nold = extra->nodes.n;
 	}

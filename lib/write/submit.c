@@ -258,8 +258,27 @@ static errcode_t copy_job(struct submit *s, const struct slot *slot)
 					 (run->pblk + slot->from.off_blks) << img->block_bits, len);
 	if (src->ops->put_fd)
 		src->ops->put_fd(src, fd);
-	if (!err)
+	if (!err) {
 		s->plan->stats.copied_bytes += len;
+		/* Hosts share whole blocks of their own, of 4 KiB as a rule. */
+		if (!((src_off | (run->pblk + slot->from.off_blks) << img->block_bits) & 4095))
+			s->plan->stats.shared_bytes += len;
+	}
+	if (!err)
+		dafs_plan_trace_submit(s->plan, run->pblk + slot->from.off_blks, slot->nblks);
+	return err;
+}
+
+/* One write call. */
+static errcode_t put_blks(struct submit *s, const void *buf, uint64_t pblk, uint64_t nblks)
+{
+	struct dafs_image *img = s->plan->img;
+	errcode_t err = dafs_dev_write(img->dev, buf, (size_t)nblks << img->block_bits,
+				       pblk << img->block_bits);
+
+	s->plan->stats.data_writes++;
+	if (!err)
+		dafs_plan_trace_submit(s->plan, pblk, nblks);
 	return err;
 }
 
@@ -267,7 +286,6 @@ static errcode_t copy_job(struct submit *s, const struct slot *slot)
  * no more. */
 static errcode_t copy_by_hand(struct submit *s, const struct slot *slot)
 {
-	struct dafs_image *img = s->plan->img;
 	const struct dafs_plan_run *run = run_at(s, &slot->from);
 	uint8_t *buf = malloc(JOB_BYTES);
 	errcode_t err = buf ? 0 : ENOMEM;
@@ -278,9 +296,7 @@ static errcode_t copy_by_hand(struct submit *s, const struct slot *slot)
 
 		err = dafs_submit_read(s->plan, run, off, n, buf);
 		if (!err)
-			err = dafs_dev_write(img->dev, buf, (size_t)n << img->block_bits,
-					     (run->pblk + off) << img->block_bits);
-		s->plan->stats.data_writes++;
+			err = put_blks(s, buf, run->pblk + off, n);
 		done += n;
 	}
 	free(buf);
@@ -341,9 +357,7 @@ static errcode_t write_job(struct submit *s, const struct slot *slot)
 		uint64_t pblk = run->pblk + c.off_blks;
 
 		if (len && start + len != pblk) {
-			err = dafs_dev_write(img->dev, from, (size_t)len << img->block_bits,
-					     start << img->block_bits);
-			s->plan->stats.data_writes++;
+			err = put_blks(s, from, start, len);
 			from += len << img->block_bits;
 			len = 0;
 		}
@@ -353,12 +367,7 @@ static errcode_t write_job(struct submit *s, const struct slot *slot)
 		left -= n;
 		advance(s, &c, n);
 	}
-	if (!err && len) {
-		err = dafs_dev_write(img->dev, from, (size_t)len << img->block_bits,
-				     start << img->block_bits);
-		s->plan->stats.data_writes++;
-	}
-	return err;
+	return err || !len ? err : put_blks(s, from, start, len);
 }
 
 static void fail(struct submit *s, errcode_t err, const struct dafs_ctx *ctx)
