@@ -122,5 +122,6 @@ errcode_t dafsdebug_es(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_cache(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_resv(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_buddy(void *arg, const struct dafs_cli_args *args);
+errcode_t dafsdebug_trace(void *arg, const struct dafs_cli_args *args);
 
 #endif

@@ -79,20 +79,35 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 static const struct dafs_cli_tool tool = {
 	.name = "dafsdebug",
 	.purpose = "Look into an ext4 image: its structures, its layout, its pending work.",
-	.synopsis = "[OPTION...] [IMAGE]",
+	.synopsis = "[OPTION...] [IMAGE | trace FILE]",
 	.opts = opts,
 	.shared = DAFS_CLI_JSON | DAFS_CLI_QUIET | DAFS_CLI_LOCK_TIMEOUT,
 	.cmds = dafsdebug_requests,
 	.notes = "Without -R and -f requests are read from the terminal, or from standard input "
 		 "as with -f -.\nWherever a path goes, \"<N>\" is inode N.\n",
 	.apply = apply,
-	.max_operands = 1,
+	.max_operands = 2,
 };
+
+/* "dafsdebug trace FILE": a request that needs no image, in the image's place. */
+static errcode_t run_operands(struct dafsdebug *dd)
+{
+	const struct dafs_cli_cmd *row = dafs_cli_cmd_find(dafsdebug_requests, dd->cli.argv[0]);
+	errcode_t err;
+
+	if (!dd->request && !dd->script && row && row->run == dafsdebug_trace)
+		return dafsdebug_run(dd, 2, dd->cli.argv);
+	err = dafs_fail(&dd->cli.ctx, DAFS_ET_USAGE, "%s: one image at a time", dd->cli.argv[1]);
+	dafs_cli_error(&dd->cli, err);
+	return err;
+}
 
 static errcode_t run(struct dafsdebug *dd)
 {
 	errcode_t err;
 
+	if (dd->cli.argc == 2)
+		return run_operands(dd);
 	if (dd->request && dd->script)
 		err = dafs_fail(&dd->cli.ctx, DAFS_ET_USAGE, "-R and -f exclude each other");
 	else
