@@ -34,7 +34,7 @@ struct told {
 
 static char folder[PATH_MAX], image[PATH_MAX], cache[PATH_MAX];
 static struct told *told;
-bool case_no_sync;
+bool case_no_sync, case_others;
 static char finding[2048];
 
 const char *case_folder(void)
@@ -516,7 +516,7 @@ static const char *judge(const struct prepared *prep, const struct try *t, unsig
 	/* Somebody else may replay the journal first (1: it did); not where a part was flushed: the
 	 * rest would be pending over an image that others have had their hands on. A superblock torn
 	 * by the sector is one that e2fsck does not open (8) and only dafs settles. */
-	if (t->seed & 1 && t->phase != PHASE_PART && digest_needs_recovery(image) &&
+	if (case_others && t->seed & 1 && t->phase != PHASE_PART && digest_needs_recovery(image) &&
 	    (status = run_e2fsck("-fy -E journal_only", false)) > 1 &&
 	    !(status == 8 && sectors))
 		bad = say("e2fsck could not replay the journal (%s.e2fsck)", folder);

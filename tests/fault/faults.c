@@ -3,7 +3,7 @@
  * faults - every workload, in every phase, with every fault at every operation; or a sample of it.
  *
  *	faults [--sample SECONDS] [--seed N] [--dir DIR] [--work NAME] [--phase NAME] [--fault NAME]
- *	       [--at N] [--first N] [--stride N] [--no-sync] [--keep] [--list]
+ *	       [--at N] [--first N] [--stride N] [--no-sync] [--others] [--keep] [--list]
  *
  * Prints a table workload x fault x tries, and for every try that failed a line with the options
  * that repeat it. Exit status 1 when one failed.
@@ -240,7 +240,7 @@ static const struct option longopts[] = {
 	{ "at", required_argument, NULL, 'n' },	    { "first", required_argument, NULL, '1' },
 	{ "stride", required_argument, NULL, 't' }, { "keep", no_argument, NULL, 'k' },
 	{ "list", no_argument, NULL, 'l' },	    { "no-sync", no_argument, NULL, 'u' },
-	{ 0 },
+	{ "others", no_argument, NULL, 'o' },	    { 0 },
 };
 
 static bool take_option(int c)
@@ -257,6 +257,7 @@ static bool take_option(int c)
 	case 't': opts.stride = strtoull(optarg, NULL, 0); break;
 	case 'k': opts.keep = true; break;
 	case 'l': opts.list = true; break;
+	case 'o': case_others = true; break;
 	case 'u': case_no_sync = true; break;
 	default: return false;
 	}
