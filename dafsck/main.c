@@ -103,10 +103,9 @@ static const struct dafs_cli_tool tool = {
 	.synopsis = "[OPTION...] IMAGE",
 	.opts = options,
 	.shared = DAFS_CLI_JSON | DAFS_CLI_VERBOSE | DAFS_CLI_THREADS,
-	.notes = "Exit status: 0 nothing wrong, 4 damage left, 8 the check could not be done, 16 "
-		 "wrong usage, 32 cancelled.\n"
-		 "IMAGE: PATH, PATH?offset=N[KMGT], PATH:pN, PATH:PARTLABEL=NAME, or a block "
-		 "device.\n",
+	.notes = "Exit status: 0 nothing wrong, 4 damage left, 8 the check could not be done,\n"
+		 "16 wrong usage, 32 cancelled.\n"
+		 "IMAGE: PATH, PATH?offset=N[KMGT], PATH:pN, PATH:PARTLABEL=NAME, or a device.\n",
 	.apply = apply,
 	.min_operands = 0,
 	.max_operands = 1,

@@ -121,6 +121,7 @@ errcode_t dafsdebug_freefrag(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_es(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_cache(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_resv(void *arg, const struct dafs_cli_args *args);
+errcode_t dafsdebug_logdump(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_buddy(void *arg, const struct dafs_cli_args *args);
 errcode_t dafsdebug_trace(void *arg, const struct dafs_cli_args *args);
 

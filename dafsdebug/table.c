@@ -39,6 +39,12 @@ static const struct dafs_cli_opt freefrag_opts[] = {
 	{ .letter = 'c', .arg = "KIB", .help = "Count the free aligned chunks of this size." },
 	{ 0 }
 };
+static const struct dafs_cli_opt logdump_opts[] = {
+	{ .letter = 'S', .help = "The journal's superblock first." },
+	{ .letter = 'a', .help = "What each descriptor and revoke block lists." },
+	{ .letter = 'b', .arg = "BLOCK", .help = "Only what is about this block." },
+	{ 0 }
+};
 static const struct dafs_cli_opt cache_opts[] = {
 	{ .letter = 'l', .help = "Every pending inode: n new, a attributes, d data, e entries, x xattrs, g gone." },
 	{ 0 }
@@ -68,6 +74,9 @@ const struct dafs_cli_cmd dafsdebug_requests[] = {
 	{ .name = "ncheck", .synopsis = "[-c] INODE...", .help = "Which names have these inodes?",
 	  .opts = ncheck_opts, .min = 1, .max = DAFS_CLI_MANY, .flags = DAFSDEBUG_PAGED,
 	  .run = dafsdebug_ncheck },
+	{ .name = "logdump", .synopsis = "[-S] [-a] [-b BLOCK]",
+	  .help = "What the journal holds, replayed or not.", .opts = logdump_opts,
+	  .flags = DAFSDEBUG_PAGED, .run = dafsdebug_logdump },
 	{ .name = "ls", .alias = "list_files", .synopsis = "[-l|-p] [-d] [-c] [PATH]",
 	  .help = "The entries of a directory.", .group = "Directories", .opts = ls_opts, .max = 1,
 	  .flags = DAFSDEBUG_PAGED, .run = dafsdebug_ls },

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 errcode_t (*dafs_dev_wrap)(struct dafs_dev *dev);
@@ -432,6 +433,22 @@ errcode_t dafs_dev_copy_from(struct dafs_dev *dev, int fd, uint64_t src_off, uin
 	count(&dev->written_bytes, len_bytes);
 	note_growth(dev, off, len_bytes);
 	return 0;
+}
+
+bool dafs_dev_shares(const struct dafs_dev *dev)
+{
+	/* XFS, btrfs, bcachefs, OCFS2; NFS and SMB copy on the server. */
+	static const uint32_t kinds[] = { 0x58465342, 0x9123683E, 0xCA451A4E,
+					  0x7461636F, 0x6969,	  0xFE534D42 };
+	struct statfs st;
+
+	if (dev->is_block || fstatfs(dev->fd, &st))
+		return false;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if ((uint32_t)st.f_type == kinds[i])
+			return true;
+	}
+	return false;
 }
 
 errcode_t dafs_dev_zero(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes)

@@ -90,6 +90,10 @@ errcode_t dafs_dev_writev(struct dafs_dev *dev, const struct iovec *iov, int nio
  * detail, mean "use writes". */
 errcode_t dafs_dev_copy_from(struct dafs_dev *dev, int fd, uint64_t src_off, uint64_t off,
 			     uint64_t len_bytes);
+/* May a copy from a file beside the image share its blocks, or at least not pass through this
+ * machine? By the kind of the file system that the image's file lies on: elsewhere reading and
+ * writing is faster than copying. False for a block device. */
+bool dafs_dev_shares(const struct dafs_dev *dev);
 /* Make a range read as zeros: a hole in a file where the host can, else zeros are written. */
 errcode_t dafs_dev_zero(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes);
 /* Set the size of a regular file (of its part behind ?offset=); EINVAL for a partition or a block

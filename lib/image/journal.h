@@ -70,6 +70,25 @@ errcode_t dafs_journal_replay(struct dafs_journal *j,
 			      errcode_t (*apply)(void *arg, uint64_t pblk, const uint8_t *data),
 			      void *arg);
 
+/* What the log holds, block by block as it lies there. Any may be NULL; non-zero ends the walk. */
+struct dafs_log_watch {
+	/* A block with the magic and the expected sequence number: its place in the journal and its
+	 * type (1 descriptor, 2 commit, 5 revoke). */
+	errcode_t (*block)(void *arg, uint32_t lblk, uint32_t type, uint32_t tid);
+	/* A block logged by the descriptor before; lblk: of its contents. */
+	errcode_t (*tag)(void *arg, uint32_t tid, uint64_t pblk, uint32_t lblk, uint32_t flags);
+	errcode_t (*revoke)(void *arg, uint32_t tid, uint64_t pblk, uint32_t lblk);
+	/* Where the log ends: the first block that does not go on. */
+	errcode_t (*end)(void *arg, uint32_t lblk);
+};
+
+/* Walk the log from its start, also one that was replayed meanwhile. Damage as in
+ * dafs_journal_replay_map, after what is before it was shown. */
+errcode_t dafs_journal_watch(struct dafs_journal *j, const struct dafs_log_watch *watch, void *arg);
+
+/* The journal superblock, 1024 bytes, big-endian. */
+const void *dafs_journal_super(const struct dafs_journal *j);
+
 /* Blocks that one transaction may carry beside that many revokes. */
 uint64_t dafs_journal_capacity_blks(const struct dafs_journal *j, uint64_t revokes);
 

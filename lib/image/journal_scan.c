@@ -34,6 +34,9 @@ struct scan {
 	uint64_t last_sec; /* time of the last good commit */
 	bool damaged; /* a descriptor or revoke block of this transaction failed its checksum */
 	bool ended;
+	const struct dafs_log_watch *watch; /* NULL: nobody */
+	void *watch_arg;
+	errcode_t seen_damage; /* with a watcher, who sees what is behind it too */
 };
 
 static errcode_t corrupt(const struct scan *s, const char *why)
@@ -141,7 +144,9 @@ static errcode_t scan_descriptor(struct scan *s)
 			return corrupt(s, "longer than the journal");
 		tag.log_lblk = advance(s);
 		tag.tid = s->tid;
-		if (j->csum_v1) {
+		if (s->watch && s->watch->tag)
+			err = s->watch->tag(s->watch_arg, s->tid, tag.pblk, tag.log_lblk, flags);
+		if (!err && j->csum_v1) {
 			err = dafs_journal_read_blk(s->j, tag.log_lblk, s->data);
 			if (!err)
 				s->crc32 = ext2fs_crc32_be(s->crc32, s->data, j->img->block_size);
@@ -152,7 +157,7 @@ static errcode_t scan_descriptor(struct scan *s)
 	return err;
 }
 
-static errcode_t scan_revoke(struct scan *s)
+static errcode_t scan_revoke(struct scan *s, uint32_t lblk)
 {
 	const struct jbd2_revoke *head = (const struct jbd2_revoke *)s->block;
 	size_t number = s->j->wide ? 8 : 4, end = be32toh(head->count);
@@ -160,7 +165,7 @@ static errcode_t scan_revoke(struct scan *s)
 	errcode_t err = 0;
 
 	s->damaged |= !tail_ok(s);
-	if (s->damaged)
+	if (s->damaged && !s->watch)
 		return 0;
 	if (end > limit)
 		return corrupt(s, "revoke block too long");
@@ -169,7 +174,10 @@ static errcode_t scan_revoke(struct scan *s)
 
 		if (s->j->wide)
 			pblk = pblk << 32 | get32(s->block + at + 4);
-		err = add_revoke(s->log, pblk, s->tid);
+		if (s->watch && s->watch->revoke)
+			err = s->watch->revoke(s->watch_arg, s->tid, pblk, lblk);
+		if (!err)
+			err = add_revoke(s->log, pblk, s->tid);
 	}
 	return err;
 }
@@ -201,10 +209,15 @@ static errcode_t scan_commit(struct scan *s)
 	uint64_t sec = be64toh(((struct jbd2_commit *)s->block)->sec);
 
 	if (!commit_ok(s) || s->damaged) {
-		if (sec >= s->last_sec && !(s->j->img->flags & DAFS_IMAGE_IGNORE_CSUM))
+		if (sec < s->last_sec || (s->j->img->flags & DAFS_IMAGE_IGNORE_CSUM)) {
+			s->ended = true;
+			return 0;
+		}
+		if (!s->watch)
 			return corrupt(s, "checksum");
-		s->ended = true;
-		return 0;
+		if (!s->seen_damage)
+			s->seen_damage = corrupt(s, "checksum");
+		s->damaged = false;
 	}
 	s->kept_tags = s->log->n_tags;
 	s->kept_revokes = s->log->n_revokes;
@@ -214,38 +227,54 @@ static errcode_t scan_commit(struct scan *s)
 	return 0;
 }
 
+/* A block that belongs to the log. */
+static errcode_t scan_block(struct scan *s, uint32_t lblk, uint32_t type)
+{
+	errcode_t err = 0;
+
+	if (s->watch && s->watch->block)
+		err = s->watch->block(s->watch_arg, lblk, type, s->tid);
+	if (err)
+		return err;
+	switch (type) {
+	case JBD2_DESCRIPTOR:
+		return scan_descriptor(s);
+	case JBD2_REVOKE:
+		return scan_revoke(s, lblk);
+	default:
+		return scan_commit(s);
+	}
+}
+
 /* Go through the log until it ends. */
 static errcode_t scan_log(struct scan *s)
 {
 	const struct jbd2_header *head = (const struct jbd2_header *)s->block;
+	uint32_t lblk = s->at;
 	errcode_t err = 0;
 
 	while (!err && !s->ended && room_left(s)) {
-		err = dafs_journal_read_blk(s->j, advance(s), s->block);
+		uint32_t type;
+
+		lblk = advance(s);
+		err = dafs_journal_read_blk(s->j, lblk, s->block);
 		if (err)
 			return err;
-		if (be32toh(head->magic) != JBD2_MAGIC || be32toh(head->sequence) != s->tid)
-			return 0;
-		switch (be32toh(head->blocktype)) {
-		case JBD2_DESCRIPTOR:
-			err = scan_descriptor(s);
+		type = be32toh(head->blocktype);
+		if (be32toh(head->magic) != JBD2_MAGIC || be32toh(head->sequence) != s->tid ||
+		    (type != JBD2_DESCRIPTOR && type != JBD2_REVOKE && type != JBD2_COMMIT))
 			break;
-		case JBD2_REVOKE:
-			err = scan_revoke(s);
-			break;
-		case JBD2_COMMIT:
-			err = scan_commit(s);
-			break;
-		default:
-			return 0;
-		}
+		err = scan_block(s, lblk, type);
 	}
-	return err;
+	if (!err && s->watch && s->watch->end)
+		err = s->watch->end(s->watch_arg, lblk);
+	return err ? err : s->seen_damage;
 }
 
-errcode_t dafs_journal_scan(struct dafs_journal *j, struct dafs_log *log)
+static errcode_t scan(struct dafs_journal *j, struct dafs_log *log,
+		      const struct dafs_log_watch *watch, void *arg)
 {
-	struct scan s = { .j = j, .log = log, .crc32 = ~0u };
+	struct scan s = { .j = j, .log = log, .crc32 = ~0u, .watch = watch, .watch_arg = arg };
 	errcode_t err;
 
 	memset(log, 0, sizeof(*log));
@@ -265,6 +294,25 @@ errcode_t dafs_journal_scan(struct dafs_journal *j, struct dafs_log *log)
 	log->n_revokes = s.kept_revokes;
 	log->end_tid = s.tid;
 	return 0;
+}
+
+errcode_t dafs_journal_scan(struct dafs_journal *j, struct dafs_log *log)
+{
+	return scan(j, log, NULL, NULL);
+}
+
+errcode_t dafs_journal_watch(struct dafs_journal *j, const struct dafs_log_watch *watch, void *arg)
+{
+	struct dafs_log log;
+	errcode_t err = scan(j, &log, watch, arg);
+
+	dafs_log_fini(&log);
+	return err;
+}
+
+const void *dafs_journal_super(const struct dafs_journal *j)
+{
+	return &j->sb;
 }
 
 void dafs_log_fini(struct dafs_log *log)

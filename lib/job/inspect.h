@@ -18,6 +18,7 @@
 #include "image/group.h"
 #include "image/icodec.h"
 #include "image/inline.h"
+#include "image/journal.h"
 #include "image/read.h"
 #include "image/xcodec.h"
 

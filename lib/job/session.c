@@ -81,6 +81,9 @@ static errcode_t open_store(struct dafs *fs, int flags, const char *cache_dir)
 	else if ((err = refuse_pending(fs, cache_dir, rw)) == 0)
 		err = ENOENT;
 	fs->cached = !err;
+	/* Beside what is pending already, a command is saved as always, and flushed with it. */
+	if (fs->cached)
+		fs->adopt = false;
 	if (err != ENOENT || make)
 		return err;
 	fs->ctx->detail[0] = '\0';

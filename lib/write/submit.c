@@ -513,6 +513,7 @@ errcode_t dafs_submit_data(struct dafs_plan *plan)
 	unsigned readers = dafs_threads(plan->img->ctx);
 	errcode_t err;
 
+	s.no_copy = !dafs_dev_shares(plan->img->dev);
 	pthread_mutex_init(&s.lock, NULL);
 	pthread_cond_init(&s.changed, NULL);
 	err = order_runs(&s);

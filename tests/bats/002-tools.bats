@@ -40,10 +40,12 @@ usage_status() { [ "$1" = dafsck ] && echo 16 || echo 1; }
     [ -z "$output" ]
   }
   each_tool check
-  for tool in mkdafs dawrite dafsck; do
-    run_tool "$(usage_status $tool)" $tool
+  for tool in mkdafs dawrite; do
+    run_tool 1 $tool
     has_stderr "$tool: too few operands"
   done
+  run_tool 16 dafsck
+  has_stderr "dafsck: no image is named"
 }
 
 @test "completion is valid bash and completes options" {

@@ -122,8 +122,6 @@ blocks() { dumpe2fs -h "$1" 2>/dev/null | awk -F: -v key="$2" '$1 == key { print
   has_stderr "none: No such file or directory"
   run_tool 1 mkdafs -d src src/image auto
   has_stderr "src/image lies in src"
-  run_tool 1 mkdafs -O quota -d src image auto
-  has_stderr "image: quota"
   run_tool 1 mkdafs -t ext2 -d src image 64M
   has_stderr "image: no extent feature"
   printf 'no archive' >text
@@ -136,13 +134,21 @@ blocks() { dumpe2fs -h "$1" 2>/dev/null | awk -F: -v key="$2" '$1 == key { print
   [ ! -e image ]
   run_tool 0 mkdafs -q -L old image 16M
   sum=$(sha256sum <image)
-  run_tool 1 mkdafs -F -O quota -d src image
+  run_tool 1 mkdafs -F -t ext2 -d src image
   [ "$(sha256sum <image)" = "$sum" ]
   run_tool 1 mkdafs -d src image
   has_stderr "labelled 'old'"
   [ "$(sha256sum <image)" = "$sum" ]
   run_tool 1 mkdafs -F -d src image
   run_tool 8 e2fsck -fn image
+}
+
+@test "quota files count what was copied" {
+  mkdir src
+  head -c 3M /dev/urandom >src/file
+  [ "$(id -u)" -ne 0 ] || chown 7:8 src/file
+  run_tool 0 mkdafs -q -O quota,project -d src image 32M
+  assert_fsck_clean image
 }
 
 @test "killed at any moment, nothing mounts before all is there" {

@@ -357,3 +357,27 @@ ls -p" | dafsdebug'
   run_tool 0 dafsdebug -R "resv" img
   [ -z "$stderr" ]
 }
+
+@test "logdump as debugfs shows it, and after the replay" {
+  need_root_loop
+  truncate -s 64M img
+  mke2fs -q -F -t ext4 -b 1024 img
+  mount_rw img mnt
+  for i in $(seq 1 40); do echo "$i" >mnt/f$i; done
+  sync
+  rm -r mnt/f1*
+  sync
+  cp --sparse=always "$(losetup -n -O BACK-FILE "$(findmnt -n -o SOURCE --target mnt)")" crashed
+  unmount mnt
+  dumpe2fs -h crashed 2>/dev/null | grep -q needs_recovery
+  printf '%s\n' logdump "logdump -a" "logdump -S" >requests
+  same_as_debugfs crashed requests
+  grep -q 'commit block' ours
+  grep -q 'logged at journal block' ours
+  run_tool 0 dafsdebug -R "ls -p" crashed
+  lacks_output /f11/
+  has_output /f2/
+  run_tool 0 mkdafs -q -O ^has_journal plain 16M
+  run_tool 1 dafsdebug -R logdump plain
+  has_stderr "no journal"
+}
