@@ -351,3 +351,22 @@ errcode_t dafs_etree_lookup(struct dafs_image *img, uint32_t ino,
 	*hole = err || !ext->pblk;
 	return err;
 }
+
+uint64_t dafs_etree_clusters(const struct dafs_image *img, const struct dafs_extlist *xl)
+{
+	uint64_t sum = 0, past = 0;
+
+	if (!img->cluster_bits)
+		return dafs_extlist_blocks(xl);
+	for (size_t i = 0; i < xl->n; i++) {
+		uint64_t first = xl->v[i].lblk >> img->cluster_bits;
+		uint64_t end =
+			(((uint64_t)dafs_extent_end(&xl->v[i]) - 1) >> img->cluster_bits) + 1;
+
+		if (first < past)
+			first = past;
+		sum += end > first ? end - first : 0;
+		past = end;
+	}
+	return sum;
+}

@@ -45,6 +45,9 @@ errcode_t dafs_etree_lookup(struct dafs_image *img, uint32_t ino,
 /* Tree blocks that n extents need beside the inode: 0 for n <= 4. */
 uint64_t dafs_etree_blks(uint32_t block_size, uint64_t n_extents);
 
+/* Clusters that a mapping uses; two extents may meet in one. */
+uint64_t dafs_etree_clusters(const struct dafs_image *img, const struct dafs_extlist *xl);
+
 /* Encode xl into raw's i_block (flag EXTENTS set) using blks: the first nold of them are blocks
  * of the old tree (in decode's order, the leftover ones are the caller's to free and revoke).
  * blks->n must be exactly dafs_etree_blks(). Old blocks go through dafs_txn_put when their bytes

@@ -102,6 +102,8 @@ static void fill_super(struct dafs_image *img, struct ext2_super_block *sb)
 	sb->s_feature_compat = next->s_feature_compat;
 	sb->s_feature_incompat = next->s_feature_incompat;
 	sb->s_feature_ro_compat = next->s_feature_ro_compat;
+	if (img->txn->replaying)
+		return;
 	sb->s_wtime = (uint32_t)now;
 	sb->s_wtime_hi = (uint8_t)(now >> 32);
 }

@@ -292,6 +292,9 @@ errcode_t dafs_image_fingerprint(struct dafs_image *img, uint8_t uuid[16], uint6
 	struct ext2_super_block *sb = img->fs->super;
 	struct dafs_journal *j = img->txn->journal, *own = NULL;
 	uint64_t value = 0xcbf29ce484222325u;
+	/* The superblock's counts may be behind those of the descriptors. */
+	uint64_t free_clusters = dafs_group_total_free_clusters(img);
+	uint64_t free_inodes = dafs_group_total_free_inodes(img);
 	uint32_t sequence = 0, descs;
 	errcode_t err = 0;
 
@@ -314,9 +317,8 @@ errcode_t dafs_image_fingerprint(struct dafs_image *img, uint8_t uuid[16], uint6
 	value = mix(value, &sb->s_mtime_hi, sizeof(sb->s_mtime_hi));
 	value = mix(value, &sb->s_mnt_count, sizeof(sb->s_mnt_count));
 	value = mix(value, &sb->s_kbytes_written, sizeof(sb->s_kbytes_written));
-	value = mix(value, &sb->s_free_blocks_count, sizeof(sb->s_free_blocks_count));
-	value = mix(value, &sb->s_free_blocks_hi, sizeof(sb->s_free_blocks_hi));
-	value = mix(value, &sb->s_free_inodes_count, sizeof(sb->s_free_inodes_count));
+	value = mix(value, &free_clusters, sizeof(free_clusters));
+	value = mix(value, &free_inodes, sizeof(free_inodes));
 	value = mix(value, &sb->s_blocks_count, sizeof(sb->s_blocks_count));
 	value = mix(value, &sb->s_state, sizeof(sb->s_state));
 	value = mix(value, &sequence, sizeof(sequence));

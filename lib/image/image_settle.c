@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image/fc_int.h"
+#include "image/group.h"
 #include "image/image_int.h"
 #include "image/redo.h"
 #include "image/txn_int.h"
@@ -24,6 +26,33 @@ static errcode_t reload(struct dafs_image *img)
 {
 	img->super_torn = false;
 	return dafs_image_reload(img);
+}
+
+/* The block with the superblock as readers see it (malloc'ed), and the superblock in it. */
+static errcode_t read_super_block(struct dafs_image *img, uint8_t **block,
+				  struct ext2_super_block **sb)
+{
+	errcode_t err;
+
+	*block = malloc(img->block_size);
+	if (!*block)
+		return ENOMEM;
+	*sb = (struct ext2_super_block *)(*block + (SUPERBLOCK_OFFSET & (img->block_size - 1)));
+	err = dafs_image_read_blks(img, dafs_super_pblk(img), 1, *block);
+	if (err) {
+		free(*block);
+		*block = NULL;
+	}
+	return err;
+}
+
+/* Give it new contents: on disk for a writer, over the disk for a reader. */
+static errcode_t put_super_block(struct dafs_image *img, const uint8_t *block,
+				 const struct ext2_super_block *sb)
+{
+	if (!(img->flags & DAFS_IMAGE_RW))
+		return dafs_txn_hold(img, dafs_super_pblk(img), block);
+	return dafs_dev_write(img->dev, sb, sizeof(*sb), SUPERBLOCK_OFFSET);
 }
 
 static errcode_t hold_block(void *arg, uint64_t pblk, const uint8_t *data)
@@ -91,9 +120,7 @@ static errcode_t replay_to_disk(struct dafs_image *img)
 	err = dafs_journal_replay(j, write_entry, img);
 	if (!err)
 		err = take_over_errno(img);
-	if (!err)
-		err = dafs_dev_sync(img->dev);
-	return err ? err : dafs_journal_empty(j);
+	return err ? err : dafs_dev_sync(img->dev);
 }
 
 /* Whether a replay would write the superblock. */
@@ -124,6 +151,58 @@ static errcode_t check_torn(struct dafs_image *img, struct dafs_journal *j)
 	return err;
 }
 
+/* The kernel brings the superblock's free counts up to date only when it unmounts; the descriptors
+ * are right. */
+static errcode_t refresh_counts(struct dafs_image *img)
+{
+	uint64_t free_blks = dafs_group_total_free_clusters(img) << img->cluster_bits;
+	uint32_t free_inodes = (uint32_t)dafs_group_total_free_inodes(img);
+	struct ext2_super_block *sb = img->fs->super;
+	uint8_t *block;
+	errcode_t err;
+
+	if (ext2fs_free_blocks_count(sb) == free_blks && sb->s_free_inodes_count == free_inodes)
+		return 0;
+	ext2fs_free_blocks_count_set(sb, free_blks);
+	sb->s_free_inodes_count = free_inodes;
+	err = read_super_block(img, &block, &sb);
+	if (!err) {
+		ext2fs_free_blocks_count_set(sb, free_blks);
+		sb->s_free_inodes_count = free_inodes;
+		dafs_super_seal(img, sb);
+		err = put_super_block(img, block, sb);
+	}
+	if (!err)
+		err = dafs_dev_sync(img->dev);
+	free(block);
+	return err;
+}
+
+/* Fast commits come on top of what the log made of the image. */
+static errcode_t settle_fast_commits(struct dafs_image *img)
+{
+	struct dafs_journal *j = img->txn->journal;
+	bool found = false;
+	uint32_t tid;
+	errcode_t err;
+
+	if (!dafs_journal_needs_recovery(j))
+		return 0;
+	err = dafs_journal_sequence(j, &tid);
+	if (!err)
+		err = dafs_txn_begin_replay(img);
+	if (!err)
+		err = dafs_fc_replay(img, j, tid - 1, &found);
+	if (err || !found) {
+		dafs_txn_end(img, false);
+		return err;
+	}
+	j->next_tid = tid + 1;
+	if (img->flags & DAFS_IMAGE_RW)
+		return dafs_txn_commit_replay(img, tid);
+	return dafs_txn_keep_replay(img);
+}
+
 /* A dirty journal. One that holds something although the superblock does not say so is not replayed
  * by the kernel, but is by e2fsck: a check should look first. */
 static errcode_t settle_journal(struct dafs_image *img)
@@ -148,35 +227,33 @@ static errcode_t settle_journal(struct dafs_image *img)
 		err = replay_to_disk(img);
 	else if (!err)
 		err = dafs_journal_replay_map(txn->journal, &txn->base, &txn->n_base);
-	return err ? err : reload(img);
+	if (!err)
+		err = reload(img);
+	if (!err)
+		err = settle_fast_commits(img);
+	if (!err)
+		err = refresh_counts(img);
+	if (!err && write)
+		err = dafs_journal_empty(txn->journal);
+	return err;
 }
 
 /* Was it the flag needs_recovery whose write was torn? Then the superblock is right with the flag
  * as it was; the journal is empty whenever that flag is written. */
 static errcode_t settle_flag(struct dafs_image *img)
 {
-	uint64_t pblk = dafs_super_pblk(img);
 	struct ext2_super_block *sb;
 	uint8_t *block;
-	errcode_t err;
+	errcode_t err = read_super_block(img, &block, &sb);
 
-	block = malloc(img->block_size);
-	if (!block)
-		return ENOMEM;
-	err = dafs_image_read_blks(img, pblk, 1, block);
-	sb = (struct ext2_super_block *)(block + (SUPERBLOCK_OFFSET & (img->block_size - 1)));
-	if (!err) {
-		sb->s_feature_incompat ^= EXT3_FEATURE_INCOMPAT_RECOVER;
-		if (!ext2fs_superblock_csum_verify(img->fs, sb))
-			goto out;
-		if (img->flags & DAFS_IMAGE_RW)
-			err = dafs_dev_write(img->dev, sb, sizeof(*sb), SUPERBLOCK_OFFSET);
-		else
-			err = dafs_txn_hold(img, pblk, block);
+	if (err)
+		return err;
+	sb->s_feature_incompat ^= EXT3_FEATURE_INCOMPAT_RECOVER;
+	if (ext2fs_superblock_csum_verify(img->fs, sb)) {
+		err = put_super_block(img, block, sb);
+		if (!err)
+			err = reload(img);
 	}
-	if (!err)
-		err = reload(img);
-out:
 	free(block);
 	return err;
 }

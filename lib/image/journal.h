@@ -5,8 +5,8 @@
  *
  * Knows the inode journal only (inode s_journal_inum, or the backup copy of its mapping in the
  * superblock); external journals are refused by name. Formats: v1/v2 superblock, tags of 32 and 64
- * bits, checksum v1/v2/v3, revoke, escape. What is in the fast-commit area is replayed too
- * (journal_fc.c); it is left empty.
+ * bits, checksum v1/v2/v3, revoke, escape. What is in the fast-commit area is replayed, too
+ * (fc_int.h); it is left without.
  *
  * The log holds at most one transaction of ours: it is written while the journal is empty, from the
  * first block of the log on, and made reachable by one write of the journal superblock when all of

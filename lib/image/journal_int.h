@@ -84,6 +84,8 @@ struct dafs_journal {
 	uint32_t first, last, maxlen;
 	uint32_t incompat, compat;
 	uint32_t seed; /* of checksums v2 and v3 */
+	/* Of a dirty log, when it was read: where it ends, and how many blocks it takes. */
+	uint32_t head, used;
 	/* What s_sequence will be when the log is emptied; 0: not worked out yet. */
 	uint32_t next_tid;
 	bool csum_v2, csum_v3, csum_v1, wide;
@@ -131,8 +133,16 @@ struct dafs_log {
 	size_t n_tags, room_tags;
 	struct dafs_log_revoke *revokes;
 	size_t n_revokes, room_revokes;
-	uint32_t end_tid; /* the first transaction that is not complete */
+	uint32_t end_tid;    /* the first transaction that is not complete */
+	uint32_t head, used; /* where it would begin; blocks of the log before it */
 };
+/* Write a transaction (number tid, not the one that would continue the log) into the free part of a
+ * log that was replayed to disk, durable, then let the journal superblock begin there, without fast
+ * commits: one write that replaces what was in the journal. Blocks sorted. DAFS_ET_JOURNAL_FULL: no
+ * room, nothing written. */
+errcode_t dafs_journal_replace(struct dafs_journal *j, uint32_t tid,
+			       const struct dafs_journal_block *blocks, size_t n);
+
 /* Read the log from s_start to its end. */
 errcode_t dafs_journal_scan(struct dafs_journal *j, struct dafs_log *log);
 void dafs_log_fini(struct dafs_log *log);

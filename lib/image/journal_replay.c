@@ -111,6 +111,8 @@ errcode_t dafs_journal_replay_map(struct dafs_journal *j, struct dafs_replay_ent
 	if (err)
 		return err;
 	j->next_tid = log.end_tid + 1;
+	j->head = log.head;
+	j->used = log.used;
 	*entries = calloc(log.n_tags ? log.n_tags : 1, sizeof(**entries));
 	if (!*entries)
 		err = ENOMEM;

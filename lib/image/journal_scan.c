@@ -221,6 +221,8 @@ static errcode_t scan_commit(struct scan *s)
 	}
 	s->kept_tags = s->log->n_tags;
 	s->kept_revokes = s->log->n_revokes;
+	s->log->head = s->at;
+	s->log->used = s->seen;
 	s->crc32 = ~0u;
 	s->last_sec = sec;
 	s->tid++;
@@ -279,7 +281,7 @@ static errcode_t scan(struct dafs_journal *j, struct dafs_log *log,
 
 	memset(log, 0, sizeof(*log));
 	s.tid = be32toh(j->sb.sequence);
-	s.at = be32toh(j->sb.start);
+	s.at = log->head = be32toh(j->sb.start);
 	s.block = malloc(2 * (size_t)j->img->block_size);
 	if (!s.block)
 		return ENOMEM;

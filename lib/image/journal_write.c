@@ -23,7 +23,8 @@ enum { BATCH_BYTES = 1 << 20 };
 
 struct writer {
 	struct dafs_journal *j;
-	uint8_t *batch; /* blocks for [from, at) of the journal */
+	uint8_t *
+		batch; /* blocks for [from, at) of the log, counted from its first block on and round */
 	uint32_t from, at, room;
 	uint32_t tid;
 	uint32_t crc32; /* checksum v1, running */
@@ -85,6 +86,11 @@ uint64_t dafs_journal_capacity_blks(const struct dafs_journal *j, uint64_t revok
 
 /* --- the log --- */
 
+static uint64_t log_pblk(const struct dafs_journal *j, uint32_t at)
+{
+	return dafs_journal_pblk(j, j->first + at % (j->last - j->first));
+}
+
 /* Write the batch: its blocks are in a row in the journal, in few runs on disk. */
 static errcode_t flush_batch(struct writer *w)
 {
@@ -93,11 +99,11 @@ static errcode_t flush_batch(struct writer *w)
 	errcode_t err = 0;
 
 	while (w->from < w->at && !err) {
-		uint64_t pblk = dafs_journal_pblk(j, w->from);
+		uint64_t pblk = log_pblk(j, w->from);
 		uint32_t run = 1;
 		size_t len;
 
-		while (w->from + run < w->at && dafs_journal_pblk(j, w->from + run) == pblk + run)
+		while (w->from + run < w->at && log_pblk(j, w->from + run) == pblk + run)
 			run++;
 		len = (size_t)run << j->img->block_bits;
 		err = dafs_dev_write(j->img->dev, data, len, pblk << j->img->block_bits);
@@ -310,11 +316,25 @@ static errcode_t mark_recovery(struct dafs_image *img, bool needed)
 	return dafs_dev_write(img->dev, &sb, sizeof(sb), SUPERBLOCK_OFFSET);
 }
 
+/* The commit itself: the journal superblock points to a transaction that is durable. */
+static errcode_t begin_log(struct dafs_journal *j, uint32_t lblk, uint32_t tid)
+{
+	errcode_t err;
+
+	j->sb.sequence = htobe32(tid);
+	j->sb.start = htobe32(lblk);
+	/* Fast commits of an older transaction may lie behind the log; e2fsck trips over them. */
+	j->sb.incompat &= htobe32(~(uint32_t)JBD2_INCOMPAT_FAST_COMMIT);
+	j->next_tid = tid + 1;
+	err = dafs_journal_write_super(j);
+	return err ? err : dafs_dev_sync(j->img->dev);
+}
+
 errcode_t dafs_journal_write(struct dafs_journal *j, const struct dafs_journal_block *blocks,
 			     size_t nblocks, const uint64_t *revokes, size_t nrevokes)
 {
 	struct dafs_image *img = j->img;
-	struct writer w = { .j = j, .from = j->first, .at = j->first, .crc32 = ~0u };
+	struct writer w = { .j = j, .crc32 = ~0u };
 	errcode_t err;
 
 	if (j->sb.start)
@@ -345,11 +365,35 @@ errcode_t dafs_journal_write(struct dafs_journal *j, const struct dafs_journal_b
 		err = dafs_dev_sync(img->dev);
 	if (err)
 		return err;
-	j->sb.sequence = htobe32(w.tid);
-	j->sb.start = htobe32(j->first);
-	j->next_tid = w.tid + 1;
-	err = dafs_journal_write_super(j);
-	return err ? err : dafs_dev_sync(img->dev);
+	return begin_log(j, j->first, w.tid);
+}
+
+errcode_t dafs_journal_replace(struct dafs_journal *j, uint32_t tid,
+			       const struct dafs_journal_block *blocks, size_t n)
+{
+	uint32_t at = j->head - j->first, tags = tags_per_descriptor(j);
+	struct writer w = { .j = j, .from = at, .at = at, .tid = tid, .crc32 = ~0u };
+	uint64_t need = n + (n + tags - 1) / tags + 1;
+	errcode_t err;
+
+	if (need + 1 > j->last - j->first - j->used)
+		return dafs_fail(j->img->ctx, DAFS_ET_JOURNAL_FULL, "%s: %zu blocks behind the log",
+				 j->img->dev->address, n);
+	w.room = BATCH_BYTES >> j->img->block_bits;
+	w.batch = malloc(BATCH_BYTES);
+	if (!w.batch)
+		return ENOMEM;
+	err = put_blocks(&w, blocks, n);
+	if (!err)
+		err = put_commit(&w);
+	if (!err)
+		err = flush_batch(&w);
+	free(w.batch);
+	if (!err)
+		err = dafs_dev_sync(j->img->dev);
+	if (err)
+		return err;
+	return begin_log(j, j->head, tid);
 }
 
 errcode_t dafs_journal_empty(struct dafs_journal *j)

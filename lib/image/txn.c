@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/array.h"
 #include "image/group.h"
 #include "image/group_int.h"
 #include "image/txn_int.h"
@@ -31,7 +30,7 @@ enum {
 
 /* --- the table --- */
 
-static struct dafs_tblk *find(const struct dafs_txn *txn, uint64_t pblk)
+struct dafs_tblk *dafs_tblk_find(const struct dafs_txn *txn, uint64_t pblk)
 {
 	struct dafs_tblk *blk;
 
@@ -119,82 +118,6 @@ errcode_t dafs_txn_list(const struct dafs_txn *txn, enum dafs_tblk_kind kind,
 	}
 	qsort(*list, *n, sizeof(**list), by_pblk);
 	return 0;
-}
-
-/* --- what readers see --- */
-
-/* The entry of an unrecovered journal for a block, NULL when it has none. */
-static const struct dafs_replay_entry *find_base(const struct dafs_txn *txn, uint64_t pblk)
-{
-	size_t at = dafs_array_search(txn->base, txn->n_base, sizeof(*txn->base), pblk);
-
-	return at < txn->n_base && txn->base[at].pblk == pblk ? &txn->base[at] : NULL;
-}
-
-static errcode_t patch_base(struct dafs_txn *txn, const struct dafs_replay_entry *entry, void *at,
-			    size_t from, size_t len)
-{
-	uint8_t *block = malloc(txn->img->block_size);
-	errcode_t err = block ? dafs_journal_read_entry(txn->img, entry, block) : ENOMEM;
-
-	if (!err)
-		memcpy(at, block + from, len);
-	free(block);
-	return err;
-}
-
-static errcode_t overlay_patch(void *arg, uint64_t off, size_t len, void *buf)
-{
-	struct dafs_txn *txn = arg;
-	uint32_t block_size = txn->img->block_size;
-	errcode_t err = 0;
-
-	if (!txn->blks && !txn->n_base)
-		return 0;
-	for (size_t done = 0, part; done < len && !err; done += part) {
-		uint64_t pblk = (off + done) >> txn->img->block_bits;
-		size_t from = (size_t)((off + done) & (block_size - 1));
-		const struct dafs_replay_entry *entry;
-		const struct dafs_tblk *blk;
-
-		part = block_size - from < len - done ? block_size - from : len - done;
-		blk = find(txn, pblk);
-		if (blk) {
-			memcpy((char *)buf + done, blk->data + from, part);
-			continue;
-		}
-		entry = find_base(txn, pblk);
-		if (entry)
-			err = patch_base(txn, entry, (char *)buf + done, from, part);
-	}
-	return err;
-}
-
-/* A write through libext2fs: straight to an image being created, else into the transaction. */
-static errcode_t overlay_write(void *arg, uint64_t off, size_t len, const void *buf)
-{
-	struct dafs_txn *txn = arg;
-	struct dafs_image *img = txn->img;
-	uint32_t block_size = img->block_size;
-
-	for (size_t done = 0, part; done < len; done += part) {
-		uint64_t pblk = (off + done) >> img->block_bits;
-		size_t from = (size_t)((off + done) & (block_size - 1));
-		struct dafs_tblk *blk = txn->creating ? find(txn, pblk) : NULL;
-		uint8_t *block;
-		errcode_t err;
-
-		part = block_size - from < len - done ? block_size - from : len - done;
-		if (blk)
-			memcpy(blk->data + from, (const char *)buf + done, part);
-		if (txn->creating)
-			continue;
-		err = dafs_txn_get(img, pblk, true, &block);
-		if (err)
-			return err;
-		memcpy(block + from, (const char *)buf + done, part);
-	}
-	return txn->creating ? dafs_dev_write(img->dev, buf, len, off) : 0;
 }
 
 /* --- writing in place --- */
@@ -336,7 +259,7 @@ errcode_t dafs_txn_check_new(struct dafs_image *img, uint64_t pblk, uint64_t cou
 static errcode_t hold_new(struct dafs_image *img, uint64_t pblk, const void *buf)
 {
 	struct dafs_txn *txn = img->txn;
-	struct dafs_tblk *blk = find(txn, pblk);
+	struct dafs_tblk *blk = dafs_tblk_find(txn, pblk);
 
 	if (!blk)
 		blk = add(txn, pblk, DAFS_TBLK_NEW);
@@ -345,6 +268,8 @@ static errcode_t hold_new(struct dafs_image *img, uint64_t pblk, const void *buf
 	if (!blk)
 		return ENOMEM;
 	memcpy(blk->data, buf, img->block_size);
+	if (!(img->flags & DAFS_IMAGE_RW))
+		return 0;
 	return txn->n_new >= (size_t)NEW_BYTES_MAX >> img->block_bits
 		       ? dafs_txn_flush_new(img, false)
 		       : 0;
@@ -384,7 +309,7 @@ errcode_t dafs_txn_put_new(struct dafs_image *img, uint64_t pblk, uint64_t count
 		return err;
 	}
 	for (uint64_t i = 0; i < count && txn->blks; i++) {
-		struct dafs_tblk *blk = find(txn, pblk + i);
+		struct dafs_tblk *blk = dafs_tblk_find(txn, pblk + i);
 
 		if (blk)
 			memcpy(blk->data, (const char *)buf + (i << img->block_bits),
@@ -418,7 +343,7 @@ errcode_t dafs_txn_get(struct dafs_image *img, uint64_t pblk, bool for_change, u
 		err = need_range(img, pblk, 1);
 	if (err)
 		return err;
-	blk = find(txn, pblk);
+	blk = dafs_tblk_find(txn, pblk);
 	if (!blk) {
 		uint8_t *data;
 
@@ -426,7 +351,7 @@ errcode_t dafs_txn_get(struct dafs_image *img, uint64_t pblk, bool for_change, u
 		if (!blk)
 			return ENOMEM;
 		data = blk->data;
-		err = dafs_dev_read(img->dev, data, img->block_size, pblk << img->block_bits);
+		err = dafs_txn_read_under(img, pblk, data);
 		if (err) {
 			forget(txn, blk);
 			return err;
@@ -452,7 +377,7 @@ errcode_t dafs_txn_put(struct dafs_image *img, uint64_t pblk, const void *buf)
 		err = need_range(img, pblk, 1);
 	if (err)
 		return err;
-	blk = find(txn, pblk);
+	blk = dafs_tblk_find(txn, pblk);
 	if (!blk)
 		blk = add(txn, pblk, DAFS_TBLK_LIVE);
 	else if (blk->kind == DAFS_TBLK_READ)
@@ -476,7 +401,7 @@ errcode_t dafs_txn_revoke(struct dafs_image *img, uint64_t pblk)
 		err = need_range(img, pblk, 1);
 	if (err)
 		return err;
-	blk = find(txn, pblk);
+	blk = dafs_tblk_find(txn, pblk);
 	if (blk && blk->kind == DAFS_TBLK_LIVE)
 		set_kind(txn, blk, DAFS_TBLK_READ);
 	HASH_FIND(hh, txn->revoked, &pblk, sizeof(pblk), rev);
@@ -505,7 +430,7 @@ errcode_t dafs_txn_attach(struct dafs_image *img, bool creating)
 		return ENOMEM;
 	txn->img = img;
 	txn->creating = creating;
-	txn->overlay = (struct dafs_dev_overlay){ overlay_patch, overlay_write, txn };
+	dafs_txn_init_overlay(txn);
 	img->txn = txn;
 	img->dev->overlay = &txn->overlay;
 	return 0;
@@ -527,7 +452,7 @@ void dafs_txn_detach(struct dafs_image *img)
 
 errcode_t dafs_txn_hold(struct dafs_image *img, uint64_t pblk, const void *data)
 {
-	struct dafs_tblk *blk = find(img->txn, pblk);
+	struct dafs_tblk *blk = dafs_tblk_find(img->txn, pblk);
 
 	if (!blk)
 		blk = add(img->txn, pblk, DAFS_TBLK_READ);
@@ -560,10 +485,31 @@ errcode_t dafs_txn_begin(struct dafs_image *img)
 	return 0;
 }
 
+errcode_t dafs_txn_begin_replay(struct dafs_image *img)
+{
+	img->txn->collecting = img->txn->replaying = true;
+	return 0;
+}
+
+errcode_t dafs_txn_keep_replay(struct dafs_image *img)
+{
+	struct dafs_txn *txn = img->txn;
+	struct dafs_tblk *blk, *next;
+	errcode_t err = dafs_groups_encode(img);
+
+	if (err)
+		return err;
+	HASH_ITER(hh, txn->blks, blk, next)
+		set_kind(txn, blk, DAFS_TBLK_READ);
+	txn->collecting = txn->replaying = false;
+	dafs_groups_settle(img, true);
+	return 0;
+}
+
 void dafs_txn_end(struct dafs_image *img, bool committed)
 {
 	forget_all(img->txn);
-	img->txn->collecting = false;
+	img->txn->collecting = img->txn->replaying = false;
 	dafs_groups_settle(img, committed);
 }
 

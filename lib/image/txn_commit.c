@@ -14,6 +14,7 @@
 
 #include "image/group.h"
 #include "image/image_int.h"
+#include "image/journal_int.h"
 #include "image/redo.h"
 #include "image/txn_int.h"
 
@@ -224,6 +225,31 @@ errcode_t dafs_txn_commit(struct dafs_image *img, const void *tag, size_t tag_le
 	}
 	dafs_txn_end(img, true);
 	return 0;
+}
+
+errcode_t dafs_txn_commit_replay(struct dafs_image *img, uint32_t tid)
+{
+	struct dafs_journal_block *live = NULL;
+	struct ext2_super_block *sb;
+	errcode_t err = dafs_groups_encode(img);
+	size_t n = 0;
+
+	if (!err)
+		err = dafs_super_get(img, &sb);
+	if (!err) {
+		sb->s_feature_incompat |= EXT3_FEATURE_INCOMPAT_RECOVER;
+		dafs_super_seal(img, sb);
+		err = dafs_txn_flush_new(img, true);
+	}
+	if (!err)
+		err = dafs_txn_list(img->txn, DAFS_TBLK_LIVE, &live, &n);
+	if (!err)
+		err = dafs_journal_replace(img->txn->journal, tid, live, n);
+	if (!err || err == DAFS_ET_JOURNAL_FULL)
+		err = checkpoint(img, live, n);
+	free(live);
+	dafs_txn_end(img, !err);
+	return err;
 }
 
 errcode_t dafs_txn_redo(struct dafs_image *img, const void *record, size_t len_bytes)

@@ -7,7 +7,9 @@
 #define DAFS_IMAGE_TXN_INT_H
 
 /* Out of memory is an error to return, not the end of the process. */
+#ifndef HASH_NONFATAL_OOM
 #define HASH_NONFATAL_OOM 1
+#endif
 #include <uthash.h>
 
 #include "image/journal.h"
@@ -36,6 +38,7 @@ struct dafs_revoked {
 struct dafs_txn {
 	struct dafs_image *img;
 	bool collecting, creating;
+	bool replaying;		      /* a transaction that finishes a journal's replay */
 	struct dafs_tblk *blks;	      /* by pblk */
 	struct dafs_revoked *revoked; /* by pblk */
 	size_t n_live, n_new, n_revoked;
@@ -47,6 +50,13 @@ struct dafs_txn {
 	void *redo_arg;
 	struct dafs_dev_overlay overlay;
 };
+
+/* The table's row for a block, NULL when it has none. */
+struct dafs_tblk *dafs_tblk_find(const struct dafs_txn *txn, uint64_t pblk);
+/* What the device's reads and writes are to pass (txn_overlay.c). */
+void dafs_txn_init_overlay(struct dafs_txn *txn);
+/* A block as it is without the table: the device's, or what an unrecovered journal has. */
+errcode_t dafs_txn_read_under(struct dafs_image *img, uint64_t pblk, uint8_t *data);
 
 /* Give the image a transaction and set its device's overlay; creating: everything goes straight to
  * disk. */
@@ -63,6 +73,15 @@ errcode_t dafs_txn_put_unused(struct dafs_image *img, uint64_t pblk, const void 
 
 /* Write the new blocks held back; those handed out for change only at the commit (all). */
 errcode_t dafs_txn_flush_new(struct dafs_image *img, bool all);
+
+/* A transaction that finishes a replay (fast commits): also on an image opened for reading. The
+ * superblock keeps its write time. */
+errcode_t dafs_txn_begin_replay(struct dafs_image *img);
+/* Its end for a writer: into the journal instead of what was replayed from it, and checkpointed.
+ * Where it does not fit beside that it is only checkpointed, as the kernel does. */
+errcode_t dafs_txn_commit_replay(struct dafs_image *img, uint32_t tid);
+/* Its end for a reader: what it would write stands over the device from now on. */
+errcode_t dafs_txn_keep_replay(struct dafs_image *img);
 
 /* End the transaction: drop the table, settle the groups. */
 void dafs_txn_end(struct dafs_image *img, bool committed);

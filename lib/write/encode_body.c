@@ -22,26 +22,6 @@ static uint64_t clusters512(const struct dafs_image *img, uint64_t n)
 	return n << (img->cluster_bits + img->block_bits - 9);
 }
 
-/* Clusters that a mapping uses; two extents may meet in one. */
-static uint64_t map_clusters(const struct dafs_image *img, const struct dafs_extlist *map)
-{
-	uint64_t sum = 0, past = 0;
-
-	if (!img->cluster_bits)
-		return dafs_extlist_blocks(map);
-	for (size_t i = 0; i < map->n; i++) {
-		uint64_t first = map->v[i].lblk >> img->cluster_bits;
-		uint64_t end =
-			(((uint64_t)dafs_extent_end(&map->v[i]) - 1) >> img->cluster_bits) + 1;
-
-		if (first < past)
-			first = past;
-		sum += end > first ? end - first : 0;
-		past = end;
-	}
-	return sum;
-}
-
 /* Attributes beyond the inode: a block, and the values that have inodes of their own (charged to
  * the owner, too). */
 static uint64_t xattr512_new(const struct dafs_image *img, const struct dafs_plan_extra *extra)
@@ -67,7 +47,7 @@ static errcode_t xattr512_old(struct dafs_plan *plan, uint32_t ino,
 	*map512 = 0;
 	if (dafs_icodec_has_map(plan->img, raw)) {
 		err = dafs_etree_decode(plan->img, ino, raw, &map, &nodes);
-		*map512 = clusters512(plan->img, map_clusters(plan->img, &map) + nodes.n);
+		*map512 = clusters512(plan->img, dafs_etree_clusters(plan->img, &map) + nodes.n);
 	}
 	*xattr512 = all > *map512 ? all - *map512 : 0;
 	dafs_extlist_fini(&map);
@@ -94,7 +74,7 @@ static errcode_t blocks512_of(struct dafs_plan *plan, size_t item,
 	}
 	if (map)
 		map512 = clusters512(plan->img,
-				     map_clusters(plan->img, map) + (extra ? extra->nodes.n : 0));
+				     dafs_etree_clusters(plan->img, map) + (extra ? extra->nodes.n : 0));
 	if (extra && extra->xattrs)
 		xattr512 = xattr512_new(plan->img, extra);
 	if (extra && extra->target_pblk)
@@ -274,7 +254,7 @@ errcode_t dafs_encode_bytes(struct dafs_plan *plan, uint32_t ino, const struct d
 	free(block);
 	raw->i_size = (uint32_t)len;
 	raw->i_blocks = (uint32_t)clusters512(plan->img,
-					      map_clusters(plan->img, &body->map) + body->nodes.n);
+					      dafs_etree_clusters(plan->img, &body->map) + body->nodes.n);
 	return err ? err
 		   : dafs_etree_encode(plan->img, ino, raw->i_generation, &body->map, &body->nodes,
 				       0, raw);
