@@ -315,7 +315,9 @@ static errcode_t take_set(struct dafs_ns *ns, struct dafs_changeset *cs)
 		return ENOMEM;
 	ns->collected = true;
 	for (size_t i = 0; i < cs->n; i++) {
-		col->ids[i] = cs->inodes[i]->id;
+		col->ids[i].id = cs->inodes[i]->id;
+		col->ids[i].rows = S_ISDIR(cs->inodes[i]->mode) &&
+				   (cs->inodes[i]->state & (DAFS_I_NEW | DAFS_I_GONE));
 		cs->inodes[i]->marks |= DAFS_NS_TAKEN;
 		col->promise =
 			dafs_ns_promise_add(col->promise, dafs_ns_promised(ns->img, cs->inodes[i]));
@@ -397,7 +399,7 @@ bool dafs_ns_covers_all(const struct dafs_changeset *cs)
 	return ((const struct dafs_ns_collection *)cs->arg)->all;
 }
 
-const uint64_t *dafs_ns_collected_ids(const struct dafs_changeset *cs, size_t *n)
+const struct dafs_ns_collected *dafs_ns_collected(const struct dafs_changeset *cs, size_t *n)
 {
 	*n = cs->n;
 	return ((const struct dafs_ns_collection *)cs->arg)->ids;

@@ -190,8 +190,13 @@ errcode_t dafs_ns_collect(struct dafs_ns *ns, const struct dafs_ns_selection *se
 void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs);
 /* Does the set hold everything that is pending? */
 bool dafs_ns_covers_all(const struct dafs_changeset *cs);
-/* The ids the set's inodes had when it was collected. */
-const uint64_t *dafs_ns_collected_ids(const struct dafs_changeset *cs, size_t *n);
+/* The ids the set's inodes had when it was collected. rows: after settling, names that the backing has under that id as a directory go
+ * too (it was new, or is removed); an old directory's names are reported one by one. */
+struct dafs_ns_collected {
+	uint64_t id;
+	bool rows;
+};
+const struct dafs_ns_collected *dafs_ns_collected(const struct dafs_changeset *cs, size_t *n);
 /* Step 7: the change set is in the image (every inode of it has its number): pending state of these inodes is dropped, new ones
  * become inodes of the image, the reserve is brought up to date. Cannot fail. Pointers to GONE inodes die here. The set itself lives on
  * until dafs_ns_uncollect (the store needs its ids for dafs_store_flush_end). */

@@ -111,7 +111,7 @@ errcode_t dafs_ns_repromise(struct dafs_ns *ns, const struct dafs_inode *owner,
 /* A change set's other half (cs->arg). */
 struct dafs_ns_collection {
 	struct dafs_ns *ns;
-	uint64_t *ids; /* of cs->inodes, as collected */
+	struct dafs_ns_collected *ids; /* of cs->inodes, as collected */
 	bool all;
 	struct dafs_ns_promise
 		promise; /* of all of them: the commit changes what it is reckoned from */

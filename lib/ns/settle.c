@@ -3,7 +3,7 @@
  * settle - a change set is in the image: its inodes are inodes of the image now, with the names it had.
  *
  * Everything here works on what is loaded and cannot fail. The backing's rows of the set's inodes, and of names under
- * directories that were new, go by dafs_ns_collected_ids; single names of old directories are reported as changed.
+ * directories that were new, go by dafs_ns_collected; single names of old directories are reported as changed.
  */
 #include "config.h"
 

@@ -18,18 +18,28 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
+#include "base/crc32c.h"
 #include "image/txn.h"
 
-/* What only mounting and checking change, not a commit of ours: to see whether somebody else was here as well. */
-struct visits {
-	int64_t mounts, mtime, checked;
+/*
+ * Who else was at the image since? A journal that somebody replayed (e2fsck, a mount) changes the fingerprint, which must not cost
+ * the cache. Mounting for writing shows in mounts and mtime; blocks and inodes that came or went show in content.
+ */
+struct traces {
+	int64_t mounts, mtime, content;
 };
 
-static struct visits visits_of(const struct dafs_image *img)
+static struct traces traces_of(const struct dafs_image *img)
 {
-	const struct ext2_super_block *sb = img->fs->super;
+	struct ext2_super_block *sb = img->fs->super;
+	const uint32_t counts[] = { sb->s_blocks_count, sb->s_blocks_count_hi,
+				    sb->s_free_blocks_count, sb->s_free_blocks_hi,
+				    sb->s_free_inodes_count };
+	uint32_t crc = dafs_crc32c(~0u, counts, sizeof(counts));
 
-	return (struct visits){ sb->s_mnt_count, sb->s_mtime, sb->s_lastcheck };
+	crc = dafs_crc32c(crc, img->fs->group_desc,
+			  (size_t)img->fs->group_desc_count * EXT2_DESC_SIZE(sb));
+	return (struct traces){ sb->s_mnt_count, sb->s_mtime, crc };
 }
 
 /* --- begin --- */
@@ -51,7 +61,7 @@ static errcode_t make_tag(struct dafs_store *st)
 
 static errcode_t put_flush_row(struct dafs_store *st, bool everything)
 {
-	const struct visits visits = visits_of(st->img);
+	const struct traces traces = traces_of(st->img);
 	sqlite3_stmt *stmt;
 	errcode_t err = dafs_db_use(&st->db, DAFS_DB_FLUSH_PUT, &stmt);
 
@@ -59,9 +69,9 @@ static errcode_t put_flush_row(struct dafs_store *st, bool everything)
 		return err;
 	sqlite3_bind_blob(stmt, 1, st->tag, sizeof(st->tag), SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 2, everything);
-	sqlite3_bind_int64(stmt, 3, visits.mounts);
-	sqlite3_bind_int64(stmt, 4, visits.mtime);
-	sqlite3_bind_int64(stmt, 5, visits.checked);
+	sqlite3_bind_int64(stmt, 3, traces.mounts);
+	sqlite3_bind_int64(stmt, 4, traces.mtime);
+	sqlite3_bind_int64(stmt, 5, traces.content);
 	return dafs_db_run(&st->db, stmt);
 }
 
@@ -89,11 +99,11 @@ static errcode_t put_set(struct dafs_store *st, const struct dafs_changeset *cs,
 			 struct dafs_plan *plan)
 {
 	size_t n;
-	const uint64_t *ids = dafs_ns_collected_ids(cs, &n);
+	const struct dafs_ns_collected *set = dafs_ns_collected(cs, &n);
 	errcode_t err = dafs_db_exec(&st->db, "DELETE FROM flushed");
 
 	for (size_t i = 0; !err && i < n; i++)
-		err = put_flushed(st, ids[i], ids[i] < DAFS_ID_NEW ? (uint32_t)ids[i] : 0);
+		err = put_flushed(st, set[i].id, set[i].id < DAFS_ID_NEW ? (uint32_t)set[i].id : 0);
 	return err ? err : dafs_plan_walk(plan, put_planned, st);
 }
 
@@ -137,31 +147,11 @@ static errcode_t clear_flush(struct dafs_store *st)
 static errcode_t delete_flushed(struct dafs_store *st, const struct dafs_changeset *cs)
 {
 	size_t n;
-	const uint64_t *ids = dafs_ns_collected_ids(cs, &n);
+	const struct dafs_ns_collected *set = dafs_ns_collected(cs, &n);
 	errcode_t err = 0;
 
-	/* Names of directories of the image go one by one, those of new ones by the id they had. */
 	for (size_t i = 0; !err && i < n; i++)
-		err = dafs_save_delete(st, ids[i], true, ids[i] >= DAFS_ID_NEW);
-	return err;
-}
-
-/* A removed directory of the image has no row any more, but the names that were taken from it do. */
-static errcode_t delete_lost_names(struct dafs_store *st, const struct dafs_changeset *cs)
-{
-	size_t n;
-	const uint64_t *ids = dafs_ns_collected_ids(cs, &n);
-	errcode_t err = 0;
-
-	for (size_t i = 0; !err && i < n; i++) {
-		sqlite3_stmt *stmt;
-
-		err = dafs_db_use(&st->db, DAFS_DB_NAME_DEL_LOST, &stmt);
-		if (err)
-			break;
-		sqlite3_bind_int64(stmt, 1, (int64_t)ids[i]);
-		err = dafs_db_run(&st->db, stmt);
-	}
+		err = dafs_save_delete(st, set[i].id, true, set[i].rows);
 	return err;
 }
 
@@ -182,8 +172,6 @@ errcode_t dafs_store_flush_end(struct dafs_store *st, const struct dafs_changese
 	err = delete_flushed(st, cs);
 	if (!err)
 		err = dafs_save(st, ns, rs);
-	if (!err)
-		err = delete_lost_names(st, cs);
 	if (!err)
 		err = dafs_slots_save(st);
 	if (!err)
@@ -278,9 +266,16 @@ static errcode_t settle_part(struct dafs_store *st)
 	return err;
 }
 
+static errcode_t stale(struct dafs_store *st)
+{
+	return dafs_fail(st->ctx, DAFS_ET_CACHE_STALE,
+			 "%s, after an interrupted flush (its cache: %s)", st->img->dev->address,
+			 st->place.path);
+}
+
 struct flush_row {
 	bool there, everything;
-	struct visits visits;
+	struct traces traces;
 };
 
 static errcode_t load_flush_row(struct dafs_store *st, struct flush_row *flush)
@@ -298,16 +293,30 @@ static errcode_t load_flush_row(struct dafs_store *st, struct flush_row *flush)
 		err = dafs_db_damaged(&st->db, "row of flush, tag bytes:",
 				      (uint64_t)sqlite3_column_bytes(stmt, 0));
 	flush->everything = sqlite3_column_int64(stmt, 1);
-	flush->visits =
-		(struct visits){ sqlite3_column_int64(stmt, 2), sqlite3_column_int64(stmt, 3),
+	flush->traces =
+		(struct traces){ sqlite3_column_int64(stmt, 2), sqlite3_column_int64(stmt, 3),
 				 sqlite3_column_int64(stmt, 4) };
 	sqlite3_reset(stmt);
 	return err;
 }
 
+/* It did not happen: everything is pending over the image as it was, unless somebody changed that. */
+static errcode_t settle_nothing(struct dafs_store *st, const struct traces *then,
+				const struct traces *now)
+{
+	errcode_t err;
+
+	if (memcmp(then, now, sizeof(*then)))
+		return stale(st);
+	if (st->flags & DAFS_STORE_RDONLY)
+		return 0;
+	err = dafs_state_bind(st);
+	return err ? err : forget_flush(st);
+}
+
 errcode_t dafs_bracket_settle(struct dafs_store *st)
 {
-	const struct visits now = visits_of(st->img);
+	const struct traces now = traces_of(st->img);
 	bool reader = st->flags & DAFS_STORE_RDONLY;
 	struct flush_row flush;
 	errcode_t err = load_flush_row(st, &flush);
@@ -316,17 +325,13 @@ errcode_t dafs_bracket_settle(struct dafs_store *st)
 		return err;
 	if (!flush.there)
 		return dafs_state_check_print(st);
-	if (!dafs_txn_last_tag_is(st->img, st->tag, sizeof(st->tag))) {
-		err = dafs_state_check_print(st);
-		return err || reader ? err : forget_flush(st);
-	}
+	if (!dafs_txn_last_tag_is(st->img, st->tag, sizeof(st->tag)))
+		return settle_nothing(st, &flush.traces, &now);
 	if (flush.everything)
 		return reader ? ENOENT : dafs_store_drop(st);
-	/* What is left was pending over the image as the flush left it: who mounted it since may have changed it. */
-	if (memcmp(&flush.visits, &now, sizeof(now)))
-		return dafs_fail(st->ctx, DAFS_ET_CACHE_STALE,
-				 "%s, after an interrupted flush (its cache: %s)",
-				 st->img->dev->address, st->place.path);
+	/* What is left was pending over the image as the flush left it. */
+	if (flush.traces.mounts != now.mounts || flush.traces.mtime != now.mtime)
+		return stale(st);
 	if (reader)
 		return dafs_fail(st->ctx, DAFS_ET_NEEDS_RECOVERY,
 				 "%s: an interrupted flush is finished by the next change",

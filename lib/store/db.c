@@ -35,7 +35,7 @@ static const char schema[] =
 	"CREATE INDEX slot_len ON slot(len);"
 	"CREATE TABLE flush(one INTEGER PRIMARY KEY CHECK(one = 1), tag BLOB NOT NULL,"
 	" everything INTEGER NOT NULL, mounts INTEGER NOT NULL, mtime INTEGER NOT NULL,"
-	" checked INTEGER NOT NULL);"
+	" content INTEGER NOT NULL);"
 	"CREATE TABLE flushed(id INTEGER PRIMARY KEY, ino INTEGER NOT NULL);";
 /* clang-format on */
 
@@ -61,8 +61,6 @@ static const char *const text[DAFS_DB_STMTS] = {
 	[DAFS_DB_NAME_PUT] = "INSERT OR REPLACE INTO name VALUES(?, ?, ?, ?, ?, ?)",
 	[DAFS_DB_NAME_DEL] = "DELETE FROM name WHERE dir = ? AND name = ?",
 	[DAFS_DB_NAME_DEL_ALL] = "DELETE FROM name WHERE dir = ?",
-	[DAFS_DB_NAME_DEL_LOST] = "DELETE FROM name WHERE dir = ?1 "
-				  "AND NOT EXISTS(SELECT 1 FROM inode WHERE id = ?1)",
 	[DAFS_DB_NAME_DIR] =
 		"SELECT id, image, kind, sum, name FROM name WHERE dir = ? ORDER BY name",
 	[DAFS_DB_SLOT_FIT] =
@@ -73,7 +71,7 @@ static const char *const text[DAFS_DB_STMTS] = {
 	[DAFS_DB_SLOT_PUT] = "INSERT INTO slot VALUES(?, ?)",
 	[DAFS_DB_SLOT_DEL] = "DELETE FROM slot WHERE start = ?",
 	[DAFS_DB_SLOT_ALL] = "SELECT start, len FROM slot ORDER BY start",
-	[DAFS_DB_FLUSH_GET] = "SELECT tag, everything, mounts, mtime, checked FROM flush",
+	[DAFS_DB_FLUSH_GET] = "SELECT tag, everything, mounts, mtime, content FROM flush",
 	[DAFS_DB_FLUSH_PUT] = "INSERT OR REPLACE INTO flush VALUES(1, ?, ?, ?, ?, ?)",
 	[DAFS_DB_FLUSH_DEL] = "DELETE FROM flush",
 	[DAFS_DB_FLUSHED_PUT] = "INSERT OR REPLACE INTO flushed VALUES(?, ?)",
@@ -165,18 +163,19 @@ errcode_t dafs_db_make_schema(struct dafs_db *db)
 
 static errcode_t check_schema(struct dafs_db *db)
 {
-	int64_t application, version, pages;
+	int64_t application, version;
 	errcode_t err = dafs_db_number(db, "PRAGMA application_id", &application);
 
 	if (!err)
 		err = dafs_db_number(db, "PRAGMA user_version", &version);
-	if (!err)
-		err = dafs_db_number(db, "PRAGMA page_count", &pages);
 	if (err)
 		return err;
-	/* The process that made it died before its first commit, which SQLite has rolled back. */
-	if (!pages)
-		return ENOENT;
+	/* Rolled back to nothing: whoever made it died in the first commit. */
+	if (!application && !version) {
+		err = dafs_db_number(db, "SELECT count(*) FROM sqlite_master", &version);
+		if (err || !version)
+			return err ? err : ENOENT;
+	}
 	if (application != APPLICATION_ID || version < 1)
 		return dafs_fail(db->ctx, DAFS_ET_CACHE_DAMAGED,
 				 "%s/cache.db is not a cache of dafs", db->place);

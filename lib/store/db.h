@@ -32,7 +32,6 @@ enum dafs_db_stmt {
 	DAFS_DB_NAME_PUT,
 	DAFS_DB_NAME_DEL,
 	DAFS_DB_NAME_DEL_ALL,
-	DAFS_DB_NAME_DEL_LOST,
 	DAFS_DB_NAME_DIR,
 	DAFS_DB_SLOT_FIT,
 	DAFS_DB_SLOT_BEFORE,
@@ -59,8 +58,7 @@ struct dafs_db {
 extern const char *dafs_db_vfs;
 
 /* Open place/cache.db, which exists (empty when fresh). fresh: make the schema, in a transaction that is left open: the first
- * command's commit makes it durable together with what the command did. place must live as long. ENOENT for one
- * that was never committed to, DAFS_ET_CACHE_VERSION for a newer schema, DAFS_ET_CACHE_DAMAGED for what is no cache, errno. */
+ * command's commit makes it durable together with what the command did. place must live as long. ENOENT: nothing was ever committed to it. DAFS_ET_CACHE_VERSION for a newer schema, DAFS_ET_CACHE_DAMAGED for what is no cache, errno. */
 errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, bool rdonly, bool fresh,
 		       struct dafs_db *db);
 /* The schema, in a transaction that is left open. */

@@ -50,26 +50,6 @@ static errcode_t open_place(struct dafs_store *st, bool create)
 	return err;
 }
 
-errcode_t dafs_store_make(struct dafs_store *st)
-{
-	int fd;
-	errcode_t err = open_place(st, true);
-
-	if (err)
-		return err;
-	err = dafs_place_file(&st->place, DB_FILE, O_RDWR | O_CREAT | O_TRUNC, &fd);
-	if (err)
-		return err;
-	close(fd);
-	st->fresh = true;
-	err = dafs_db_open(st->ctx, st->place.path, false, true, &st->db);
-	if (!err)
-		err = dafs_state_new(st);
-	if (err)
-		dafs_store_drop(st);
-	return err;
-}
-
 static errcode_t remove_files(struct dafs_place *place)
 {
 	/* The database first: without it nothing is pending, whatever else is left behind. Its rollback journal says nothing
@@ -82,9 +62,31 @@ static errcode_t remove_files(struct dafs_place *place)
 	return err;
 }
 
+errcode_t dafs_store_make(struct dafs_store *st)
+{
+	int fd;
+	errcode_t err = open_place(st, true);
+
+	/* What somebody left who died before a first commit, or while removing. */
+	if (!err)
+		err = remove_files(&st->place);
+	if (!err)
+		err = dafs_place_file(&st->place, DB_FILE, O_RDWR | O_CREAT | O_EXCL, &fd);
+	if (err)
+		return err;
+	close(fd);
+	st->fresh = true;
+	err = dafs_db_open(st->ctx, st->place.path, false, true, &st->db);
+	if (!err)
+		err = dafs_state_new(st);
+	if (err)
+		dafs_store_drop(st);
+	return err;
+}
+
 errcode_t dafs_store_drop(struct dafs_store *st)
 {
-	bool own_dir = st->place.made || st->state.own_dir;
+	bool own_dir = st->usual || st->place.made || st->state.own_dir;
 	errcode_t err;
 
 	dafs_db_close(&st->db);
@@ -108,7 +110,7 @@ errcode_t dafs_store_remove(struct dafs_image *img, const char *cache_dir)
 	if (err)
 		return err;
 	err = remove_files(&place);
-	dafs_place_close(&place, !err && !cache_dir);
+	dafs_place_close(&place, !err);
 	return err;
 }
 
@@ -147,6 +149,14 @@ static errcode_t open_existing(struct dafs_store *st)
 	return err ? err : dafs_bracket_settle(st);
 }
 
+/* There is no cache; what somebody left who died while making or removing one goes. */
+static errcode_t clear_leftovers(struct dafs_store *st, bool create)
+{
+	errcode_t err = st->place.path ? dafs_store_drop(st) : 0;
+
+	return err || create ? err : ENOENT;
+}
+
 errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int flags,
 			  struct dafs_store **ret)
 {
@@ -159,14 +169,15 @@ errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int fla
 	st->ctx = img->ctx;
 	st->img = img;
 	st->flags = flags;
+	st->usual = !cache_dir;
 	st->place.fd = -1;
 	set_up(st);
 	if (!(flags & DAFS_STORE_EPHEMERAL)) {
 		err = dafs_place_path(img, cache_dir, &st->path);
 		if (!err)
 			err = open_existing(st);
-		if (err == ENOENT && (flags & DAFS_STORE_CREATE))
-			err = 0;
+		if (err == ENOENT && !(flags & DAFS_STORE_RDONLY))
+			err = clear_leftovers(st, flags & DAFS_STORE_CREATE);
 	}
 	if (err) {
 		dafs_store_close(st);

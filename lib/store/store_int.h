@@ -36,6 +36,7 @@ struct dafs_store {
 	struct dafs_image *img;
 	int flags;
 	char *path; /* where the cache is or would be; NULL: ephemeral */
+	bool usual; /* in its usual place: the directory is the cache's own */
 	struct dafs_place place;
 	struct dafs_db db; /* handle NULL: nothing on disk */
 	struct dafs_spool spool;
