@@ -83,8 +83,8 @@ static const struct dafs_cli_tool tool = {
 	.opts = opts,
 	.shared = DAFS_CLI_JSON | DAFS_CLI_QUIET | DAFS_CLI_LOCK_TIMEOUT,
 	.cmds = dafsdebug_requests,
-	.notes = "Without -R and -f requests are read from the terminal, or as with -f -.\n"
-		 "Wherever a path goes, \"<N>\" is inode N.\n",
+	.notes = "Without -R and -f requests are read from the terminal, or from standard input\n"
+		 "as with -f -. Wherever a path goes, \"<N>\" is inode N.\n",
 	.apply = apply,
 	.max_operands = 2,
 };
