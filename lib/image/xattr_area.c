@@ -181,7 +181,9 @@ errcode_t dafs_xattr_area_parse(struct dafs_image *img, uint32_t ino,
 	uint32_t end = 0;
 	errcode_t err = parse_entries(img, ino, area, list, &end);
 
-	return err ? err : check_values(img, ino, area, list->v + before, list->n - before, end);
+	if (err || list->n == before)
+		return err;
+	return check_values(img, ino, area, list->v + before, list->n - before, end);
 }
 
 /* ---- putting together ---- */

@@ -239,7 +239,7 @@ errcode_t dafs_plan_walk(struct dafs_plan *plan,
 
 	for (size_t i = 0; i < plan->cs->n && !err; i++) {
 		const struct dafs_plan_item *it = &plan->items[i];
-		const struct dafs_plan_run *run = &plan->runs[it->first_run];
+		const struct dafs_plan_run *run = it->nruns ? &plan->runs[it->first_run] : NULL;
 		uint32_t asked = 0;
 
 		if (it->nruns > room) {
