@@ -26,10 +26,10 @@ static void on_signal(int number)
 	*cancel_flag = 1;
 }
 
-static void catch_signal(struct dafs_cli *cli, int number)
+/* No SA_RESTART: a command that waits for its input or for a lock is woken up. */
+static void catch_signal(struct dafs_cli *cli, int number, int flags)
 {
-	/* No SA_RESTART: a command that waits for its input or for a lock is woken up. */
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = flags };
 
 	cancel_flag = &cli->ctx.cancel;
 	sigemptyset(&action.sa_mask);
@@ -38,14 +38,14 @@ static void catch_signal(struct dafs_cli *cli, int number)
 
 static void catch_signals(struct dafs_cli *cli)
 {
-	catch_signal(cli, SIGINT);
-	catch_signal(cli, SIGTERM);
+	catch_signal(cli, SIGINT, (int)SA_RESETHAND);
+	catch_signal(cli, SIGTERM, (int)SA_RESETHAND);
 }
 
 void dafs_cli_rearm(struct dafs_cli *cli)
 {
 	cli->ctx.cancel = 0;
-	catch_signal(cli, SIGINT);
+	catch_signal(cli, SIGINT, 0);
 	signal(SIGTERM, SIG_DFL);
 }
 

@@ -93,7 +93,7 @@ void dafs_cli_error(struct dafs_cli *cli, errcode_t err);
 int dafs_cli_status(const struct dafs_cli *cli, errcode_t err);
 
 /* Go on after an interrupt (a shell's next request): the cancel flag is taken back and SIGINT is
- * caught again. SIGTERM ends the process from the first call on. */
+ * caught from now on, however often it comes. SIGTERM ends the process from the first call on. */
 void dafs_cli_rearm(struct dafs_cli *cli);
 
 /* Say something on standard output unless -q. The progress line is taken off first. */

@@ -197,24 +197,39 @@ last_inode() { echo $((10 + $(dumpe2fs -h "$1" 2>/dev/null | awk '/^Inode count/
   has_output "frag [-m] [PATH...]"
 }
 
+# shown N TEXT: wait until the shell has printed TEXT for the Nth time, half a minute at most: the
+# keys that follow are then read by what the test means, however slow the machine is.
+shown() {
+  for _ in {1..600}; do
+    [ "$(grep -o -- "$2" out | wc -l)" -lt "$1" ] || break
+    sleep 0.05
+  done
+  sleep 0.2
+}
+
 @test "the shell: completion, history, an interrupt" {
   need script
   run_tool 0 mkdafs -q img 16M
   run_tool 0 dawrite -f img mkdir /a_directory
   echo x | run_tool 0 dawrite -f img write /a_directory/only_file
-  # The answers come while the keys are typed: script gives a terminal to both ends.
+  : >out
+  # script gives a terminal to both ends.
   (
-    sleep 0.5
+    shown 1 'dafsdebug: '
     printf 'im\ta_d\ton\t\n'
-    sleep 0.5
+    shown 1 'is part of block group'
+    # Two in a row: neither ends the shell.
     printf '\003'
-    sleep 0.3
+    sleep 0.2
+    printf '\003'
+    sleep 0.2
     printf 'nonsense\n'
+    shown 1 "unknown command 'nonsense'"
     printf '\033[A\033[A\n'
-    sleep 0.3
+    shown 2 'is part of block group'
     printf 'quit\n'
     sleep 0.3
-  ) | TERM=dumb DEBUGFS_PAGER=cat script -qec "dafsdebug img" /dev/null >out 2>&1
+  ) | TERM=dumb DEBUGFS_PAGER=cat script -qfec "dafsdebug img" /dev/null >out 2>&1
   cat -v out
   [ "$(grep -c 'is part of block group' out)" -eq 2 ]
   grep -q "unknown command 'nonsense'" out
