@@ -13,12 +13,14 @@
 
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { OPT_STRICT = 256, OPT_CODES };
 
 struct request {
 	struct dafs_check_opts opts;
 	bool codes;
+	bool mode_set; /* -n, -p or -y */
 	struct dafsck_report report;
 };
 
@@ -26,7 +28,13 @@ static const struct dafs_cli_opt options[] = {
 	{ .letter = 'n',
 	  .name = "read-only",
 	  .group = "What to do",
-	  .help = "Change nothing. The default, and for now the only mode." },
+	  .help = "Change nothing. The default where there is no terminal to ask on." },
+	{ .letter = 'p',
+	  .name = "preen",
+	  .help = "Repair what is safe to repair without asking; if there is anything else, repair "
+		  "nothing and exit with 4." },
+	{ .letter = 'a', .name = "auto", .help = "The same as -p." },
+	{ .letter = 'y', .name = "yes", .help = "Repair everything." },
 	{ .letter = 'f',
 	  .name = "force",
 	  .help = "Check even a file system that is marked clean." },
@@ -58,6 +66,15 @@ static const struct dafs_cli_opt options[] = {
 	{ 0 }
 };
 
+static errcode_t set_mode(struct dafs_cli *cli, struct request *req, enum dafs_check_mode mode)
+{
+	if (req->mode_set && req->opts.mode != mode)
+		return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "only one of -n, -p and -y");
+	req->mode_set = true;
+	req->opts.mode = mode;
+	return 0;
+}
+
 static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_opt *opt,
 		       const char *value)
 {
@@ -67,6 +84,14 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 
 	switch (dafs_cli_opt_id(opt)) {
 	case 'n':
+		err = set_mode(cli, req, DAFS_CHECK_NO);
+		break;
+	case 'p':
+	case 'a':
+		err = set_mode(cli, req, DAFS_CHECK_PREEN);
+		break;
+	case 'y':
+		err = set_mode(cli, req, DAFS_CHECK_YES);
 		break;
 	case 'f':
 		req->opts.force = true;
@@ -99,12 +124,12 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 
 static const struct dafs_cli_tool tool = {
 	.name = "dafsck",
-	.purpose = "Check an ext2, ext3 or ext4 file system.",
+	.purpose = "Check an ext2, ext3 or ext4 file system, and repair it.",
 	.synopsis = "[OPTION...] IMAGE",
 	.opts = options,
 	.shared = DAFS_CLI_JSON | DAFS_CLI_VERBOSE | DAFS_CLI_THREADS,
-	.notes = "Exit status: 0 nothing wrong, 4 damage left, 8 the check could not be done,\n"
-		 "16 wrong usage, 32 cancelled.\n"
+	.notes = "Exit status, added up: 0 nothing wrong, 1 repaired, 4 damage left,\n"
+		 "8 the check could not be done, 16 wrong usage, 32 cancelled.\n"
 		 "IMAGE: PATH, PATH?offset=N[KMGT], PATH:pN, PATH:PARTLABEL=NAME, or a device.\n",
 	.apply = apply,
 	.min_operands = 0,
@@ -121,6 +146,9 @@ static errcode_t check(struct dafs_cli *cli, struct request *req, int *status)
 
 	if (!cli->argc)
 		return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "no image is named");
+	/* Questions need somebody to answer them. */
+	if (!req->mode_set && !cli->json && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+		req->opts.mode = DAFS_CHECK_ASK;
 	dafsck_report_begin(&req->report, cli, &req->opts);
 	err = dafs_check_run(&cli->ctx, cli->argv[0], &req->opts, &req->report.check);
 	*status = dafs_check_status(&req->opts, &req->report.check.result);

@@ -93,8 +93,38 @@ static void show_finding(void *arg, const struct dafs_finding *f)
 	dafs_check_format(f, message, sizeof(message));
 	if (r->json)
 		json_finding(r, f, message);
+	else if (r->asked)
+		r->asked = false; /* the question showed it */
+	else if (f->done == DAFS_CHECK_FIXED)
+		dafs_cli_say(r->cli, "%s [%s]: %s\n", message, info->id, info->ask);
 	else
 		dafs_cli_say(r->cli, "%s [%s]\n", message, info->id);
+}
+
+/* Yes, no; "a" says yes from now on. */
+static bool ask(void *arg, const struct dafs_finding *f)
+{
+	struct dafsck_report *r = arg;
+	const struct dafs_check_info *info = dafs_check_info(f->code);
+	char message[1024], line[64];
+
+	dafs_check_format(f, message, sizeof(message));
+	for (;;) {
+		r->asked = true;
+		if (r->all)
+			return dafs_cli_say(r->cli, "%s [%s]: %s\n", message, info->id, info->ask),
+			       true;
+		dafs_cli_say(r->cli, "%s [%s]: %s (y/n/a)? ", message, info->id, info->ask);
+		fflush(stdout);
+		if (!fgets(line, sizeof(line), stdin))
+			return false;
+		if (*line == 'a')
+			r->all = true;
+		if (*line == 'y' || *line == 'a')
+			return true;
+		if (*line == 'n')
+			return false;
+	}
 }
 
 /* Findings of one kind beyond those shown. */
@@ -156,11 +186,14 @@ static void show_end(struct dafsck_report *r, errcode_t err, int status)
 	const struct dafs_check_result *res = &r->check.result;
 
 	show_rest(r);
+	if (res->committed && status & 1)
+		dafs_cli_say(r->cli, "%s: REPAIRED: %" PRIu64 " findings\n", address(r),
+			     res->fixed[DAFS_CHECK_DAMAGE] + res->fixed[DAFS_CHECK_SUMMARY]);
 	if (r->timing)
 		show_timing(r);
 	if (r->cli->verbose && !err && !res->clean_skipped)
 		show_statistics(r);
-	if (status)
+	if (status & 4)
 		dafs_cli_say(r->cli, "%s: DAMAGED: %" PRIu64 " findings%s\n", address(r),
 			     res->left[DAFS_CHECK_DAMAGE] +
 				     (r->opts->strict ? res->left[DAFS_CHECK_SUMMARY] : 0),
@@ -194,6 +227,10 @@ static void json_end(struct dafsck_report *r, errcode_t err, int status)
 	counts = dafs_cli_json_object(r->json, "findings_by_class");
 	for (unsigned class = 0; class <= DAFS_CHECK_FATAL; class ++)
 		dafs_cli_json_u64(counts, class_names[class], res->found[class]);
+	counts = dafs_cli_json_object(r->json, "repaired_by_class");
+	for (unsigned class = 0; class <= DAFS_CHECK_FATAL; class ++)
+		dafs_cli_json_u64(counts, class_names[class], res->fixed[class]);
+	dafs_cli_json_bool(r->json, "journal_replayed", res->replayed);
 	if (res->opened && !err) {
 		dafs_cli_json_u64(r->json, "inodes", res->inodes);
 		dafs_cli_json_u64(r->json, "inodes_used", res->inodes_used);
@@ -214,6 +251,7 @@ void dafsck_report_begin(struct dafsck_report *r, struct dafs_cli *cli,
 	r->check.arg = r;
 	r->check.pass = begin_pass;
 	r->check.finding = show_finding;
+	r->check.ask = ask;
 	if (r->progress_fd) {
 		cli->ctx.progress = progress_line;
 		cli->ctx.progress_arg = r;

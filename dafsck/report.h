@@ -20,6 +20,8 @@ struct dafsck_report {
 	unsigned pass;
 	int progress_fd; /* -C; 0: the terminal's own */
 	bool timing;
+	bool asked; /* the finding at hand was shown with its question */
+	bool all;   /* every further question is answered with yes */
 };
 
 /* Wire the callbacks; cli must have been started and stays in use until the end. */

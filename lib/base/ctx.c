@@ -39,7 +39,9 @@ errcode_t dafs_ctx_init(struct dafs_ctx *ctx)
 	memset(ctx, 0, sizeof(*ctx));
 	ctx->as_root = true;
 	ctx->lock_timeout_ms = ~0u;
-	clock_gettime(CLOCK_REALTIME, &now);
+	/* The clock of time() and of the kernel's file systems: a finer one runs ahead of it by some
+	 * milliseconds, and what is stamped with it lies in the future for them. */
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	ctx->now_sec = now.tv_sec;
 	ctx->now_nsec = (uint32_t)now.tv_nsec;
 	for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]) && !ctx->fixed_time; i++) {

@@ -144,8 +144,12 @@ errcode_t dafs_ck_bad_blocks_load(struct dafs_ck *ck)
 	ck->rep->result.bad_blocks = ck->bad_blocks.n;
 	/* The list cannot be read from a block that it calls bad. */
 	if (ck->bad_blocks.n && !(ck->gd_flags[0] & DAFS_CKG_IT_BAD) &&
-	    dafs_ck_map_get(&ck->bad_blocks, dafs_ck_gd_itable(ck, 0) + 1))
-		DAFS_CK_FIND(w, BB_SELF, .ino = EXT2_BAD_INO);
+	    dafs_ck_map_get(&ck->bad_blocks, dafs_ck_gd_itable(ck, 0) + 1) &&
+	    DAFS_CK_FIND(w, BB_SELF, .ino = EXT2_BAD_INO)) {
+		memset(raw, 0, ck->g.inode_size);
+		w->err = dafs_ck_write_inode(w, EXT2_BAD_INO, raw);
+		dafs_ck_map_fini(&ck->bad_blocks);
+	}
 	free(raw);
 	return w->err;
 }

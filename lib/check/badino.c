@@ -113,11 +113,15 @@ bool dafs_ck_bad_inode(struct dafs_ck_worker *w, uint32_t dir, uint32_t ino)
 		drop_acl(ck, b.raw);
 	if (look_kind(&b)) {
 		cleared = true;
+		w->err = dafs_ck_inode_delete(ck, ino);
 		goto out;
 	}
 	look_fields(&b);
-	if (b.changed)
+	if (b.changed) {
 		w->err = dafs_ck_write_inode(w, ino, b.raw);
+		/* What the inode owns may be another matter now. */
+		ck->again = true;
+	}
 	if (!b.left && dafs_ck_ino(ck, ino))
 		dafs_ck_ino(ck, ino)->flags &= ~DAFS_CKI_BAD;
 out:

@@ -167,7 +167,7 @@ static void charge(const struct dafs_ck *ck, struct dafs_ck_inode *in)
 	in->quota_inodes = 1 + in->ea_ibody_inodes + in->ea_block_inodes;
 }
 
-static void walk_map(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
+void dafs_ck_walk_map(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 {
 	const struct dafs_ck *ck = w->ck;
 	const struct ext2_inode_large *raw = in->raw;
@@ -193,7 +193,7 @@ void dafs_ck_inode_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in, bo
 	in->last_blk = in->last_init_blk = in->last_dir_blk = -1;
 	if (dafs_ck_xattr_block(w, in))
 		in->clusters += in->ea_block_blks >> ck->g.cbits;
-	walk_map(w, in);
+	dafs_ck_walk_map(w, in);
 	if (in->cleared)
 		return;
 	in->fragmented = in->fragmented && in->clusters < ck->g.bpg;
@@ -209,5 +209,5 @@ void dafs_ck_inode_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in, bo
 	    (in->ino == EXT2_ROOT_INO || in->ino >= ck->g.first_ino) &&
 	    !(raw->i_flags & (EXT4_EXTENTS_FL | EXT4_INLINE_DATA_FL)) &&
 	    DAFS_CK_FIND(w, INO_BIGALLOC_MAP, .ino = in->ino))
-		in->rebuild = true;
+		in->convert = in->rebuild = true;
 }

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * check - the run: the table of passes, the workers, reading, and what becomes of a finding.
+ * check - the run: the table of passes, the rounds, what comes before and after them.
  *
  * It does not know what any pass looks for.
+ *
+ * A run: look at the superblock, then rounds. A round goes through the passes; one that repaired
+ * something earlier passes depend on ends the round early (ck->again). Rounds follow until one
+ * changed nothing; then all is committed.
+ *
+ * Preen is two runs: a trial that changes and reports nothing, and then, if all there is can be
+ * repaired safely, one that repairs; if not, one that reports.
  */
 #include "config.h"
 
@@ -14,9 +21,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "image/icodec.h"
+#include "image/feature.h"
+#include "image/image_int.h"
+#include "image/redo.h"
+#include "image/txn.h"
 
-#define WINDOW_BYTES (256u << 10)
+#define ROUNDS_MAX 64u
 
 struct pass {
 	unsigned number;   /* as result.seconds and the pass callback count */
@@ -25,287 +35,24 @@ struct pass {
 };
 
 static const struct pass passes[] = {
-	{ 0, NULL, dafs_ck_pass0 },
-	{ 0, NULL, dafs_ck_journal },
-	{ 1, "inodes and block maps", dafs_ck_pass1 },
-	{ 1, NULL, dafs_ck_pass1b },
-	{ 2, "directories", dafs_ck_pass2 },
-	{ 3, "connectivity", dafs_ck_pass3 },
-	{ 4, "link counts", dafs_ck_pass4 },
-	{ 5, "bitmaps and summaries", dafs_ck_pass5 },
-	{ 5, NULL, dafs_ck_orphan_file },
-	{ 5, NULL, dafs_ck_quota_check },
+	{ 0, NULL, dafs_ck_pass0 },	      { 0, NULL, dafs_ck_journal },
+	{ 0, NULL, dafs_ck_orphans },	      { 1, "inodes and block maps", dafs_ck_pass1 },
+	{ 1, NULL, dafs_ck_pass1b },	      { 1, NULL, dafs_ck_relocate },
+	{ 1, NULL, dafs_ck_remap_all },	      { 2, "directories", dafs_ck_pass2 },
+	{ 3, "connectivity", dafs_ck_pass3 }, { 3, NULL, dafs_ck_reindex_all },
+	{ 4, "link counts", dafs_ck_pass4 },  { 5, "bitmaps and summaries", dafs_ck_pass5 },
+	{ 5, NULL, dafs_ck_orphan_file },     { 5, NULL, dafs_ck_quota_check },
 };
-
-/* ---- findings ---- */
-
-bool dafs_ck_find(struct dafs_ck_worker *w, const struct dafs_finding *f)
-{
-	const struct dafs_check_info *info = dafs_check_info(f->code);
-	struct dafs_check_report *rep = w->ck->rep;
-
-	if (w->scan) {
-		w->put_off = true;
-		return false;
-	}
-	rep->result.found[info->class]++;
-	rep->result.left[info->class]++;
-	if (rep->finding)
-		rep->finding(rep->arg, f);
-	return false;
-}
 
 int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_check_result *result)
 {
-	uint64_t left = result->left[DAFS_CHECK_DAMAGE];
+	uint64_t left = result->left[DAFS_CHECK_DAMAGE] + result->left[DAFS_CHECK_FATAL];
+	uint64_t fixed = result->fixed[DAFS_CHECK_DAMAGE] + result->fixed[DAFS_CHECK_SUMMARY];
 
 	if (opts->strict)
 		left += result->left[DAFS_CHECK_SUMMARY];
-	return left ? 4 : 0;
+	return (result->committed && (fixed || result->made_valid) ? 1 : 0) | (left ? 4 : 0);
 }
-
-/* ---- reading ---- */
-
-static bool dev_read(struct dafs_ck *ck, uint64_t pblk, uint64_t count, void *buf)
-{
-	uint64_t off = pblk << ck->g.block_bits;
-	uint64_t len = count << ck->g.block_bits;
-
-	if (off > ck->dev->size_bytes || len > ck->dev->size_bytes - off)
-		return false;
-	if (dafs_dev_read(ck->dev, buf, len, off))
-		return false;
-	for (uint64_t i = 0; ck->overlay.n && i < count; i++) {
-		const uint64_t *block = dafs_ck_map_get(&ck->overlay, pblk + i + 1);
-
-		if (block)
-			memcpy((uint8_t *)buf + (i << ck->g.block_bits), (void *)(uintptr_t)*block,
-			       ck->g.block_size);
-	}
-	return true;
-}
-
-errcode_t dafs_ck_write(struct dafs_ck_worker *w, uint64_t pblk, const void *buf)
-{
-	struct dafs_ck *ck = w->ck;
-	uint64_t *slot = dafs_ck_map_put(&ck->overlay, pblk + 1, NULL);
-	void *copy;
-
-	if (!slot)
-		return ENOMEM;
-	copy = *slot ? (void *)(uintptr_t)*slot : malloc(ck->g.block_size);
-	if (!copy)
-		return ENOMEM;
-	memcpy(copy, buf, ck->g.block_size);
-	*slot = (uintptr_t)copy;
-	for (unsigned i = 0; i < ck->nworkers; i++)
-		ck->workers[i].win_len = 0;
-	return 0;
-}
-
-errcode_t dafs_ck_read(struct dafs_ck_worker *w, uint64_t pblk, uint64_t count, void *buf)
-{
-	struct dafs_ck *ck = w->ck;
-
-	if (dev_read(ck, pblk, count, buf))
-		return 0;
-	for (uint64_t i = 0; i < count; i++) {
-		uint8_t *at = (uint8_t *)buf + (i << ck->g.block_bits);
-		bool made;
-
-		if (count > 1 && dev_read(ck, pblk + i, 1, at))
-			continue;
-		memset(at, 0, ck->g.block_size);
-		if (w->scan) {
-			w->put_off = true;
-			continue;
-		}
-		if (!dafs_ck_map_put(&ck->unreadable, pblk + i + 1, &made))
-			return ENOMEM;
-		if (made)
-			DAFS_CK_FIND(w, READ_ERROR, .blk = pblk + i,
-				     .text = pblk + i >= ck->dev->size_bytes >> ck->g.block_bits
-						     ? "past the end of the device"
-						     : "I/O error");
-	}
-	return 0;
-}
-
-errcode_t dafs_ck_read_window(struct dafs_ck_worker *w, uint64_t pblk, uint64_t run, uint8_t **buf)
-{
-	uint64_t most = WINDOW_BYTES >> w->ck->g.block_bits;
-	errcode_t err = 0;
-
-	if (pblk < w->win_start || pblk >= w->win_start + w->win_len) {
-		if (run > most)
-			run = most;
-		if (!run)
-			run = 1;
-		w->win_start = pblk;
-		w->win_len = run;
-		err = dafs_ck_read(w, pblk, run, w->window);
-		/* What was put off is looked at again: it must read the bad block itself. */
-		if (w->put_off)
-			w->win_len = 0;
-	}
-	*buf = w->window + ((pblk - w->win_start) << w->ck->g.block_bits);
-	return err;
-}
-
-/* Where an inode lies. False: nowhere that could be read. */
-static bool locate_inode(const struct dafs_ck *ck, uint32_t ino, uint64_t *blk, uint32_t *off)
-{
-	uint32_t grp, index;
-
-	if (!ino || ino > ck->g.inodes)
-		return false;
-	grp = (ino - 1) / ck->g.ipg;
-	index = (ino - 1) % ck->g.ipg;
-	*blk = dafs_ck_gd_itable(ck, grp) + index / ck->g.inodes_per_blk;
-	*off = index % ck->g.inodes_per_blk * ck->g.inode_size;
-	return !(ck->gd_flags[grp] & DAFS_CKG_IT_BAD);
-}
-
-bool dafs_ck_read_inode(struct dafs_ck_worker *w, uint32_t ino, struct ext2_inode_large *raw)
-{
-	const struct dafs_ck *ck = w->ck;
-	uint64_t blk;
-	uint32_t off;
-	errcode_t err;
-
-	memset(raw, 0, ck->g.inode_size < 256 ? 256 : ck->g.inode_size);
-	if (!locate_inode(ck, ino, &blk, &off))
-		return false;
-	err = dafs_ck_read(w, blk, 1, w->tmp);
-	if (err) {
-		w->err = err;
-		return false;
-	}
-	memcpy(raw, w->tmp + off, ck->g.inode_size);
-	return true;
-}
-
-errcode_t dafs_ck_write_inode(struct dafs_ck_worker *w, uint32_t ino, struct ext2_inode_large *raw)
-{
-	uint64_t blk;
-	uint32_t off;
-	errcode_t err;
-
-	if (!locate_inode(w->ck, ino, &blk, &off))
-		return DAFS_ET_INTERNAL;
-	dafs_icodec_checksum(&w->ck->img, ino, raw);
-	err = dafs_ck_read(w, blk, 1, w->tmp);
-	if (err)
-		return err;
-	memcpy(w->tmp + off, raw, w->ck->g.inode_size);
-	return dafs_ck_write(w, blk, w->tmp);
-}
-
-/* ---- workers ---- */
-
-struct crew {
-	struct dafs_ck *ck;
-	_Atomic uint64_t next;
-	uint64_t n;
-	dafs_ck_item_fn fn;
-	_Atomic bool stop;
-};
-
-struct hand {
-	struct crew *crew;
-	struct dafs_ck_worker *w;
-};
-
-static void *crew_work(void *arg)
-{
-	struct hand *hand = arg;
-	struct crew *crew = hand->crew;
-	struct dafs_ck_worker *w = hand->w;
-
-	w->scan = true;
-	while (!crew->stop) {
-		uint64_t item = atomic_fetch_add(&crew->next, 1);
-
-		if (item >= crew->n)
-			break;
-		w->put_off = false;
-		w->err = crew->fn(w, item);
-		if (!w->err && crew->ck->ctx->cancel)
-			w->err = DAFS_ET_CANCELLED;
-		if (w->err)
-			crew->stop = true;
-	}
-	w->scan = false;
-	return NULL;
-}
-
-errcode_t dafs_ck_parallel(struct dafs_ck *ck, uint64_t n, dafs_ck_item_fn fn)
-{
-	struct crew crew = { .ck = ck, .n = n, .fn = fn };
-	unsigned hands = ck->nworkers < n ? ck->nworkers : (unsigned)(n ? n : 1);
-	struct hand *hand = calloc(hands, sizeof(*hand));
-	pthread_t *threads = calloc(hands, sizeof(*threads));
-	unsigned started = 1;
-	errcode_t err = 0;
-
-	if (!hand || !threads) {
-		free(hand);
-		free(threads);
-		return ENOMEM;
-	}
-	for (unsigned i = 0; i < hands; i++)
-		hand[i] = (struct hand){ &crew, &ck->workers[i] };
-	/* A thread that cannot be had is one fewer: worker 0 is this one. */
-	while (started < hands &&
-	       !pthread_create(&threads[started], NULL, crew_work, &hand[started]))
-		started++;
-	crew_work(&hand[0]);
-	for (unsigned i = 1; i < started; i++)
-		pthread_join(threads[i], NULL);
-	for (unsigned i = 0; i < started && !err; i++)
-		err = ck->workers[i].err;
-	free(hand);
-	free(threads);
-	return err ? err : dafs_cancelled(ck->ctx);
-}
-
-static void worker_fini(struct dafs_ck_worker *w)
-{
-	dafs_ck_vec_fini(&w->claims);
-	dafs_ck_vec_fini(&w->dexts);
-	dafs_ck_vec_fini(&w->ea_refs);
-	dafs_ck_map_fini(&w->seen);
-	dafs_ck_vec_fini(&w->policies);
-	for (unsigned i = 0; i < 3; i++) {
-		dafs_ck_map_fini(&w->quota[i]);
-		dafs_ck_vec_fini(&w->quota_sums[i]);
-	}
-	dafs_ck_vec_fini(&w->subdirs);
-	dafs_ck_vec_fini(&w->refs);
-	dafs_ck_vec_fini(&w->new_subdirs);
-	dafs_ck_map_fini(&w->names);
-	dafs_ck_vec_fini(&w->owners);
-	dafs_ck_vec_fini(&w->later);
-	free(w->level[0]);
-	free(w->window);
-}
-
-static errcode_t worker_buffers(struct dafs_ck_worker *w)
-{
-	uint32_t bs = w->ck->g.block_size;
-
-	w->level[0] = malloc((size_t)bs * 18);
-	w->window = malloc(WINDOW_BYTES);
-	if (!w->level[0] || !w->window)
-		return ENOMEM;
-	for (unsigned i = 1; i < 16; i++)
-		w->level[i] = w->level[0] + (size_t)i * bs;
-	w->xblk = w->level[0] + (size_t)16 * bs;
-	w->tmp = w->level[0] + (size_t)17 * bs;
-	return 0;
-}
-
-/* ---- the run ---- */
 
 static double now(void)
 {
@@ -315,12 +62,11 @@ static double now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
-static void run_fini(struct dafs_ck *ck)
+/* ---- what a round knows ---- */
+
+static void parts_fini(struct dafs_ck *ck)
 {
-	for (unsigned i = 0; ck->workers && i < ck->nworkers; i++)
-		worker_fini(&ck->workers[i]);
-	free(ck->workers);
-	for (uint32_t grp = 0; grp < ck->g.groups; grp++) {
+	for (uint32_t grp = 0; grp < ck->ngroups; grp++) {
 		if (ck->inos)
 			free(ck->inos[grp]);
 		if (ck->parts && ck->parts[grp]) {
@@ -332,13 +78,22 @@ static void run_fini(struct dafs_ck *ck)
 	}
 	free(ck->inos);
 	free(ck->parts);
+	ck->inos = NULL;
+	ck->parts = NULL;
+}
+
+static void round_fini(struct dafs_ck *ck)
+{
+	dafs_ck_crew_fini(ck);
+	parts_fini(ck);
 	free(ck->dirs);
 	free(ck->dexts);
-	free(ck->gd);
-	free(ck->gd_flags);
+	ck->dirs = NULL;
+	ck->dexts = NULL;
+	ck->ndirs = ck->ndexts = 0;
 	free(ck->free_clusters);
 	free(ck->free_inodes);
-	free(ck->meta);
+	ck->free_clusters = ck->free_inodes = NULL;
 	dafs_ck_bits_fini(&ck->found);
 	dafs_ck_bits_fini(&ck->dup);
 	dafs_ck_map_fini(&ck->refs_over);
@@ -347,48 +102,38 @@ static void run_fini(struct dafs_ck *ck)
 	dafs_ck_vec_fini(&ck->policies);
 	dafs_ck_map_fini(&ck->bad_blocks);
 	dafs_ck_map_fini(&ck->unreadable);
-	for (size_t i = 0; i < ck->overlay.room; i++)
-		if (ck->overlay.keys[i])
-			free((void *)(uintptr_t)ck->overlay.vals[i]);
-	dafs_ck_map_fini(&ck->overlay);
+	dafs_ck_vec_fini(&ck->remaps);
+	dafs_ck_map_fini(&ck->lost_names);
+	ck->lost_found = 0;
+	ck->lost_tried = false;
 	for (unsigned i = 0; i < 3; i++) {
 		dafs_ck_map_fini(&ck->quota[i]);
 		dafs_ck_vec_fini(&ck->quota_sums[i]);
 	}
-	pthread_mutex_destroy(&ck->refs_lock);
-	pthread_mutex_destroy(&ck->ea_lock);
 }
 
-/* What needs the geometry. */
-static errcode_t run_init(struct dafs_ck *ck)
+/* The handle that image/'s functions look at, as the superblock has it now. */
+static void fill_handle(struct dafs_ck *ck)
+{
+	ck->fs = (struct struct_ext2_filsys){
+		.magic = EXT2_ET_MAGIC_EXT2FS_FILSYS,
+		.super = &ck->sb,
+		.blocksize = ck->g.block_size,
+		.group_desc_count = ck->g.groups,
+		.desc_blocks = ck->g.desc_blks,
+		.group_desc = (struct opaque_ext2_group_desc *)ck->gd,
+		.inode_blocks_per_group = ck->g.itable_blks,
+		.cluster_ratio_bits = (int)ck->g.cbits,
+		.csum_seed = ck->g.csum_seed,
+		.fragsize = (int)ck->g.block_size << ck->g.cbits,
+	};
+}
+
+static errcode_t round_init(struct dafs_ck *ck)
 {
 	const struct ext2_super_block *sb = &ck->sb;
 	errcode_t err = dafs_ck_bits_init(&ck->found, ck->g.clusters);
 
-	ck->fs.magic = EXT2_ET_MAGIC_EXT2FS_FILSYS;
-	ck->fs.super = &ck->sb;
-	ck->fs.blocksize = ck->g.block_size;
-	ck->img = (struct dafs_image){ .ctx = ck->ctx,
-				       .dev = ck->dev,
-				       .fs = &ck->fs,
-				       .block_size = ck->g.block_size,
-				       .block_bits = ck->g.block_bits,
-				       .cluster_bits = ck->g.cbits,
-				       .inode_size = ck->g.inode_size,
-				       .csum_seed = ck->g.csum_seed,
-				       .blocks = ck->g.blocks,
-				       .first_data_block = ck->g.first,
-				       .has_csum = ck->g.csum,
-				       .has_extents = ck->g.extents,
-				       .has_inline_data = ck->g.inline_data,
-				       .has_ea_inode = ck->g.ea_inode,
-				       .has_filetype = ck->g.filetype,
-				       .has_dir_index = ck->g.dir_index,
-				       .has_large_dir = ck->g.large_dir,
-				       .has_casefold = ck->g.casefold,
-				       .has_64bit = ck->g.bit64,
-				       .has_bigalloc = ck->g.bigalloc,
-				       .has_huge_file = ck->g.huge_file };
 	/* No time in the superblock may look like a link of the orphan list, else none can be told
 	 * from one. */
 	ck->low_dtime = !(sb->s_wtime && sb->s_wtime < ck->g.inodes) &&
@@ -396,14 +141,15 @@ static errcode_t run_init(struct dafs_ck *ck)
 			!(sb->s_mkfs_time && sb->s_mkfs_time < ck->g.inodes);
 	if (!err)
 		err = dafs_ck_bits_init(&ck->dup, ck->g.clusters);
+	ck->ngroups = ck->g.groups;
 	ck->inos = calloc(ck->g.groups, sizeof(*ck->inos));
 	ck->parts = calloc(ck->g.groups, sizeof(*ck->parts));
 	if (!ck->inos || !ck->parts)
 		return ENOMEM;
-	for (unsigned i = 0; i < ck->nworkers && !err; i++)
-		err = worker_buffers(&ck->workers[i]);
 	ck->node_budget = ck->g.blocks / 4 + 65536;
-	return err;
+	ck->progress = 0;
+	ck->again = false;
+	return err ? err : dafs_ck_crew_init(ck);
 }
 
 /* Marked clean, no errors, nothing to replay: e2fsck would not look either. */
@@ -411,7 +157,8 @@ static bool marked_clean(const struct dafs_ck *ck)
 {
 	const struct ext2_super_block *sb = &ck->sb;
 
-	if (ck->opts->force || ck->opts->backup_sb || ck->rep->result.found[DAFS_CHECK_DAMAGE])
+	if (ck->opts->force || ck->opts->backup_sb || ck->left[DAFS_CHECK_DAMAGE] || ck->changes ||
+	    ck->rep->result.replayed)
 		return false;
 	if ((sb->s_state & (EXT2_VALID_FS | EXT2_ERROR_FS)) != EXT2_VALID_FS)
 		return false;
@@ -421,23 +168,31 @@ static bool marked_clean(const struct dafs_ck *ck)
 	       ck->ctx->now_sec < (int64_t)sb->s_lastcheck + sb->s_checkinterval;
 }
 
+static void begin_pass(struct dafs_ck *ck, const struct pass *pass)
+{
+	struct dafs_check_report *rep = ck->rep;
+
+	if (!pass->title || ck->trial)
+		return;
+	dafs_progress(ck->ctx, pass->title, 0, 0);
+	/* Later rounds are nobody's business but for what they find. */
+	if (rep->pass && !ck->round)
+		rep->pass(rep->arg, pass->number, pass->title);
+}
+
 static errcode_t run_passes(struct dafs_ck *ck)
 {
 	struct dafs_check_report *rep = ck->rep;
 	errcode_t err = 0;
 
-	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && !err; i++) {
+	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && !err && !ck->again; i++) {
 		double begun = now();
 
 		if (passes[i].number == 1 && passes[i].title && marked_clean(ck)) {
 			rep->result.clean_skipped = true;
 			break;
 		}
-		if (passes[i].title) {
-			dafs_progress(ck->ctx, passes[i].title, 0, 0);
-			if (rep->pass)
-				rep->pass(rep->arg, passes[i].number, passes[i].title);
-		}
+		begin_pass(ck, &passes[i]);
 		err = passes[i].run(ck);
 		if (!err && (ck->found.nomem || ck->dup.nomem))
 			err = ENOMEM;
@@ -445,6 +200,8 @@ static errcode_t run_passes(struct dafs_ck *ck)
 	}
 	return err;
 }
+
+/* ---- the run ---- */
 
 static void sum_stats(struct dafs_ck *ck)
 {
@@ -476,36 +233,248 @@ static void sum_stats(struct dafs_ck *ck)
 		for (unsigned d = 0; d < 8; d++)
 			r->depth[d] += s->depth[d];
 	}
+	memcpy(r->left, ck->left, sizeof(r->left));
+}
+
+/* Repairs may have turned features on and moved structures. */
+static errcode_t next_round(struct dafs_ck *ck)
+{
+	const char *bad;
+	errcode_t err;
+
+	round_fini(ck);
+	ck->round++;
+	memset(ck->left, 0, sizeof(ck->left));
+	bad = dafs_ck_geom_init(&ck->g, &ck->sb);
+	if (bad)
+		return dafs_fail(ck->ctx, DAFS_ET_INTERNAL, "repaired superblock: %s", bad);
+	err = dafs_ck_judge_layout(ck);
+	fill_handle(ck);
+	dafs_image_fill_numbers(&ck->img);
+	return err ? err : round_init(ck);
+}
+
+static errcode_t run_rounds(struct dafs_ck *ck)
+{
+	uint64_t before;
+	errcode_t err;
+
+	for (;;) {
+		before = ck->changes;
+		err = run_passes(ck);
+		if (err || ck->rep->result.clean_skipped)
+			return err;
+		if (ck->changes == before && !ck->again)
+			return 0;
+		if (ck->round + 1 >= ROUNDS_MAX) {
+			/* Two repairs undo each other: say so rather than go on for ever. */
+			DAFS_CK_FIND(ck->main, NOT_SETTLED, .found = ck->round + 1);
+			return 0;
+		}
+		err = next_round(ck);
+		if (err)
+			return err;
+	}
+}
+
+static void run_fini(struct dafs_ck *ck)
+{
+	round_fini(ck);
+	free(ck->workers);
+	free(ck->gd);
+	free(ck->gd_flags);
+	free(ck->meta);
+	dafs_ck_map_fini(&ck->decided);
+	dafs_ck_vec_fini(&ck->lost_index);
+	dafs_ck_vec_fini(&ck->moves);
+	dafs_ck_vec_fini(&ck->zeros);
+	dafs_image_unwrap(&ck->img);
+	pthread_mutex_destroy(&ck->refs_lock);
+	pthread_mutex_destroy(&ck->ea_lock);
+}
+
+static errcode_t run_init(struct dafs_ck *ck)
+{
+	pthread_mutex_init(&ck->refs_lock, NULL);
+	pthread_mutex_init(&ck->ea_lock, NULL);
+	ck->nworkers = dafs_threads(ck->ctx);
+	ck->workers = calloc(ck->nworkers, sizeof(*ck->workers));
+	if (!ck->workers)
+		return ENOMEM;
+	for (unsigned i = 0; i < ck->nworkers; i++)
+		ck->workers[i] = (struct dafs_ck_worker){ .ck = ck, .index = i };
+	ck->main = &ck->workers[0];
+	ck->fixing = ck->mode != DAFS_CHECK_NO;
+	return 0;
+}
+
+static errcode_t wrap(struct dafs_ck *ck)
+{
+	errcode_t err;
+
+	fill_handle(ck);
+	err = dafs_image_wrap(ck->ctx, ck->dev, &ck->fs,
+			      DAFS_IMAGE_SALVAGE | (ck->fixing ? DAFS_IMAGE_RW : 0), &ck->img);
+	if (!err && ck->fixing)
+		err = dafs_txn_begin(&ck->img);
+	return err;
+}
+
+/* What all runs over a device share. */
+struct session {
+	struct dafs_ctx *ctx;
+	struct dafs_dev *dev;
+	const struct dafs_check_opts *opts;
+	struct dafs_check_report *report;
+	bool mmp; /* taken */
+};
+
+static struct dafs_ck ck_of(const struct session *s, enum dafs_check_mode mode, bool trial)
+{
+	return (struct dafs_ck){ .ctx = s->ctx,
+				 .dev = s->dev,
+				 .opts = s->opts,
+				 .rep = s->report,
+				 .mode = mode,
+				 .trial = trial };
+}
+
+/* unsafe (may be NULL): a trial found what preen may not repair. */
+static errcode_t run(struct session *s, enum dafs_check_mode mode, bool trial, bool *unsafe)
+{
+	struct dafs_ck ck = ck_of(s, mode, trial);
+	errcode_t err = run_init(&ck);
+
+	if (!err)
+		err = dafs_ck_open_super(&ck);
+	if (!err)
+		err = wrap(&ck);
+	if (!err)
+		err = round_init(&ck);
+	/* The run that commits or reports is the last one: it gives the file system back. */
+	if (!trial)
+		ck.img.mmp_taken = s->mmp;
+	if (!err) {
+		s->report->result.opened = true;
+		err = run_rounds(&ck);
+		if (!err && ck.fixing)
+			err = dafs_ck_commit(&ck);
+		sum_stats(&ck);
+	}
+	if (unsafe)
+		*unsafe = ck.unsafe;
+	run_fini(&ck);
+	return err;
+}
+
+/* ---- before a run that repairs ---- */
+
+/* An interrupted commit of ours is finished first: the image is in neither state. */
+static errcode_t finish_redo(struct session *s)
+{
+	struct ext2_super_block sb;
+	void *record;
+	size_t len;
+	errcode_t err;
+
+	if (s->dev->size_bytes < SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE)
+		return 0;
+	err = dafs_dev_read(s->dev, &sb, sizeof(sb), SUPERBLOCK_OFFSET);
+	if (!err)
+		err = dafs_redo_find_file(s->ctx, s->dev, sb.s_uuid, true, &record, &len);
+	if (err || !record)
+		return err;
+	dafs_notice(s->ctx, "%s: finishing an interrupted commit", s->dev->address);
+	err = dafs_redo_apply(s->ctx, s->dev, record, len);
+	if (!err)
+		err = dafs_redo_remove_file(s->ctx, s->dev, sb.s_uuid);
+	free(record);
+	return err;
+}
+
+static void replay(struct session *s, struct dafs_ck *ck)
+{
+	bool *replayed = &s->report->result.replayed;
+
+	if (!ext2fs_has_feature_journal(&ck->sb) || !ck->sb.s_journal_inum)
+		return;
+	/* A journal that cannot be replayed is left to the journal's pass. */
+	if (dafs_image_replay(&ck->img, replayed, &s->report->result.torn))
+		dafs_notice(s->ctx, "%s: the journal cannot be replayed: %s", s->dev->address,
+			    s->ctx->detail);
+}
+
+/* Take the file system, and bring it to the state that its journal says before anything is judged.
+ */
+static errcode_t settle(struct session *s)
+{
+	struct dafs_ck ck = ck_of(s, DAFS_CHECK_NO, true);
+	errcode_t err = run_init(&ck);
+
+	if (!err)
+		err = dafs_ck_open_super(&ck);
+	if (err) {
+		/* There is nothing to be replayed; the run itself says why. */
+		run_fini(&ck);
+		return err == ENOMEM ? err : 0;
+	}
+	fill_handle(&ck);
+	err = dafs_image_wrap(s->ctx, s->dev, &ck.fs, DAFS_IMAGE_RW | DAFS_IMAGE_SALVAGE, &ck.img);
+	if (!err)
+		err = dafs_mmp_take(&ck.img);
+	/* A damaged block protects from nobody: it is repaired. */
+	if (err == DAFS_ET_CORRUPT_SUPER)
+		err = 0;
+	if (!err)
+		replay(s, &ck);
+	s->mmp = ck.img.mmp_taken;
+	ck.img.mmp_taken = false;
+	run_fini(&ck);
+	return err;
+}
+
+static errcode_t run_preen(struct session *s)
+{
+	bool replayed = s->report->result.replayed, torn = s->report->result.torn, unsafe;
+	errcode_t err = run(s, DAFS_CHECK_NO, true, &unsafe);
+
+	memset(&s->report->result, 0, sizeof(s->report->result));
+	s->report->result.replayed = replayed;
+	s->report->result.torn = torn;
+	if (err == ENOMEM || err == DAFS_ET_CANCELLED)
+		return err;
+	return run(s, unsafe ? DAFS_CHECK_NO : DAFS_CHECK_PREEN, false, NULL);
+}
+
+static errcode_t run_mode(struct session *s)
+{
+	errcode_t err = 0;
+
+	if (s->opts->mode != DAFS_CHECK_NO) {
+		err = finish_redo(s);
+		if (!err)
+			err = settle(s);
+	}
+	if (err)
+		return err;
+	return s->opts->mode == DAFS_CHECK_PREEN ? run_preen(s)
+						 : run(s, s->opts->mode, false, NULL);
 }
 
 errcode_t dafs_check_run(struct dafs_ctx *ctx, const char *address,
 			 const struct dafs_check_opts *opts, struct dafs_check_report *report)
 {
-	struct dafs_ck ck = { .ctx = ctx, .opts = opts, .rep = report };
+	struct session s = { .ctx = ctx, .opts = opts, .report = report };
+	bool fixing = opts->mode != DAFS_CHECK_NO;
 	errcode_t err;
 
 	memset(&report->result, 0, sizeof(report->result));
-	pthread_mutex_init(&ck.refs_lock, NULL);
-	pthread_mutex_init(&ck.ea_lock, NULL);
-	ck.nworkers = dafs_threads(ctx);
-	ck.workers = calloc(ck.nworkers, sizeof(*ck.workers));
-	err = ck.workers ? dafs_dev_open(ctx, address, 0, &ck.dev) : ENOMEM;
+	err = dafs_dev_open(ctx, address, fixing ? DAFS_DEV_RW | DAFS_DEV_EXCL : 0, &s.dev);
 	if (err)
-		goto out;
-	for (unsigned i = 0; i < ck.nworkers; i++)
-		ck.workers[i] = (struct dafs_ck_worker){ .ck = &ck, .index = i };
-	ck.main = &ck.workers[0];
-	err = dafs_ck_open_super(&ck);
+		return err;
+	err = dafs_dev_lock(s.dev, fixing);
 	if (!err)
-		err = run_init(&ck);
-	if (err)
-		goto out;
-	report->result.opened = true;
-	err = run_passes(&ck);
-	sum_stats(&ck);
-out:
-	run_fini(&ck);
-	if (ck.dev)
-		dafs_dev_close(ck.dev);
+		err = run_mode(&s);
+	dafs_dev_close(s.dev);
 	return err;
 }

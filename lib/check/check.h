@@ -6,6 +6,11 @@
  * every error, and never needs libext2fs to open the image. What it finds are findings (code,
  * where, found, expected); who runs it prints them.
  *
+ * Repairs. A run that repairs looks, repairs in memory what it may, and looks again as long as that
+ * changed anything: what it leaves is what another run would find. Then all of it is committed at
+ * once (image/txn.h), so that an interrupted run leaves the image as it was or repaired. Before
+ * anything is looked at, the journal is replayed.
+ *
  * Order of passes, each a row of the table in check.c:
  *   0 superblock, descriptors, journal, resize inode 1 inodes and block maps 1b blocks claimed more
  *   than once 2 directories 3 connectivity 4 link counts 5 bitmaps and summaries 6 orphans and
@@ -30,6 +35,13 @@ enum dafs_check_class {
 enum dafs_check_done {
 	DAFS_CHECK_LEFT, /* found, nothing done */
 	DAFS_CHECK_FIXED,
+};
+
+enum dafs_check_mode {
+	DAFS_CHECK_NO,	  /* change nothing */
+	DAFS_CHECK_PREEN, /* repair when all that is wrong can be repaired safely, else nothing */
+	DAFS_CHECK_ASK,	  /* report->ask decides */
+	DAFS_CHECK_YES,	  /* repair everything */
 };
 
 /* One thing found. Numbers that do not apply are 0. Strings are the checker's, valid during the
@@ -69,6 +81,7 @@ void dafs_check_format(const struct dafs_finding *f, char *buf, size_t len);
 
 struct dafs_check_opts {
 	size_t size;
+	enum dafs_check_mode mode;
 	bool force;  /* check although it is marked clean */
 	bool strict; /* summary findings count */
 	uint64_t
@@ -79,6 +92,11 @@ struct dafs_check_opts {
 struct dafs_check_result {
 	uint64_t found[DAFS_CHECK_FATAL + 1]; /* findings by class */
 	uint64_t left[DAFS_CHECK_FATAL + 1];  /* of them, not repaired */
+	uint64_t fixed[DAFS_CHECK_FATAL + 1]; /* of them, repaired */
+	bool replayed;	     /* the journal held transactions, which were replayed */
+	bool torn;	     /* ... but for some that were damaged */
+	bool committed;	     /* the repairs are in the image */
+	bool made_valid;     /* it was not marked as cleanly unmounted and is now */
 	bool clean_skipped;  /* marked clean and not forced: nothing was looked at */
 	bool needs_recovery; /* the journal holds transactions that were not looked at */
 	bool opened;	     /* the numbers below are known */
@@ -86,7 +104,7 @@ struct dafs_check_result {
 	uint64_t dirs, regs, links, fast_links, chars, block_devs, fifos, socks, bad_blocks;
 	uint64_t ind_blks, dind_blks, tind_blks; /* inodes that have such blocks */
 	uint64_t depth[8];			 /* inodes by depth of their extent tree */
-	uint64_t fragmented;			 /* files and directories that are not contiguous */
+	uint64_t fragmented;			 /* files and directories not in one piece */
 	double seconds[8];			 /* wall time of each pass */
 };
 
@@ -95,6 +113,8 @@ struct dafs_check_report {
 	void (*pass)(void *arg, unsigned pass, const char *title); /* a pass begins; may be NULL */
 	void (*finding)(void *arg,
 			const struct dafs_finding *f); /* in a stable order; may be NULL */
+	/* Mode ASK: may this be repaired? Called before finding. NULL: no. */
+	bool (*ask)(void *arg, const struct dafs_finding *f);
 	struct dafs_check_result result;
 };
 
@@ -105,8 +125,8 @@ struct dafs_check_report {
 errcode_t dafs_check_run(struct dafs_ctx *ctx, const char *address,
 			 const struct dafs_check_opts *opts, struct dafs_check_report *report);
 
-/* e2fsck's exit status for a result: 4 when damage is left (with strict: also summaries). A check
- * that could not be done is the error's matter (8). */
+/* e2fsck's exit status for a result: 1 when something was repaired, 4 when damage is left (with
+ * strict: also summaries). A check that could not be done is the error's matter (8). */
 int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_check_result *result);
 
 #endif

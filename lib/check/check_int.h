@@ -20,7 +20,9 @@
 
 #include "check/problem.h"
 
+#include "image/etree.h"
 #include "image/image.h"
+#include "model/extlist.h"
 
 #include <stdatomic.h>
 #include <pthread.h>
@@ -178,7 +180,8 @@ struct dafs_ck_inode {
 	bool fragmented;
 	bool has_tree; /* an extent tree of depth */
 	uint8_t depth;
-	bool rebuild; /* the extent tree is to be rebuilt */
+	bool rebuild; /* the block map is to be written anew */
+	bool convert; /* ... as extents */
 };
 
 struct dafs_ck_stats {
@@ -204,8 +207,8 @@ struct dafs_ck_quota_item {
 struct dafs_ck_worker {
 	struct dafs_ck *ck;
 	unsigned index;
-	bool scan;   /* findings put off */
-	bool fixing; /* repairs are made in this run */
+	bool scan;  /* findings put off */
+	bool quiet; /* what was decided before is done again, in silence */
 	bool put_off;
 	struct dafs_ck_part *part;
 	struct dafs_ck_vec claims;   /* dafs_ck_range in clusters */
@@ -219,8 +222,9 @@ struct dafs_ck_worker {
 	struct dafs_ck_vec refs;	/* uint32_t: inodes that the directory at hand names */
 	struct dafs_ck_vec new_subdirs; /* dafs_ck_claim of the directory at hand */
 	struct dafs_ck_map names;	/* its names' keys */
+	struct dafs_ck_flat *flat;	/* while a map is collected (remap.c) */
 	struct dafs_ck_vec owners;	/* pass 1b: inodes with blocks claimed twice */
-	struct dafs_ck_vec later; /* uint32_t: directories put off, as indexes in run->dirs */
+	struct dafs_ck_vec later;	/* uint32_t: directories put off (indexes) */
 	struct dafs_ck_stats stats;
 	uint8_t *level[16];   /* scratch blocks: of a block map by level */
 	uint8_t *xblk;	      /* of attributes */
@@ -240,7 +244,27 @@ struct dafs_ck {
 	struct dafs_dev *dev;
 	const struct dafs_check_opts *opts;
 	struct dafs_check_report *rep;
-	uint64_t shown[DAFS_CK_CODES];
+
+	/* Repairs. */
+	enum dafs_check_mode mode; /* of this round of rounds */
+	bool fixing;		   /* mode is not NO */
+	bool trial;		   /* preen: is everything safe to repair? Nothing is reported */
+	bool unsafe;		   /* ... no */
+	bool again;   /* a repair made what earlier passes know out of date: start over */
+	bool no_room; /* for a repair */
+	unsigned round;
+	uint64_t changes;		     /* repairs so far */
+	struct dafs_ck_map decided;	     /* key of a finding -> enum decision (check.c) */
+	uint64_t left[DAFS_CHECK_FATAL + 1]; /* of this round */
+	struct dafs_ck_vec remaps; /* dafs_ck_remap: inodes whose block map is to be written anew */
+	struct dafs_ck_vec
+		lost_index;	  /* uint32_t: directories whose index was dropped in this run */
+	struct dafs_ck_vec moves; /* relocate.c */
+	struct dafs_ck_vec zeros; /* dafs_ck_range: to be zeroed after the commit */
+	unsigned want;		  /* DAFS_CKW_*: to be made in the next room */
+	bool backups;		  /* copies of superblock and descriptors are to be written */
+	bool layout_moved;	  /* descriptors say other places than on the device */
+	bool undo;		  /* an undo file is written: all goes through the commit */
 
 	union {
 		struct ext2_super_block sb;
@@ -248,13 +272,13 @@ struct dafs_ck {
 	};
 	uint64_t sb_blk; /* where sb came from, 0: the primary */
 	struct dafs_ck_geom g;
-	uint8_t *gd;	 /* descriptors, one behind the other */
-	uint32_t gd_grp; /* group whose copy they are of */
+	uint8_t *gd;	  /* descriptors, one behind the other */
+	uint32_t gd_grp;  /* group whose copy they are of */
+	uint32_t ngroups; /* of the arrays by group, for freeing them */
 	bool gd_bad_any;
 	uint8_t *gd_flags;	    /* DAFS_CKG_* for each group */
 	struct dafs_ck_range *meta; /* static metadata, sorted, merged */
 	size_t nmeta;
-	bool resize_bad;
 
 	struct dafs_ck_bits found;    /* clusters in use */
 	struct dafs_ck_bits dup;      /* clusters claimed more than once */
@@ -274,7 +298,6 @@ struct dafs_ck {
 	struct dafs_ck_map ea_inodes;  /* value inode -> references */
 	struct dafs_ck_vec policies;   /* sorted by ino */
 	struct dafs_ck_map bad_blocks; /* block + 1 -> 1 */
-	struct dafs_ck_map overlay;    /* block + 1 -> its new contents (pointer) */
 	struct dafs_ck_map unreadable; /* block + 1: a finding was made */
 	struct dafs_ck_map quota[3];
 	struct dafs_ck_vec quota_sums[3];
@@ -286,7 +309,9 @@ struct dafs_ck {
 	const struct ext2fs_nls_table *nls;
 	_Atomic uint64_t progress;
 	_Atomic uint64_t node_budget; /* nodes that walks may still visit although claimed before */
-	uint32_t lost_found;
+	uint32_t lost_found;	      /* 0: not known, or there is none */
+	bool lost_tried;	      /* it was looked for in this round */
+	struct dafs_ck_map lost_names;
 	bool low_dtime; /* deletion times below the number of inodes are links of the orphan list */
 };
 
@@ -301,17 +326,26 @@ enum {
 	DAFS_CKG_LATER = 0x80, /* pass 5: put off */
 };
 
-/* ---- run (check.c) ---- */
+/* What pass 0 wants moved, by group, and made. */
+enum { DAFS_CKM_BB = 1, DAFS_CKM_IB = 2, DAFS_CKM_IT = 4 };
+enum { DAFS_CKW_RESIZE = 1, DAFS_CKW_MMP = 2, DAFS_CKW_JOURNAL = 4 };
+
+/* ---- the crew (crew.c) ---- */
+#define DAFS_CK_WINDOW_BYTES (256u << 10)
+errcode_t dafs_ck_crew_init(struct dafs_ck *ck); /* scratch memory of all workers, for a round */
+void dafs_ck_crew_fini(struct dafs_ck *ck);
 typedef errcode_t (*dafs_ck_item_fn)(struct dafs_ck_worker *w, uint64_t item);
 /* Run fn over items [0, n) on all workers with scan set. The first error ends it. */
 errcode_t dafs_ck_parallel(struct dafs_ck *ck, uint64_t n, dafs_ck_item_fn fn);
 
+/* ---- findings (find.c) ---- */
 /* A finding. With scan: put off, false. Else reported and counted; true when it is to be repaired
  * now. */
 bool dafs_ck_find(struct dafs_ck_worker *w, const struct dafs_finding *f);
 #define DAFS_CK_FIND(w, name, ...)                                                                 \
 	dafs_ck_find(w, &(struct dafs_finding){ .code = DAFS_CK_##name, ##__VA_ARGS__ })
 
+/* ---- blocks and inodes (io.c) ---- */
 /* Read count blocks. Blocks that cannot be read are zeros and make a finding (with scan: put off).
  * Errors: ENOMEM only. */
 errcode_t dafs_ck_read(struct dafs_ck_worker *w, uint64_t pblk, uint64_t count, void *buf);
@@ -321,10 +355,126 @@ errcode_t dafs_ck_read_window(struct dafs_ck_worker *w, uint64_t pblk, uint64_t 
 /* Give a block new contents (copied, checksums are the caller's). Visible to later reads; on disk
  * after the commit. Serial phases only. */
 errcode_t dafs_ck_write(struct dafs_ck_worker *w, uint64_t pblk, const void *buf);
+/* Give a block that was taken in this round its contents: at once where nothing on the device can
+ * refer to it, else as dafs_ck_write. For data that may be much. */
+errcode_t dafs_ck_write_fresh(struct dafs_ck_worker *w, uint64_t pblk, const void *buf);
 /* Give an inode new contents, checksum made here. Serial phases only. */
 errcode_t dafs_ck_write_inode(struct dafs_ck_worker *w, uint32_t ino, struct ext2_inode_large *raw);
 /* Copy of one inode (inode_size bytes, zeros up to 256). False: its table cannot be located. */
 bool dafs_ck_read_inode(struct dafs_ck_worker *w, uint32_t ino, struct ext2_inode_large *raw);
+/* Memory for that. */
+struct ext2_inode_large *dafs_ck_raw_alloc(const struct dafs_ck *ck);
+/* Does the device have the inode's type, size and map as they are now? */
+bool dafs_ck_inode_unchanged(struct dafs_ck *ck, uint32_t ino);
+
+/* ---- room for repairs (space.c): serial, after pass 1b ---- */
+/* blks blocks in a row (bigalloc: whole clusters), near a goal or within [from, to): the first one,
+ * marked in ck->found; 0: there are none. */
+uint64_t dafs_ck_take(struct dafs_ck *ck, uint64_t goal_pblk, uint64_t blks);
+uint64_t dafs_ck_take_within(struct dafs_ck *ck, uint64_t from_pblk, uint64_t to_pblk,
+			     uint64_t blks);
+/* Blocks and inodes get in use or free in the bitmaps as they lie in the image, counts included;
+ * bits that are so already are left out of account. A group without a bitmap gets one when blocks
+ * get in use: of all that passes 1 and 1b found. */
+errcode_t dafs_ck_bitmap_blks(struct dafs_ck *ck, uint64_t pblk, uint64_t len, bool used);
+errcode_t dafs_ck_bitmap_inode(struct dafs_ck *ck, uint32_t ino, bool is_dir, bool used);
+uint64_t dafs_ck_goal(const struct dafs_ck *ck, uint32_t ino); /* of an inode's blocks */
+/* Report that there was no room. Always false. */
+bool dafs_ck_no_room(struct dafs_ck_worker *w, const char *what);
+/* A free inode, its table block in order; 0: there is none. */
+errcode_t dafs_ck_take_inode(struct dafs_ck *ck, uint32_t *ino);
+
+/* ---- structures in a new place (relocate.c) ---- */
+void dafs_ck_want_move(struct dafs_ck *ck, uint32_t grp, unsigned what);
+errcode_t dafs_ck_write_mmp(struct dafs_ck *ck);
+/* An empty journal's superblock for a journal of blks blocks, into a block; the superblock's copy
+ * of the journal inode (journal.c). */
+void dafs_ck_journal_super(const struct dafs_ck *ck, uint64_t blks, void *block);
+void dafs_ck_journal_backup(struct dafs_ck *ck, const struct ext2_inode_large *raw);
+
+/* ---- block maps anew (remap.c) ---- */
+struct dafs_ck_flat {
+	struct dafs_extlist xl;	   /* the sound part of a map */
+	struct dafs_blklist nodes; /* blocks that hold it */
+	uint64_t clusters;	   /* of both */
+};
+enum {
+	DAFS_CKR_FILL = 1,    /* a directory's holes are to be closed */
+	DAFS_CKR_CONVERT = 2, /* to extents */
+};
+struct dafs_ck_remap {
+	uint32_t ino;
+	unsigned what; /* DAFS_CKR_* */
+};
+void dafs_ck_want_remap(struct dafs_ck_worker *w, uint32_t ino, unsigned what);
+/* The map of an inode as pass 1 accepted it, what was decided there repeated in silence. */
+errcode_t dafs_ck_flat_read(struct dafs_ck *ck, uint32_t ino, struct ext2_inode_large *raw,
+			    struct dafs_ck_flat *flat);
+void dafs_ck_flat_fini(struct dafs_ck_flat *flat);
+/* Append to a list; a piece that does not follow what is there is left out. False: no memory. */
+bool dafs_ck_flat_add(struct dafs_extlist *xl, uint64_t lblk, uint64_t pblk, uint64_t len,
+		      bool unwritten);
+/* Write xl as the map of an inode whose map held flat (NULL: a new one), whose nodes are used again
+ * unless somebody else claims them too. Sets i_block, i_blocks, flags; writes the inode. ENOSPC. */
+errcode_t dafs_ck_flat_replace(struct dafs_ck *ck, uint32_t ino, struct ext2_inode_large *raw,
+			       const struct dafs_ck_flat *flat, const struct dafs_extlist *xl);
+errcode_t dafs_ck_flat_write(struct dafs_ck *ck, uint32_t ino, struct ext2_inode_large *raw,
+			     const struct dafs_extlist *xl);
+/* The same into blocks: direct and indirect ones (mapwrite.c). nodes: at least what it takes, see
+ * dafs_ck_indirect_blks. */
+uint64_t dafs_ck_indirect_blks(const struct dafs_ck *ck, const struct dafs_extlist *xl);
+errcode_t dafs_ck_indirect_encode(struct dafs_ck *ck, const struct dafs_extlist *xl,
+				  const struct dafs_blklist *nodes, struct ext2_inode_large *raw);
+
+/* A block for logical block lblk of a directory mapped by xl: with bigalloc the one that its
+ * cluster has for it. 0: no room. */
+uint64_t dafs_ck_dir_blk(struct dafs_ck *ck, uint32_t ino, const struct dafs_extlist *xl,
+			 uint32_t lblk);
+
+/* ---- blocks claimed more than once (dup.c, clone.c) ---- */
+struct dafs_ck_owner {
+	uint32_t ino;
+	uint64_t clusters; /* that others claim too */
+	uint64_t first_pblk;
+	bool metadata; /* the file system itself is among the others */
+};
+/* Give each of n inodes blocks of its own, the last claim keeps the old ones. The round starts
+ * over.
+ */
+errcode_t dafs_ck_clone_all(struct dafs_ck *ck, const struct dafs_ck_owner *owners, size_t n);
+
+/* ---- directories changed (dirfix.c, lost.c) ---- */
+/* Is there a name in a directory? claim->child: whose; 0: no. */
+errcode_t dafs_ck_dir_find(struct dafs_ck *ck, uint32_t dir, const char *name, uint8_t len,
+			   struct dafs_ck_claim *claim);
+/* The same for an entry other than . and .. of an inode. */
+errcode_t dafs_ck_dir_find_ino(struct dafs_ck *ck, uint32_t dir, uint32_t ino,
+			       struct dafs_ck_claim *claim);
+/* Keys of all its names into a map. */
+errcode_t dafs_ck_dir_names(struct dafs_ck *ck, uint32_t dir,
+			    uint64_t (*key)(const char *name, size_t len),
+			    struct dafs_ck_map *names);
+/* Forget the entry that the claim is about. */
+errcode_t dafs_ck_entry_clear(struct dafs_ck *ck, const struct dafs_ck_claim *claim);
+/* Add a name. An inline directory gets a block, an indexed one loses its index for now. ENOSPC: no
+ * room for another block. The round starts over. */
+errcode_t dafs_ck_dir_add(struct dafs_ck *ck, uint32_t dir, const char *name, uint8_t len,
+			  uint32_t ino, unsigned type);
+/* The entry .. of a directory. The round starts over. */
+errcode_t dafs_ck_dotdot_set(struct dafs_ck *ck, struct dafs_ck_dir *dir, uint32_t parent);
+/* An empty leaf (dots: with . and ..) into buf, checksum and all. */
+void dafs_ck_leaf_make(const struct dafs_ck *ck, uint32_t dir, uint32_t generation, bool dots,
+		       uint32_t parent, uint8_t *buf);
+/* An index block becomes a leaf without names (a root keeps . and ..). False: it is no sound root.
+ */
+bool dafs_ck_linearise(const struct dafs_ck *ck, uint32_t seed, bool root, uint8_t *buf);
+/* Make a directory in a new inode (*ino 0) or the one given, with one block; not linked anywhere.
+ * parent 0: its own. ENOSPC. The round starts over. */
+errcode_t dafs_ck_dir_make(struct dafs_ck *ck, uint32_t *ino, uint32_t parent, uint16_t mode);
+/* lost+found, looked for once a round and made where it may be; 0: there is none. */
+errcode_t dafs_ck_lost_found(struct dafs_ck *ck, uint32_t *ino);
+/* Give an inode the name #INO in lost+found. *done: it has it. */
+errcode_t dafs_ck_reconnect(struct dafs_ck *ck, uint32_t ino, bool *done);
 
 /* ---- geometry, descriptors (geom.c) ---- */
 /* Derive numbers from sb. NULL, or the name of the first field that makes no sense. */
@@ -347,6 +497,20 @@ uint16_t dafs_ck_gd_csum(const struct dafs_ck *ck, uint32_t grp);
 uint32_t dafs_ck_grp_scan_inodes(const struct dafs_ck *ck, uint32_t grp);
 /* Static blocks of a group's superblock copy and descriptors: up to 3 runs into r. */
 unsigned dafs_ck_grp_super_runs(const struct dafs_ck *ck, uint32_t grp, struct dafs_ck_range *r);
+/* The third copy of block i of the descriptors, where meta_bg has one; 0: none. */
+uint64_t dafs_ck_desc_blk_last(const struct dafs_ck *ck, uint32_t i);
+/* Changing a descriptor (meta.c): the fields, then seal for its checksum. */
+void dafs_ck_gd_set_block_bitmap(struct dafs_ck *ck, uint32_t grp, uint64_t value);
+void dafs_ck_gd_set_inode_bitmap(struct dafs_ck *ck, uint32_t grp, uint64_t value);
+void dafs_ck_gd_set_itable(struct dafs_ck *ck, uint32_t grp, uint64_t value);
+void dafs_ck_gd_set_free_blks(struct dafs_ck *ck, uint32_t grp, uint32_t value);
+void dafs_ck_gd_set_free_inodes(struct dafs_ck *ck, uint32_t grp, uint32_t value);
+void dafs_ck_gd_set_dirs(struct dafs_ck *ck, uint32_t grp, uint32_t value);
+void dafs_ck_gd_set_unused(struct dafs_ck *ck, uint32_t grp, uint32_t value);
+void dafs_ck_gd_set_bitmap_csum(struct dafs_ck *ck, uint32_t grp, bool inodes, const uint8_t *bits);
+void dafs_ck_gd_seal(struct dafs_ck *ck, uint32_t grp);
+/* Encode superblock and descriptors, and commit all that was written. */
+errcode_t dafs_ck_commit(struct dafs_ck *ck);
 uint32_t dafs_ck_sb_csum(const struct ext2_super_block *sb);
 bool dafs_ck_is_meta(const struct dafs_ck *ck, uint64_t pblk);
 static inline bool dafs_ck_blk_ok(const struct dafs_ck *ck, uint64_t pblk)
@@ -361,16 +525,28 @@ static inline uint64_t dafs_ck_cluster(const struct dafs_ck *ck, uint64_t pblk)
 /* ---- passes ---- */
 errcode_t dafs_ck_open_super(
 	struct dafs_ck *ck); /* open.c: superblock and descriptors, from wherever they are good */
-errcode_t dafs_ck_pass0(struct dafs_ck *ck);	   /* super.c */
-errcode_t dafs_ck_journal(struct dafs_ck *ck);	   /* journal.c */
+/* open.c: gd_flags and meta, of descriptors that may have changed. */
+errcode_t dafs_ck_judge_layout(struct dafs_ck *ck);
+errcode_t dafs_ck_pass0(struct dafs_ck *ck);   /* super.c */
+errcode_t dafs_ck_journal(struct dafs_ck *ck); /* journal.c */
+errcode_t dafs_ck_orphans(struct dafs_ck *ck); /* orphan.c: list and file, before pass 1 */
+/* Finish what was begun with an inode on the orphan list or in the orphan file (release.c). *next
+ * (may be NULL): the list's next one. */
+errcode_t dafs_ck_release(struct dafs_ck *ck, uint32_t ino, uint32_t *next);
 errcode_t dafs_ck_pass1(struct dafs_ck *ck);	   /* pass1.c */
 errcode_t dafs_ck_pass1b(struct dafs_ck *ck);	   /* dup.c */
+errcode_t dafs_ck_relocate(struct dafs_ck *ck);	   /* relocate.c */
+errcode_t dafs_ck_remap_all(struct dafs_ck *ck);   /* remap.c */
 errcode_t dafs_ck_pass2(struct dafs_ck *ck);	   /* pass2.c */
 errcode_t dafs_ck_pass3(struct dafs_ck *ck);	   /* pass3.c */
+errcode_t dafs_ck_reindex_all(struct dafs_ck *ck); /* reindex.c */
 errcode_t dafs_ck_pass4(struct dafs_ck *ck);	   /* pass4.c */
 errcode_t dafs_ck_pass5(struct dafs_ck *ck);	   /* pass5.c */
-errcode_t dafs_ck_orphan_file(struct dafs_ck *ck); /* orphan.c */
-errcode_t dafs_ck_quota_check(struct dafs_ck *ck); /* quota.c */
+/* A group's bitmaps as passes 1 to 4 found them to be. */
+errcode_t dafs_ck_write_bitmaps(struct dafs_ck *ck, uint32_t grp);
+errcode_t dafs_ck_write_block_bitmap(struct dafs_ck *ck, uint32_t grp); /* and the free count */
+errcode_t dafs_ck_orphan_file(struct dafs_ck *ck);			/* orphan.c */
+errcode_t dafs_ck_quota_check(struct dafs_ck *ck);			/* quota.c */
 
 /* ---- inodes ---- */
 struct dafs_ck_ino *dafs_ck_ino(const struct dafs_ck *ck,
@@ -381,14 +557,21 @@ static inline unsigned dafs_ck_ino_flags(const struct dafs_ck *ck, uint32_t ino)
 
 	return info ? info->flags : 0;
 }
+/* NULL: no memory. */
+struct dafs_ck_ino *dafs_ck_ino_make(struct dafs_ck *ck, uint32_t ino);
 struct dafs_ck_dir *dafs_ck_dir(const struct dafs_ck *ck, uint32_t ino); /* NULL: no directory */
 uint32_t dafs_ck_refs(struct dafs_ck *ck, uint32_t ino);
 void dafs_ck_refs_add(struct dafs_ck *ck, uint32_t ino);
+/* Inodes with a number that means something (inores.c). True: done with it. */
+bool dafs_ck_inode_numbered(struct dafs_ck_worker *w, struct dafs_ck_inode *in);
+bool dafs_ck_is_quota_inum(const struct dafs_ck *ck, uint32_t ino);
 void dafs_ck_inode_look(struct dafs_ck_worker *w, struct dafs_ck_inode *in); /* inode.c */
 void dafs_ck_inode_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in,
 			  bool with_ea); /* blocks.c */
 /* Make it a deleted inode. */
 void dafs_ck_inode_clear(struct dafs_ck_worker *w, struct dafs_ck_inode *in);
+/* The same for an inode that was published; the round starts over. */
+errcode_t dafs_ck_inode_delete(struct dafs_ck *ck, uint32_t ino);
 bool dafs_ck_has_blocks(const struct dafs_ck *ck, const struct ext2_inode_large *raw);
 bool dafs_ck_is_fast_symlink(const struct ext2_inode_large *raw);
 bool dafs_ck_device_ok(const struct ext2_inode_large *raw);
@@ -419,6 +602,7 @@ static inline unsigned dafs_ck_type(uint16_t mode) /* EXT2_FT_* */
 /* ---- block maps: every block of an inode ---- */
 void dafs_ck_extents(struct dafs_ck_worker *w, struct dafs_ck_inode *in);    /* extent.c */
 void dafs_ck_indirect(struct dafs_ck_worker *w, struct dafs_ck_inode *in);   /* indirect.c */
+void dafs_ck_walk_map(struct dafs_ck_worker *w, struct dafs_ck_inode *in);   /* either */
 void dafs_ck_bad_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in); /* badblk.c */
 errcode_t dafs_ck_bad_blocks_load(struct dafs_ck *ck); /* the list, before pass 1 */
 /* Claim clusters (staged); one run of a directory. */
@@ -450,6 +634,11 @@ void dafs_ck_xattr_fini(struct dafs_ck *ck);
 const uint8_t *dafs_ck_xattr_find(const struct dafs_ck *ck, const struct ext2_inode_large *raw,
 				  unsigned index, const char *name, uint32_t *value_len);
 /* Size of inline data beyond the 60 bytes in i_block; false: there is no system.data attribute. */
+/* Remove an attribute from the inode, if it is there. */
+void dafs_ck_xattr_drop(const struct dafs_ck *ck, struct ext2_inode_large *raw, unsigned index,
+			const char *name);
+/* Inline data changed: so does the attribute's hash, if it has one. */
+void dafs_ck_xattr_rehash(const struct dafs_ck *ck, struct ext2_inode_large *raw);
 bool dafs_ck_inline_size(const struct dafs_ck *ck, const struct ext2_inode_large *raw,
 			 uint32_t *extra_bytes);
 
@@ -463,6 +652,7 @@ uint32_t dafs_ck_policy_id(const struct dafs_ck *ck, uint32_t ino); /* 0: none, 
 /* Add in->quota_bytes and quota_inodes to the sums of its owners. */
 void dafs_ck_quota_charge(struct dafs_ck_worker *w, const struct dafs_ck_inode *in);
 uint32_t dafs_ck_quota_inum(const struct dafs_ck *ck, unsigned type);
+uint32_t *dafs_ck_quota_slot(struct dafs_ck *ck, unsigned type); /* where the superblock has it */
 
 /* ---- directories ---- */
 errcode_t dafs_ck_dir_look(struct dafs_ck_worker *w, struct dafs_ck_dir *dir); /* dir.c */

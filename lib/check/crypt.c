@@ -21,6 +21,38 @@
 #define V1_BYTES    28u
 #define V2_BYTES    40u
 
+/* The context may stand in the attribute block, too (inodes of 128 bytes have no room for it). */
+static const uint8_t *find_in_block(struct dafs_ck_worker *w, const struct dafs_ck_inode *in,
+				    uint32_t *len)
+{
+	const struct dafs_ck *ck = w->ck;
+	uint64_t blk = dafs_ck_acl(ck, in->raw);
+	const struct dafs_xattr_block *head = (const void *)w->xblk;
+	uint32_t off = sizeof(*head);
+
+	if (!blk || !ck->g.xattr || !dafs_ck_blk_ok(ck, blk))
+		return NULL;
+	w->err = dafs_ck_read(w, blk, 1, w->xblk);
+	if (w->err || head->magic != DAFS_XATTR_MAGIC)
+		return NULL;
+	while (off + sizeof(struct ext2_ext_attr_entry) <= ck->g.block_size) {
+		const struct ext2_ext_attr_entry *e = (const void *)(w->xblk + off);
+
+		if (!e->e_name_len && !e->e_name_index)
+			break;
+		off += EXT2_EXT_ATTR_LEN(e->e_name_len);
+		if (off > ck->g.block_size || e->e_name_index != DAFS_XATTR_ENCRYPTION ||
+		    e->e_name_len != 1 || *(const char *)(e + 1) != 'c')
+			continue;
+		if (e->e_value_inum ||
+		    (uint64_t)e->e_value_offs + e->e_value_size > ck->g.block_size)
+			break;
+		*len = e->e_value_size;
+		return w->xblk + e->e_value_offs;
+	}
+	return NULL;
+}
+
 bool dafs_ck_policy_look(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 {
 	uint32_t len = 0;
@@ -29,6 +61,8 @@ bool dafs_ck_policy_look(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 	struct dafs_ck_policy *policy;
 	bool sound;
 
+	if (!context)
+		context = find_in_block(w, in, &len);
 	if (!context) {
 		if (DAFS_CK_FIND(w, INO_ENC_XATTR, .ino = in->ino)) {
 			in->raw->i_flags &= ~EXT4_ENCRYPT_FL;

@@ -3,7 +3,7 @@
  * dup - pass 1b: who claims the blocks that were claimed more than once?
  *
  * Runs only when pass 1 found some. Every inode's blocks are walked again; the inodes that own such
- * a cluster are reported in order.
+ * a cluster are reported in order. Repairs are in clone.c.
  */
 #include "config.h"
 
@@ -12,18 +12,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-struct owner {
-	uint32_t ino;
-	uint64_t clusters; /* that others claim too */
-	uint64_t first_pblk;
-	bool metadata; /* the file system itself is among the others */
-};
-
 static void look_run(struct dafs_ck_worker *w, void *arg, uint64_t lblk, uint64_t pblk,
 		     uint64_t len, bool map)
 {
 	const struct dafs_ck *ck = w->ck;
-	struct owner *owner = arg;
+	struct dafs_ck_owner *owner = arg;
 	uint64_t first = dafs_ck_cluster(ck, pblk), end = dafs_ck_cluster(ck, pblk + len - 1) + 1;
 	uint64_t at = dafs_ck_bits_next(&ck->dup, first, true);
 
@@ -44,7 +37,7 @@ static void look_run(struct dafs_ck_worker *w, void *arg, uint64_t lblk, uint64_
 static errcode_t look_inode(struct dafs_ck_worker *w, uint32_t ino, struct ext2_inode_large *raw)
 {
 	struct dafs_ck *ck = w->ck;
-	struct owner owner = { .ino = ino }, *kept;
+	struct dafs_ck_owner owner = { .ino = ino }, *kept;
 	uint64_t acl;
 
 	if (!dafs_ck_read_inode(w, ino, raw))
@@ -83,7 +76,7 @@ static errcode_t look_group(struct dafs_ck_worker *w, uint64_t item)
 
 static int owner_cmp(const void *a, const void *b)
 {
-	const struct owner *x = a, *y = b;
+	const struct dafs_ck_owner *x = a, *y = b;
 
 	return x->ino < y->ino ? -1 : x->ino > y->ino;
 }
@@ -91,16 +84,17 @@ static int owner_cmp(const void *a, const void *b)
 errcode_t dafs_ck_pass1b(struct dafs_ck *ck)
 {
 	struct dafs_ck_vec all = { 0 };
+	bool fix = false;
 	errcode_t err;
 
 	if (dafs_ck_bits_next(&ck->dup, 0, true) == ck->dup.nbits)
 		return 0;
 	err = dafs_ck_parallel(ck, ck->g.groups, look_group);
 	for (unsigned i = 0; i < ck->nworkers; i++) {
-		const struct owner *from = ck->workers[i].owners.v;
+		const struct dafs_ck_owner *from = ck->workers[i].owners.v;
 
 		for (size_t k = 0; k < ck->workers[i].owners.n && !err; k++) {
-			struct owner *to = dafs_ck_vec_add(&all, sizeof(*to));
+			struct dafs_ck_owner *to = dafs_ck_vec_add(&all, sizeof(*to));
 
 			if (to)
 				*to = from[k];
@@ -110,15 +104,18 @@ errcode_t dafs_ck_pass1b(struct dafs_ck *ck)
 		dafs_ck_vec_fini(&ck->workers[i].owners);
 	}
 	if (all.n)
-		qsort(all.v, all.n, sizeof(struct owner), owner_cmp);
+		qsort(all.v, all.n, sizeof(struct dafs_ck_owner), owner_cmp);
 	for (size_t i = 0; i < all.n && !err; i++) {
-		const struct owner *owner = (struct owner *)all.v + i;
+		const struct dafs_ck_owner *owner = (struct dafs_ck_owner *)all.v + i;
 
-		DAFS_CK_FIND(ck->main, DUP_INODE, .ino = owner->ino, .len = owner->clusters,
-			     .blk = owner->first_pblk,
-			     .text = owner->metadata ? "the file system's metadata"
-						     : "another file");
+		if (DAFS_CK_FIND(ck->main, DUP_INODE, .ino = owner->ino, .len = owner->clusters,
+				 .blk = owner->first_pblk,
+				 .text = owner->metadata ? "the file system's metadata"
+							 : "another file"))
+			fix = true;
 	}
+	if (fix && !err)
+		err = dafs_ck_clone_all(ck, all.v, all.n);
 	dafs_ck_vec_fini(&all);
 	return err;
 }

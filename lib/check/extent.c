@@ -19,14 +19,18 @@
 #include "base/crc32c.h"
 #include "image/icodec.h"
 
-#define MAX_DEPTH 15u /* more cannot be needed; e2fsck meets trees of depth 7 in the wild */
-#define UNWRITTEN (1u << 15)
+#define MAX_DEPTH     15u /* more cannot be needed; e2fsck meets trees of depth 7 in the wild */
+#define UNWRITTEN     (1u << 15)
+#define DEPTH_COUNTED 5u
 
 struct tree {
 	struct dafs_ck_worker *w;
 	struct dafs_ck_inode *in;
 	uint32_t seed; /* of node checksums */
 	unsigned mute; /* below a node on metadata: nothing is judged, only claimed */
+	unsigned depth;
+	/* Entries there are and could be, by level from the root. */
+	uint32_t entries[DEPTH_COUNTED], room[DEPTH_COUNTED];
 };
 
 /* A node at hand. */
@@ -187,6 +191,9 @@ static void look_extent(struct tree *t, struct node *nd, const struct ext3_exten
 			close_gap(t, &ex);
 		add_dir_blocks(t, &ex);
 	}
+	if (t->w->flat &&
+	    !dafs_ck_flat_add(&t->w->flat->xl, ex.lblk, ex.pblk, ex.len, ex.unwritten))
+		t->w->err = ENOMEM;
 	claim_extent(t, &ex);
 	in->last_blk = (int64_t)(ex.lblk + ex.len) - 1;
 	in->prev_pblk = ex.pblk + ex.len - 1;
@@ -241,7 +248,7 @@ static bool may_enter(struct tree *t, uint64_t pblk)
 	}
 	if (!made)
 		return false;
-	if (!dafs_ck_bits_test(&ck->found, dafs_ck_cluster(ck, pblk)))
+	if (t->w->flat || !dafs_ck_bits_test(&ck->found, dafs_ck_cluster(ck, pblk)))
 		return true;
 	if (!ck->node_budget)
 		return false;
@@ -300,6 +307,8 @@ static void look_index(struct tree *t, struct node *nd, const struct ext3_extent
 				in->rebuild = true;
 			child.low = first;
 		}
+		if (w->flat && !on_meta)
+			w->err = dafs_blklist_add(&w->flat->nodes, pblk);
 		look_node(t, &child);
 		dafs_ck_claim_blk(w, pblk);
 		in->clusters++;
@@ -310,8 +319,14 @@ static void look_index(struct tree *t, struct node *nd, const struct ext3_extent
 static void look_node(struct tree *t, struct node *nd)
 {
 	struct dafs_ck_worker *w = t->w;
-	unsigned n = nd->eh->eh_entries;
+	unsigned n = nd->eh->eh_entries, level = t->depth - nd->depth;
 
+	if (level < DEPTH_COUNTED && !t->mute) {
+		/* A node that was split by appending has one entry free: that is as good as full.
+		 */
+		t->entries[level] += n;
+		t->room[level] += nd->eh->eh_max - (level && n < nd->eh->eh_max);
+	}
 	for (unsigned i = 0; i < n && !w->err; i++) {
 		if (!nd->depth) {
 			look_extent(t, nd, (const struct ext3_extent *)(nd->eh + 1) + i);
@@ -339,6 +354,26 @@ static unsigned enough_depth(const struct dafs_ck *ck)
 	return (31 - 2) / (31u - (unsigned)__builtin_clz(per_blk));
 }
 
+/* Would a smaller tree hold the same? As e2fsck decides it. */
+static void look_slack(struct tree *t)
+{
+	uint32_t per_blk = (t->w->ck->g.block_size - (uint32_t)sizeof(struct ext3_extent_header)) /
+			   sizeof(struct ext3_extent);
+	const char *how = NULL;
+	unsigned at = 0;
+
+	for (unsigned i = 0; i <= t->depth && i < DEPTH_COUNTED && !how; i++) {
+		at = i;
+		if (t->room[i] - t->entries[i] > per_blk)
+			how = "narrower";
+		for (unsigned k = 0; k < i && !how; k++)
+			if (t->entries[i] < t->room[k])
+				how = "shorter";
+	}
+	if (how && DAFS_CK_FIND(t->w, EXT_SLACK, .ino = t->in->ino, .found = at, .text = how))
+		t->in->rebuild = true;
+}
+
 void dafs_ck_extents(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 {
 	struct ext2_inode_large *raw = in->raw;
@@ -358,9 +393,12 @@ void dafs_ck_extents(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 	if (root.depth > enough &&
 	    DAFS_CK_FIND(w, EXT_DEPTH, .ino = in->ino, .found = root.depth, .want = enough))
 		in->rebuild = true;
+	t.depth = root.depth;
 	if (root.depth) {
 		t.seed = dafs_icodec_seed(&w->ck->img, in->ino, raw->i_generation);
 		dafs_ck_map_reset(&w->seen);
 	}
 	look_node(&t, &root);
+	if (root.depth && !in->rebuild && !w->err && !(w->scan && w->put_off))
+		look_slack(&t);
 }

@@ -204,6 +204,15 @@ uint64_t dafs_ck_desc_blk(const struct dafs_ck *ck, uint32_t grp, uint32_t i)
 	return at + dafs_ck_has_super(ck, meta_grp);
 }
 
+uint64_t dafs_ck_desc_blk_last(const struct dafs_ck *ck, uint32_t i)
+{
+	uint64_t last = (uint64_t)(i + 1) * ck->g.descs_per_blk - 1;
+
+	if (i < old_desc_blks(ck) || last >= ck->g.groups)
+		return 0;
+	return dafs_ck_grp_first(ck, (uint32_t)last) + dafs_ck_has_super(ck, (uint32_t)last);
+}
+
 unsigned dafs_ck_grp_super_runs(const struct dafs_ck *ck, uint32_t grp, struct dafs_ck_range *r)
 {
 	uint64_t at = dafs_ck_grp_first(ck, grp);

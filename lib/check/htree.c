@@ -104,7 +104,7 @@ static void look_root(struct dafs_ck_worker *w, const struct dafs_ck_dir *dir,
 		dx->hash_version += 3;
 	dx->depth = root->indirect_levels + 1u;
 	dx->blks[0].flags |= FIRST | LAST | REFERENCED;
-	if (root->indirect_levels > 1)
+	if (dir->size > INT32_MAX)
 		w->stats.large_dirs++;
 }
 

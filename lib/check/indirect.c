@@ -3,9 +3,8 @@
  * indirect - files mapped by direct and indirect blocks: every block number judged, the sound ones
  * claimed.
  *
- * Illegal numbers become holes when repaired. A map block that lies on metadata is only read:
- * whoever repairs it would write over the metadata, so the double claim is resolved first and the
- * next round looks again.
+ * Illegal numbers become holes when repaired, by remap.c: a map block may be another file's data,
+ * or metadata, and is not written before that is settled.
  *
  * Invariant: a map block is visited once per file (w->seen).
  */
@@ -22,6 +21,7 @@ struct map {
 	struct dafs_ck_inode *in;
 	uint64_t max_clusters;
 	unsigned on_meta; /* the map block at hand lies on metadata */
+	bool repair;	  /* last decision about an illegal number */
 };
 
 /* Does the file own the block? */
@@ -110,13 +110,16 @@ static bool look_number(struct map *m, uint32_t *number, uint64_t lblk, unsigned
 	code = judge(m, pblk, lblk, level, &text);
 	if (code != DAFS_CK_CODES) {
 		in->illegal++;
-		if (m->on_meta || (in->illegal > ILLEGAL_SHOWN && !w->fixing))
+		if (m->on_meta)
 			return false;
-		if (dafs_ck_find(w, &(struct dafs_finding){ .code = (uint16_t)code,
-							    .ino = in->ino,
-							    .lblk = lblk,
-							    .blk = pblk,
-							    .text = text })) {
+		/* What was said of the first ones goes for the rest. */
+		if (in->illegal <= ILLEGAL_SHOWN)
+			m->repair = dafs_ck_find(w, &(struct dafs_finding){ .code = (uint16_t)code,
+									    .ino = in->ino,
+									    .lblk = lblk,
+									    .blk = pblk,
+									    .text = text });
+		if (m->repair) {
 			*number = 0;
 			*changed = true;
 			/* Pass 2 is to fill the hole. */
@@ -126,6 +129,8 @@ static bool look_number(struct map *m, uint32_t *number, uint64_t lblk, unsigned
 		return false;
 	}
 	claim(m, pblk, lblk, level);
+	if (!level && w->flat && !dafs_ck_flat_add(&w->flat->xl, lblk, pblk, 1, false))
+		w->err = ENOMEM;
 	if (!level) {
 		in->last_blk = (int64_t)lblk;
 		if (in->is_dir)
@@ -161,7 +166,10 @@ static void look_map(struct map *m, uint64_t pblk, uint64_t lblk, unsigned level
 		return;
 	if (on_meta)
 		DAFS_CK_FIND(w, BLK_MAP_METADATA, .ino = m->in->ino, .blk = pblk);
-	w->err = dafs_ck_read(w, pblk, 1, numbers);
+	else if (w->flat)
+		w->err = dafs_blklist_add(&w->flat->nodes, pblk);
+	if (!w->err)
+		w->err = dafs_ck_read(w, pblk, 1, numbers);
 	m->on_meta += on_meta;
 	for (uint32_t i = 0; i < ck->g.block_size / 4 && !w->err; i++) {
 		uint64_t at = lblk + i * span(ck, level - 1);
@@ -172,8 +180,7 @@ static void look_map(struct map *m, uint64_t pblk, uint64_t lblk, unsigned level
 			break;
 	}
 	m->on_meta -= on_meta;
-	if (changed && !w->err)
-		w->err = dafs_ck_write(w, pblk, numbers);
+	m->in->rebuild |= changed;
 }
 
 void dafs_ck_indirect(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
@@ -199,7 +206,7 @@ void dafs_ck_indirect(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 			look_map(&m, raw->i_block[EXT2_NDIR_BLOCKS + level - 1], lblk, level);
 		lblk += span(ck, level);
 	}
-	in->dirty |= changed;
+	in->rebuild |= changed;
 	in->last_init_blk = in->last_blk;
 	if (in->illegal >= ILLEGAL_SHOWN && in->illegal > in->clusters &&
 	    DAFS_CK_FIND(w, BLK_TOO_MANY, .ino = in->ino, .found = in->illegal))

@@ -6,6 +6,10 @@
  * log: what a read-only check sees is the file system as it lies on the disk, and a note says when
  * a replay would change it.
  *
+ * Repairs: an inode that is damaged comes back from its copy in the superblock; a journal
+ * superblock that is damaged is made anew in its place (an empty journal: what it held is lost);
+ * without either the journal is removed, and relocate.c makes another.
+ *
  * Layout: jbd2, big-endian.
  */
 #include "config.h"
@@ -17,28 +21,9 @@
 #include <stdlib.h>
 
 #include "base/crc32c.h"
+#include "image/journal_int.h"
 
-#define JBD2_MAGIC	      0xC03B3998u
-#define JBD2_SUPER_V1	      3
-#define JBD2_SUPER_V2	      4
-#define JBD2_MIN_BLOCKS	      1024
-#define JBD2_COMPAT_KNOWN     0x1u
-#define JBD2_INCOMPAT_KNOWN   0x3fu
-#define JBD2_INCOMPAT_CSUM_V2 0x8u
-#define JBD2_INCOMPAT_CSUM_V3 0x10u
-
-struct jbd2_super {
-	uint32_t magic, type, seq;
-	uint32_t blocksize, maxlen, first, sequence, start, error;
-	uint32_t compat, incompat, ro_compat;
-	uint8_t uuid[16];
-	uint32_t nr_users, dynsuper, max_transaction, max_trans_data;
-	uint8_t checksum_type, pad[3];
-	uint32_t num_fc_blks, head, pad2[40];
-	uint32_t checksum;
-	uint8_t users[16 * 48];
-};
-_Static_assert(sizeof(struct jbd2_super) == 1024, "layout");
+#define JBD2_MIN_BLOCKS 1024
 
 /* How far the journal's blocks are mapped without a gap. */
 struct mapped {
@@ -85,10 +70,10 @@ static uint32_t super_csum(const struct jbd2_super *js)
 /* What is wrong with a journal superblock whose features are known. */
 static const char *super_wrong(struct dafs_ck *ck, const struct jbd2_super *js, uint64_t blks)
 {
-	uint32_t type = be32toh(js->type), incompat = be32toh(js->incompat);
+	uint32_t type = be32toh(js->header.blocktype), incompat = be32toh(js->incompat);
 	bool v3 = incompat & JBD2_INCOMPAT_CSUM_V3, v2 = incompat & JBD2_INCOMPAT_CSUM_V2;
 
-	if (be32toh(js->magic) != JBD2_MAGIC)
+	if (be32toh(js->header.magic) != JBD2_MAGIC)
 		return "no magic";
 	if (type != JBD2_SUPER_V1 && type != JBD2_SUPER_V2)
 		return "unknown type";
@@ -96,7 +81,7 @@ static const char *super_wrong(struct dafs_ck *ck, const struct jbd2_super *js, 
 		return "several users";
 	if (v2 && v3)
 		return "two sorts of checksums";
-	if ((v2 || v3) && js->checksum_type != 4)
+	if ((v2 || v3) && js->checksum_type != JBD2_CRC32C_CHKSUM)
 		return "unknown checksum type";
 	if ((v2 || v3) && be32toh(js->checksum) != super_csum(js))
 		return "wrong checksum";
@@ -110,42 +95,165 @@ static const char *super_wrong(struct dafs_ck *ck, const struct jbd2_super *js, 
 	return NULL;
 }
 
-static void check_super(struct dafs_ck *ck, const struct jbd2_super *js, uint64_t blks)
+/* ---- repairs ---- */
+
+static errcode_t write_super(struct dafs_ck *ck, struct jbd2_super *js, uint64_t pblk,
+			     uint8_t *block)
+{
+	uint32_t incompat =
+		js->header.blocktype == htobe32(JBD2_SUPER_V2) ? be32toh(js->incompat) : 0;
+
+	js->checksum = 0;
+	if (incompat & (JBD2_INCOMPAT_CSUM_V2 | JBD2_INCOMPAT_CSUM_V3))
+		js->checksum = htobe32(super_csum(js));
+	memcpy(block, js, sizeof(*js));
+	return dafs_ck_write(ck->main, pblk, block);
+}
+
+/* An empty journal. The sequence begins where no block of the old log can go on from. */
+void dafs_ck_journal_super(const struct dafs_ck *ck, uint64_t blks, void *block)
+{
+	struct jbd2_super *js = block;
+
+	memset(block, 0, ck->g.block_size);
+	js->header.magic = htobe32(JBD2_MAGIC);
+	js->header.blocktype = htobe32(JBD2_SUPER_V2);
+	js->blocksize = htobe32(ck->g.block_size);
+	js->maxlen = htobe32((uint32_t)blks);
+	js->first = htobe32(1);
+	js->sequence = htobe32((uint32_t)ck->ctx->now_sec | 1);
+	js->nr_users = htobe32(1);
+	memcpy(js->uuid, ck->sb.s_uuid, sizeof(js->uuid));
+}
+
+static void drop_journal(struct dafs_ck *ck)
+{
+	struct ext2_super_block *sb = &ck->sb;
+
+	/* One in a file of its own becomes an ordinary file. */
+	sb->s_journal_inum = 0;
+	sb->s_journal_dev = 0;
+	memset(sb->s_journal_uuid, 0, sizeof(sb->s_journal_uuid));
+	memset(sb->s_jnl_blocks, 0, sizeof(sb->s_jnl_blocks));
+	sb->s_jnl_backup_type = 0;
+	ext2fs_clear_feature_journal_needs_recovery(sb);
+}
+
+/* The journal inode as the superblock remembers it, if that is one. */
+static bool inode_from_backup(struct dafs_ck *ck, struct ext2_inode_large *raw, struct mapped *m)
+{
+	const struct ext2_super_block *sb = &ck->sb;
+
+	if (sb->s_jnl_backup_type != EXT3_JNL_BACKUP_BLOCKS || !sb->s_jnl_blocks[0])
+		return false;
+	memset(raw, 0, ck->g.inode_size);
+	memcpy(raw->i_block, sb->s_jnl_blocks, sizeof(raw->i_block));
+	raw->i_size_high = sb->s_jnl_blocks[15];
+	raw->i_size = sb->s_jnl_blocks[16];
+	raw->i_mode = LINUX_S_IFREG | 0600;
+	raw->i_links_count = 1;
+	if (ck->g.extents && dafs_ck_extent_header_ok(raw->i_block, sizeof(raw->i_block)))
+		raw->i_flags = EXT4_EXTENTS_FL;
+	memset(m, 0, sizeof(*m));
+	return !inode_wrong(ck, raw, m);
+}
+
+/* ---- the checks ---- */
+
+static errcode_t check_features(struct dafs_ck *ck, struct jbd2_super *js, uint64_t pblk,
+				uint8_t *block)
 {
 	uint32_t incompat = be32toh(js->incompat), ro = be32toh(js->ro_compat);
-	bool v1 = be32toh(js->type) == JBD2_SUPER_V1;
+	bool v1 = be32toh(js->header.blocktype) == JBD2_SUPER_V1;
+	uint32_t jino = ck->sb.s_journal_inum;
+	struct dafs_ck_worker *w = ck->main;
+
+	if (v1 && (js->compat || js->incompat || js->ro_compat || js->nr_users) &&
+	    DAFS_CK_FIND(w, JNL_V2_FIELDS, .ino = jino)) {
+		memset(&js->compat, 0, sizeof(*js) - offsetof(struct jbd2_super, compat));
+		return write_super(ck, js, pblk, block);
+	}
+	if (!v1 && (incompat & ~(uint32_t)JBD2_INCOMPAT_KNOWN || ro))
+		DAFS_CK_FIND(w, JNL_FEATURE, .ino = jino, .found = ro ? ro : incompat,
+			     .text = ro ? "ro_compat" : "incompat");
+	return 0;
+}
+
+static errcode_t check_super(struct dafs_ck *ck, struct jbd2_super *js, uint64_t pblk,
+			     uint64_t blks, uint8_t *block)
+{
 	bool recover = ext2fs_has_feature_journal_needs_recovery(&ck->sb);
 	const char *why = super_wrong(ck, js, blks);
 	struct dafs_ck_worker *w = ck->main;
 	uint32_t jino = ck->sb.s_journal_inum;
+	errcode_t err;
 
 	if (why) {
-		DAFS_CK_FIND(w, JNL_SUPER, .ino = jino, .text = why);
-		return;
+		if (!DAFS_CK_FIND(w, JNL_SUPER, .ino = jino, .text = why))
+			return 0;
+		ext2fs_clear_feature_journal_needs_recovery(&ck->sb);
+		dafs_ck_journal_super(ck, blks, block);
+		return dafs_ck_write(w, pblk, block);
 	}
-	if (v1 && (js->compat || js->incompat || js->ro_compat || js->nr_users))
-		DAFS_CK_FIND(w, JNL_V2_FIELDS, .ino = jino);
-	else if (!v1 && (incompat & ~JBD2_INCOMPAT_KNOWN || ro))
-		DAFS_CK_FIND(w, JNL_FEATURE, .ino = jino, .found = ro ? ro : incompat,
-			     .text = ro ? "ro_compat" : "incompat");
-	if (!ext2fs_has_feature_journal(&ck->sb))
-		DAFS_CK_FIND(w, JNL_NO_FLAG, .ino = jino);
-	else if (js->start && !recover)
-		DAFS_CK_FIND(w, JNL_DATA, .ino = jino);
-	else if (js->start) {
+	err = check_features(ck, js, pblk, block);
+	if (err)
+		return err;
+	if (!ext2fs_has_feature_journal(&ck->sb)) {
+		if (DAFS_CK_FIND(w, JNL_NO_FLAG, .ino = jino))
+			drop_journal(ck);
+	} else if (js->start && !recover) {
+		/* (What was to be replayed was replayed before the run.) */
+		if (DAFS_CK_FIND(w, JNL_DATA, .ino = jino)) {
+			js->start = 0;
+			err = write_super(ck, js, pblk, block);
+		}
+	} else if (js->start && !ck->fixing) {
 		ck->rep->result.needs_recovery = true;
 		DAFS_CK_FIND(w, JNL_NEEDS, .ino = jino);
+		if (dafs_image_journal_torn(&ck->img))
+			DAFS_CK_FIND(w, JNL_TORN, .ino = jino);
+	} else if (ck->rep->result.torn && !ck->round) {
+		DAFS_CK_FIND(w, JNL_TORN, .ino = jino);
+	} else if (js->start && DAFS_CK_FIND(w, JNL_TORN, .ino = jino)) {
+		js->start = 0;
+		ext2fs_clear_feature_journal_needs_recovery(&ck->sb);
+		err = write_super(ck, js, pblk, block);
 	}
+	return err;
 }
 
 /* The superblock's copy of the journal inode's block map. */
 static void check_backup(struct dafs_ck *ck, const struct ext2_inode_large *raw)
 {
-	const struct ext2_super_block *sb = &ck->sb;
+	struct ext2_super_block *sb = &ck->sb;
 
-	if (sb->s_jnl_backup_type != EXT3_JNL_BACKUP_BLOCKS ||
-	    memcmp(sb->s_jnl_blocks, raw->i_block, sizeof(raw->i_block)))
-		DAFS_CK_FIND(ck->main, JNL_BACKUP, .ino = sb->s_journal_inum);
+	if (sb->s_jnl_backup_type == EXT3_JNL_BACKUP_BLOCKS &&
+	    !memcmp(sb->s_jnl_blocks, raw->i_block, sizeof(raw->i_block)))
+		return;
+	if (DAFS_CK_FIND(ck->main, JNL_BACKUP, .ino = sb->s_journal_inum))
+		dafs_ck_journal_backup(ck, raw);
+}
+
+void dafs_ck_journal_backup(struct dafs_ck *ck, const struct ext2_inode_large *raw)
+{
+	struct ext2_super_block *sb = &ck->sb;
+
+	memcpy(sb->s_jnl_blocks, raw->i_block, sizeof(raw->i_block));
+	sb->s_jnl_blocks[15] = raw->i_size_high;
+	sb->s_jnl_blocks[16] = raw->i_size;
+	sb->s_jnl_backup_type = EXT3_JNL_BACKUP_BLOCKS;
+}
+
+static errcode_t repair_inode(struct dafs_ck *ck, struct ext2_inode_large *raw, struct mapped *m)
+{
+	uint32_t jino = ck->sb.s_journal_inum;
+
+	if (jino && inode_from_backup(ck, raw, m))
+		return dafs_ck_write_inode(ck->main, jino, raw);
+	drop_journal(ck);
+	ext2fs_clear_feature_journal(&ck->sb);
+	ck->want |= DAFS_CKW_JOURNAL;
+	return 0;
 }
 
 static errcode_t check_inode_journal(struct dafs_ck *ck)
@@ -155,6 +263,7 @@ static errcode_t check_inode_journal(struct dafs_ck *ck)
 	struct mapped m = { 0 };
 	uint32_t jino = ck->sb.s_journal_inum;
 	const char *why = "no such inode";
+	struct jbd2_super js;
 	errcode_t err = 0;
 
 	if (!raw || !block) {
@@ -164,14 +273,16 @@ static errcode_t check_inode_journal(struct dafs_ck *ck)
 	if (dafs_ck_read_inode(ck->main, jino, raw))
 		why = inode_wrong(ck, raw, &m);
 	if (why) {
-		DAFS_CK_FIND(ck->main, JNL_INODE, .ino = jino, .text = why);
+		if (DAFS_CK_FIND(ck->main, JNL_INODE, .ino = jino, .text = why))
+			err = repair_inode(ck, raw, &m);
 		goto out;
 	}
 	err = dafs_ck_read(ck->main, m.first_pblk, 1, block);
 	if (err)
 		goto out;
-	check_super(ck, (const struct jbd2_super *)block, dafs_ck_size(raw) >> ck->g.block_bits);
-	if (ext2fs_has_feature_journal(&ck->sb))
+	memcpy(&js, block, sizeof(js));
+	err = check_super(ck, &js, m.first_pblk, dafs_ck_size(raw) >> ck->g.block_bits, block);
+	if (!err && ext2fs_has_feature_journal(&ck->sb))
 		check_backup(ck, raw);
 out:
 	free(raw);
@@ -190,10 +301,11 @@ errcode_t dafs_ck_journal(struct dafs_ck *ck)
 	if (ext2fs_has_feature_journal(sb)) {
 		if (external)
 			DAFS_CK_FIND(ck->main, JNL_EXTERNAL, .text = "not looked at");
-		else
-			DAFS_CK_FIND(ck->main, JNL_INODE, .text = "none is named");
-	} else if (ext2fs_has_feature_journal_needs_recovery(sb)) {
-		DAFS_CK_FIND(ck->main, JNL_RECOVER_FLAG);
+		else if (DAFS_CK_FIND(ck->main, JNL_INODE, .text = "none is named"))
+			return repair_inode(ck, NULL, NULL);
+	} else if (ext2fs_has_feature_journal_needs_recovery(sb) &&
+		   DAFS_CK_FIND(ck->main, JNL_RECOVER_FLAG)) {
+		ext2fs_clear_feature_journal_needs_recovery(sb);
 	}
 	return 0;
 }

@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "image/feature.h"
+
 /* One superblock with its descriptors, under judgement. */
 struct copy {
 	struct ext2_super_block sb;
@@ -25,6 +27,7 @@ struct copy {
 	uint32_t grp;
 	const char *hard;   /* why it cannot be used at all */
 	const char *soft;   /* why another one would be better */
+	uint16_t desc_size; /* what it said, if that was impossible */
 	const char *gd_why; /* what is wrong with the descriptors, in gd_grp (of gd_bad groups) */
 	uint32_t gd_grp, gd_bad;
 	uint8_t *gd, *gd_flags;
@@ -171,6 +174,22 @@ static errcode_t judge_layout(struct dafs_ck *ck, struct copy *c)
 	return 0;
 }
 
+errcode_t dafs_ck_judge_layout(struct dafs_ck *ck)
+{
+	struct copy c = {
+		.sb = ck->sb, .g = ck->g, .blk = ck->sb_blk, .grp = ck->gd_grp, .gd = ck->gd
+	};
+	errcode_t err;
+
+	free(ck->gd_flags);
+	free(ck->meta);
+	ck->gd_flags = NULL;
+	ck->meta = NULL;
+	err = judge_layout(ck, &c);
+	copy_apply(ck, &c);
+	return err;
+}
+
 /* ---- one copy ---- */
 
 /* Descriptors of a backup do not follow what happens to the file system: nothing counts as
@@ -227,15 +246,22 @@ static errcode_t copy_load(struct dafs_ck *ck, struct copy *c, uint64_t off, uin
 		return 0;
 	}
 	c->hard = dafs_ck_geom_init(&c->g, &c->sb);
+	/* There is one size that descriptors have. */
+	if (c->hard && !strcmp(c->hard, "desc_size")) {
+		c->desc_size = c->sb.s_desc_size;
+		c->sb.s_desc_size = c->g.bit64 ? EXT2_MIN_DESC_SIZE_64BIT : 0;
+		c->hard = dafs_ck_geom_init(&c->g, &c->sb);
+		c->soft = "desc_size";
+	}
 	/* A geometry larger than the device by far is not worth the memory of its descriptors. */
 	if (!c->hard && c->g.blocks >> 4 > ck->dev->size_bytes >> c->g.block_bits &&
 	    c->g.groups > 1024)
 		c->hard = "blocks_count";
 	if (c->hard)
 		return 0;
-	if (c->g.csum && c->sb.s_checksum != dafs_ck_sb_csum(&c->sb))
+	if (!c->soft && c->g.csum && c->sb.s_checksum != dafs_ck_sb_csum(&c->sb))
 		c->soft = "checksum";
-	else if (c->g.meta_bg && c->sb.s_first_meta_bg > c->g.desc_blks)
+	else if (!c->soft && c->g.meta_bg && c->sb.s_first_meta_bg > c->g.desc_blks)
 		c->soft = "first_meta_bg";
 	err = read_descriptors(ck, c);
 	return err;
@@ -380,10 +406,39 @@ static errcode_t unusable(struct dafs_ck *ck, const char *why, bool magic)
 			 "%s: superblock: %s", ck->dev->address, why ? why : "not there");
 }
 
+/* What the library's set leaves out of its users' sight, and what a journal device alone has. */
+#define INCOMPAT_KNOWN                                                             \
+	((uint32_t)((EXT2_LIB_FEATURE_INCOMPAT_SUPP | EXT4_FEATURE_INCOMPAT_MMP) & \
+		    ~EXT3_FEATURE_INCOMPAT_JOURNAL_DEV))
+
+/* As e2fsck: a feature that is not known may mean anything. */
+static errcode_t features_known(struct dafs_ck *ck)
+{
+	const struct {
+		enum dafs_feature_set set;
+		uint32_t unknown;
+	} sets[] = {
+		{ DAFS_FEATURE_COMPAT, ck->sb.s_feature_compat & ~EXT2_LIB_FEATURE_COMPAT_SUPP },
+		{ DAFS_FEATURE_INCOMPAT, ck->sb.s_feature_incompat & ~INCOMPAT_KNOWN },
+		{ DAFS_FEATURE_RO_COMPAT,
+		  ck->sb.s_feature_ro_compat & ~(uint32_t)EXT2_LIB_FEATURE_RO_COMPAT_SUPP },
+	};
+	char buf[16];
+
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+		if (sets[i].unknown)
+			return dafs_fail(ck->ctx, DAFS_ET_FEATURE, "%s: %s", ck->dev->address,
+					 dafs_feature_to_text(sets[i].set,
+							      sets[i].unknown & -sets[i].unknown,
+							      buf));
+	return 0;
+}
+
 errcode_t dafs_ck_open_super(struct dafs_ck *ck)
 {
 	const char *hard, *soft, *gd_why;
 	struct copy c = { .hard = "unreadable" };
+	bool write = true;
 	uint32_t gd_grp;
 	errcode_t err;
 
@@ -408,14 +463,26 @@ errcode_t dafs_ck_open_super(struct dafs_ck *ck)
 	copy_apply(ck, &c);
 	if (c.blk && !ck->opts->backup_sb) {
 		if (hard || soft)
-			DAFS_CK_FIND(ck->main, SB_PRIMARY, .blk = c.blk,
-				     .text = hard ? hard : soft);
+			write = DAFS_CK_FIND(ck->main, SB_PRIMARY, .blk = c.blk,
+					     .text = hard ? hard : soft);
 		else
-			DAFS_CK_FIND(ck->main, GD_PRIMARY, .blk = c.blk, .grp = gd_grp,
-				     .text = gd_why);
+			write = DAFS_CK_FIND(ck->main, GD_PRIMARY, .blk = c.blk, .grp = gd_grp,
+					     .text = gd_why);
 	} else if (c.soft && !strcmp(c.soft, "checksum")) {
-		DAFS_CK_FIND(ck->main, SB_CSUM, .found = c.sb.s_checksum,
-			     .want = dafs_ck_sb_csum(&c.sb));
+		write = DAFS_CK_FIND(ck->main, SB_CSUM, .found = c.sb.s_checksum,
+				     .want = dafs_ck_sb_csum(&c.sb));
+	} else if (c.soft && !strcmp(c.soft, "desc_size")) {
+		write = DAFS_CK_FIND(ck->main, SB_DESC_SIZE, .found = c.desc_size,
+				     .want = c.sb.s_desc_size);
 	}
-	return 0;
+	/* All that is in memory goes to the first copy in the end: who does not want that gets no
+	 * repairs. */
+	if (!write) {
+		ck->mode = DAFS_CHECK_NO;
+		ck->fixing = false;
+	}
+	/* A copy says nothing of the state, and is not the one to be counted. */
+	if (c.blk)
+		ck->sb.s_block_group_nr = 0;
+	return features_known(ck);
 }

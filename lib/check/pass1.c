@@ -90,7 +90,7 @@ static bool publish_dir(struct dafs_ck_worker *w, const struct dafs_ck_inode *in
 	return true;
 }
 
-static struct dafs_ck_ino *ino_make(struct dafs_ck *ck, uint32_t ino)
+struct dafs_ck_ino *dafs_ck_ino_make(struct dafs_ck *ck, uint32_t ino)
 {
 	uint32_t grp = (ino - 1) / ck->g.ipg;
 
@@ -102,7 +102,7 @@ static struct dafs_ck_ino *ino_make(struct dafs_ck *ck, uint32_t ino)
 static errcode_t publish(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 {
 	struct dafs_ck *ck = w->ck;
-	struct dafs_ck_ino *info = ino_make(ck, in->ino);
+	struct dafs_ck_ino *info = dafs_ck_ino_make(ck, in->ino);
 	const struct dafs_ck_range *claims;
 
 	if (!info)
@@ -192,7 +192,7 @@ static errcode_t look_at_bytes(struct dafs_ck_worker *w, uint32_t ino, const uin
 static errcode_t mark_unreadable(struct dafs_ck_worker *w, uint32_t ino)
 {
 	for (uint32_t i = 0; i < w->ck->g.inodes_per_blk; i++) {
-		struct dafs_ck_ino *info = ino_make(w->ck, ino + i);
+		struct dafs_ck_ino *info = dafs_ck_ino_make(w->ck, ino + i);
 
 		if (!info)
 			return ENOMEM;
@@ -246,7 +246,7 @@ static errcode_t scan_group(struct dafs_ck_worker *w, uint64_t item)
 	if (!n)
 		return 0;
 	w->part = ck->parts[grp] = calloc(1, sizeof(*w->part));
-	if (!w->part || !ino_make(ck, ino))
+	if (!w->part || !dafs_ck_ino_make(ck, ino))
 		return ENOMEM;
 	while (blks && !err) {
 		uint64_t count = blks < most ? blks : most;
@@ -277,7 +277,9 @@ static errcode_t look_again(struct dafs_ck_worker *w, uint32_t ino)
 	err = look(w, &in);
 	if (!err && in.dirty)
 		err = dafs_ck_write_inode(w, ino, in.raw);
-	return err;
+	if (!err && in.rebuild && !in.cleared)
+		dafs_ck_want_remap(w, ino, in.convert ? DAFS_CKR_CONVERT : 0);
+	return err ? err : w->err;
 }
 
 static int dir_cmp(const void *a, const void *b)
@@ -380,7 +382,7 @@ static void claim_metadata(struct dafs_ck *ck)
 static errcode_t mark_reserved(struct dafs_ck *ck)
 {
 	for (uint32_t ino = 1; ino < ck->g.first_ino; ino++) {
-		struct dafs_ck_ino *info = ino_make(ck, ino);
+		struct dafs_ck_ino *info = dafs_ck_ino_make(ck, ino);
 
 		if (!info)
 			return ENOMEM;

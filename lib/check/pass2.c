@@ -164,11 +164,13 @@ static errcode_t second_name(struct dafs_ck *ck, const struct dafs_ck_claim *cla
 		err = dafs_ck_read(w, claim->pblk, 1, buf);
 	if (err)
 		return err;
-	DAFS_CK_FIND(w, ENT_LINK_DIR, .ino = claim->dir, .dir = claim->dir, .ref = claim->child,
-		     .blk = claim->pblk, .lblk = claim->lblk, .off = claim->off,
-		     .name = claim->pblk ? de->name : NULL,
-		     .name_len = claim->pblk ? de->name_len : 0);
-	return 0;
+	if (!DAFS_CK_FIND(w, ENT_LINK_DIR, .ino = claim->dir, .dir = claim->dir,
+			  .ref = claim->child, .blk = claim->pblk, .lblk = claim->lblk,
+			  .off = claim->off, .name = claim->pblk ? de->name : NULL,
+			  .name_len = claim->pblk ? de->name_len : 0))
+		return 0;
+	ck->again = true;
+	return dafs_ck_entry_clear(ck, claim);
 }
 
 static errcode_t settle_parents(struct dafs_ck *ck)
@@ -214,11 +216,15 @@ static void check_features(struct dafs_ck *ck)
 		large_files += ck->workers[i].stats.large_files;
 		large_dirs += ck->workers[i].stats.large_dirs;
 	}
-	if (large_dirs && !ck->g.large_dir && DAFS_CK_FIND(ck->main, FEATURE_LARGE_DIR))
+	if (large_dirs && !ck->g.large_dir && DAFS_CK_FIND(ck->main, FEATURE_LARGE_DIR)) {
 		ext2fs_set_feature_largedir(&ck->sb);
+		ck->backups = ck->again = true;
+	}
 	if (large_files && !ext2fs_has_feature_large_file(&ck->sb) &&
-	    DAFS_CK_FIND(ck->main, FEATURE_LARGE_FILE))
+	    DAFS_CK_FIND(ck->main, FEATURE_LARGE_FILE)) {
 		ext2fs_set_feature_large_file(&ck->sb);
+		ck->backups = true;
+	}
 }
 
 errcode_t dafs_ck_pass2(struct dafs_ck *ck)
@@ -236,5 +242,8 @@ errcode_t dafs_ck_pass2(struct dafs_ck *ck)
 	if (root)
 		root->parent = EXT2_ROOT_INO;
 	check_features(ck);
+	/* Holes were asked to be filled. */
+	if (!err && ck->remaps.n)
+		err = dafs_ck_remap_all(ck);
 	return err;
 }

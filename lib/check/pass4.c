@@ -68,6 +68,7 @@ static bool look_unattached(struct look *l, uint32_t ino, errcode_t *err)
 {
 	struct dafs_ck *ck = l->ck;
 	struct dafs_ck_worker *w = ck->main;
+	bool done;
 
 	if (dafs_ck_ino(ck, ino)->flags & DAFS_CKI_BAD && dafs_ck_bad_inode(w, 0, ino))
 		return true;
@@ -75,10 +76,21 @@ static bool look_unattached(struct look *l, uint32_t ino, errcode_t *err)
 		*err = w->err;
 		return true;
 	}
-	if (is_empty(ck, l->raw))
-		DAFS_CK_FIND(w, UNATTACHED_EMPTY, .ino = ino);
-	else
-		DAFS_CK_FIND(w, UNATTACHED, .ino = ino);
+	if (is_empty(ck, l->raw)) {
+		if (DAFS_CK_FIND(w, UNATTACHED_EMPTY, .ino = ino))
+			*err = dafs_ck_inode_delete(ck, ino);
+		return true;
+	}
+	if (!DAFS_CK_FIND(w, UNATTACHED, .ino = ino))
+		return true;
+	/* A value that no attribute uses any more is a file like others then. */
+	if (l->raw->i_flags & EXT4_EA_INODE_FL) {
+		l->raw->i_flags &= ~(uint32_t)EXT4_EA_INODE_FL;
+		*err = dafs_ck_write_inode(w, ino, l->raw);
+	}
+	if (!*err)
+		*err = dafs_ck_reconnect(ck, ino, &done);
+	ck->again = true;
 	return true;
 }
 
@@ -102,7 +114,7 @@ static errcode_t look_links(struct look *l, uint32_t ino, uint32_t refs)
 	if (!dafs_ck_read_inode(ck->main, ino, l->raw))
 		return ck->main->err;
 	if (dir && links == 1 && refs > 1 && l->raw->i_flags & EXT2_INDEX_FL &&
-	    ext2fs_has_feature_dir_nlink(&ck->sb) && !ck->main->fixing)
+	    ext2fs_has_feature_dir_nlink(&ck->sb) && !ck->fixing)
 		return 0;
 	if (!DAFS_CK_FIND(ck->main, LINKS, .ino = ino, .found = l->raw->i_links_count,
 			  .want = refs))
@@ -150,8 +162,10 @@ errcode_t dafs_ck_pass4(struct dafs_ck *ck)
 		}
 	}
 	if (!err && l.many_links && !ext2fs_has_feature_dir_nlink(&ck->sb) &&
-	    DAFS_CK_FIND(ck->main, FEATURE_DIR_NLINK))
+	    DAFS_CK_FIND(ck->main, FEATURE_DIR_NLINK)) {
 		ext2fs_set_feature_dir_nlink(&ck->sb);
+		ck->backups = true;
+	}
 	free(l.raw);
 	return err;
 }

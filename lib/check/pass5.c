@@ -22,6 +22,7 @@ struct group {
 	struct dafs_ck_worker *w;
 	uint32_t grp;
 	uint8_t *disk, *want; /* bitmaps, a block each */
+	bool write;	      /* want is to take the place of disk */
 	uint64_t free_clusters;
 	uint32_t free_inodes, dirs;
 };
@@ -150,25 +151,47 @@ static errcode_t look_doubtful(struct group *g, uint64_t blk, uint32_t n, unsign
 	return err;
 }
 
-static void find_blocks(struct group *g, const struct diff *d)
+static bool find_blocks(struct group *g, const struct diff *d)
 {
 	const struct dafs_ck *ck = g->w->ck;
 	uint64_t first = dafs_ck_grp_first(ck, g->grp);
+	bool fix = false;
 
 	if (d->n_used)
-		DAFS_CK_FIND(g->w, BMAP_BLOCKS, .grp = g->grp, .len = d->n_used,
-			     .text = "in use but free",
-			     .blk = first + ((uint64_t)d->first_used << ck->g.cbits));
+		fix |= DAFS_CK_FIND(g->w, BMAP_BLOCKS, .grp = g->grp, .len = d->n_used,
+				    .text = "in use but free",
+				    .blk = first + ((uint64_t)d->first_used << ck->g.cbits));
 	if (d->n_free)
-		DAFS_CK_FIND(g->w, BMAP_BLOCKS, .grp = g->grp, .len = d->n_free,
-			     .text = "free but in use",
-			     .blk = first + ((uint64_t)d->first_free << ck->g.cbits));
+		fix |= DAFS_CK_FIND(g->w, BMAP_BLOCKS, .grp = g->grp, .len = d->n_free,
+				    .text = "free but in use",
+				    .blk = first + ((uint64_t)d->first_free << ck->g.cbits));
+	return fix;
+}
+
+static void set_padding(uint8_t *bits, uint32_t from, uint32_t to)
+{
+	for (; from < to && from % 8; from++)
+		bits[from / 8] |= (uint8_t)(1u << from % 8);
+	if (from < to)
+		memset(bits + from / 8, 0xff, (to - from) / 8);
+}
+
+/* g->want, padded, as the group's bitmap. */
+static errcode_t write_blocks(struct group *g)
+{
+	struct dafs_ck *ck = g->w->ck;
+
+	set_padding(g->want, group_clusters(ck, g->grp), ck->g.block_size * 8);
+	dafs_ck_gd(ck, g->grp)->bg_flags &= (uint16_t)~EXT2_BG_BLOCK_UNINIT;
+	dafs_ck_gd_set_bitmap_csum(ck, g->grp, false, g->want);
+	dafs_ck_gd_seal(ck, g->grp);
+	return dafs_ck_write(g->w, dafs_ck_gd_block_bitmap(ck, g->grp), g->want);
 }
 
 static errcode_t look_blocks(struct group *g)
 {
 	struct dafs_ck_worker *w = g->w;
-	const struct dafs_ck *ck = w->ck;
+	struct dafs_ck *ck = w->ck;
 	const struct ext4_group_desc *gd = dafs_ck_gd(ck, g->grp);
 	uint32_t n = group_clusters(ck, g->grp);
 	bool uninit = ck->g.gd_csum && gd->bg_flags & EXT2_BG_BLOCK_UNINIT;
@@ -176,6 +199,8 @@ static errcode_t look_blocks(struct group *g)
 	struct diff d;
 	errcode_t err = 0;
 
+	g->write = false;
+	memset(g->want, 0, ck->g.block_size);
 	dafs_ck_bits_copy(&ck->found, (uint64_t)g->grp * ck->g.cpg, n, g->want);
 	if (read)
 		err = dafs_ck_read(w, dafs_ck_gd_block_bitmap(ck, g->grp), 1, g->disk);
@@ -193,22 +218,27 @@ static errcode_t look_blocks(struct group *g)
 	if (err)
 		return err;
 	if (uninit && d.n_used)
-		DAFS_CK_FIND(w, BMAP_BLOCK_UNINIT, .grp = g->grp,
-			     .blk = dafs_ck_grp_first(ck, g->grp) +
-				    ((uint64_t)d.first_used << ck->g.cbits));
+		g->write |= DAFS_CK_FIND(w, BMAP_BLOCK_UNINIT, .grp = g->grp,
+					 .blk = dafs_ck_grp_first(ck, g->grp) +
+						((uint64_t)d.first_used << ck->g.cbits));
 	else
-		find_blocks(g, &d);
+		g->write |= find_blocks(g, &d);
 	if (read && !padding_set(g->disk, n, ck->g.block_size * 8))
-		DAFS_CK_FIND(w, BMAP_BLOCK_PAD, .grp = g->grp);
+		g->write |= DAFS_CK_FIND(w, BMAP_BLOCK_PAD, .grp = g->grp);
 	if (read && ck->g.csum &&
 	    !csum_ok(ck, g->disk, ck->g.cpg / 8,
 		     stored_csum(ck, gd->bg_block_bitmap_csum_lo, gd->bg_block_bitmap_csum_hi)))
-		DAFS_CK_FIND(w, BMAP_BLOCK_CSUM, .grp = g->grp);
-	g->free_clusters = n - count_bits(w->fixing ? g->want : g->disk, n);
-	if (dafs_ck_gd_free_blks(ck, g->grp) != g->free_clusters)
-		DAFS_CK_FIND(w, GRP_FREE_BLOCKS, .grp = g->grp,
-			     .found = dafs_ck_gd_free_blks(ck, g->grp), .want = g->free_clusters);
-	return 0;
+		g->write |= DAFS_CK_FIND(w, BMAP_BLOCK_CSUM, .grp = g->grp);
+	g->free_clusters = n - count_bits(ck->fixing ? g->want : g->disk, n);
+	if (g->write && !w->scan && !(ck->gd_flags[g->grp] & DAFS_CKG_BB_BAD))
+		err = write_blocks(g);
+	if (dafs_ck_gd_free_blks(ck, g->grp) != g->free_clusters &&
+	    DAFS_CK_FIND(w, GRP_FREE_BLOCKS, .grp = g->grp,
+			 .found = dafs_ck_gd_free_blks(ck, g->grp), .want = g->free_clusters)) {
+		dafs_ck_gd_set_free_blks(ck, g->grp, (uint32_t)g->free_clusters);
+		dafs_ck_gd_seal(ck, g->grp);
+	}
+	return err;
 }
 
 /* ---- inode bitmaps ---- */
@@ -240,22 +270,51 @@ static void count_dirs(struct group *g)
 			   infos[i].flags & DAFS_CKI_USED && g->disk[i / 8] >> (i % 8) & 1;
 }
 
-static void find_inodes(struct group *g, const struct diff *d)
+static bool find_inodes(struct group *g, const struct diff *d)
 {
 	uint32_t first = g->grp * g->w->ck->g.ipg + 1;
+	bool fix = false;
 
 	if (d->n_used)
-		DAFS_CK_FIND(g->w, BMAP_INODES, .grp = g->grp, .len = d->n_used,
-			     .text = "in use but free", .ino = first + d->first_used);
+		fix |= DAFS_CK_FIND(g->w, BMAP_INODES, .grp = g->grp, .len = d->n_used,
+				    .text = "in use but free", .ino = first + d->first_used);
 	if (d->n_free)
-		DAFS_CK_FIND(g->w, BMAP_INODES, .grp = g->grp, .len = d->n_free,
-			     .text = "free but in use", .ino = first + d->first_free);
+		fix |= DAFS_CK_FIND(g->w, BMAP_INODES, .grp = g->grp, .len = d->n_free,
+				    .text = "free but in use", .ino = first + d->first_free);
+	return fix;
+}
+
+/* Inodes behind the last one in use. */
+static uint32_t unused_tail(const uint8_t *bits, uint32_t n)
+{
+	uint32_t used = n;
+
+	while (used && !(bits[(used - 1) / 8] >> (used - 1) % 8 & 1))
+		used--;
+	return n - used;
+}
+
+static errcode_t write_inodes(struct group *g)
+{
+	struct dafs_ck *ck = g->w->ck;
+	struct ext4_group_desc *gd = dafs_ck_gd(ck, g->grp);
+	uint32_t tail = unused_tail(g->want, ck->g.ipg);
+
+	/* A group that begins to be in use hides no inode that is. */
+	if (ck->g.gd_csum &&
+	    (gd->bg_flags & EXT2_BG_INODE_UNINIT || dafs_ck_gd_unused(ck, g->grp) > tail))
+		dafs_ck_gd_set_unused(ck, g->grp, tail);
+	set_padding(g->want, ck->g.ipg, ck->g.block_size * 8);
+	gd->bg_flags &= (uint16_t)~EXT2_BG_INODE_UNINIT;
+	dafs_ck_gd_set_bitmap_csum(ck, g->grp, true, g->want);
+	dafs_ck_gd_seal(ck, g->grp);
+	return dafs_ck_write(g->w, dafs_ck_gd_inode_bitmap(ck, g->grp), g->want);
 }
 
 static errcode_t look_inodes(struct group *g)
 {
 	struct dafs_ck_worker *w = g->w;
-	const struct dafs_ck *ck = w->ck;
+	struct dafs_ck *ck = w->ck;
 	const struct ext4_group_desc *gd = dafs_ck_gd(ck, g->grp);
 	uint32_t n = ck->g.ipg;
 	bool uninit = ck->g.gd_csum && gd->bg_flags & EXT2_BG_INODE_UNINIT;
@@ -263,6 +322,7 @@ static errcode_t look_inodes(struct group *g)
 	struct diff d;
 	errcode_t err = 0;
 
+	g->write = false;
 	if (uninit && ck->gd_flags[g->grp] & DAFS_CKG_CSUM_BAD &&
 	    !(ck->gd_flags[g->grp] & DAFS_CKG_IB_BAD))
 		err = look_doubtful(g, dafs_ck_gd_inode_bitmap(ck, g->grp), n,
@@ -282,27 +342,57 @@ static errcode_t look_inodes(struct group *g)
 		return err;
 	d = compare(g->disk, g->want, n);
 	if (uninit && d.n_used)
-		DAFS_CK_FIND(w, BMAP_INODE_UNINIT, .grp = g->grp,
-			     .ino = g->grp * n + 1 + d.first_used);
+		g->write |= DAFS_CK_FIND(w, BMAP_INODE_UNINIT, .grp = g->grp,
+					 .ino = g->grp * n + 1 + d.first_used);
 	else
-		find_inodes(g, &d);
+		g->write |= find_inodes(g, &d);
 	if (read && !padding_set(g->disk, n, ck->g.block_size * 8))
-		DAFS_CK_FIND(w, BMAP_INODE_PAD, .grp = g->grp);
+		g->write |= DAFS_CK_FIND(w, BMAP_INODE_PAD, .grp = g->grp);
 	if (read && ck->g.csum &&
 	    !csum_ok(ck, g->disk, n / 8,
 		     stored_csum(ck, gd->bg_inode_bitmap_csum_lo, gd->bg_inode_bitmap_csum_hi)))
-		DAFS_CK_FIND(w, BMAP_INODE_CSUM, .grp = g->grp);
-	if (!w->fixing && (d.n_used || d.n_free))
+		g->write |= DAFS_CK_FIND(w, BMAP_INODE_CSUM, .grp = g->grp);
+	if (!ck->fixing && (d.n_used || d.n_free))
 		count_dirs(g);
-	g->free_inodes = n - count_bits(w->fixing ? g->want : g->disk, n);
+	g->free_inodes = n - count_bits(ck->fixing ? g->want : g->disk, n);
+	if (g->write && !w->scan && !(ck->gd_flags[g->grp] & DAFS_CKG_IB_BAD))
+		err = write_inodes(g);
 counts:
-	if (dafs_ck_gd_free_inodes(ck, g->grp) != g->free_inodes)
-		DAFS_CK_FIND(w, GRP_FREE_INODES, .grp = g->grp,
-			     .found = dafs_ck_gd_free_inodes(ck, g->grp), .want = g->free_inodes);
-	if (dafs_ck_gd_dirs(ck, g->grp) != g->dirs)
-		DAFS_CK_FIND(w, GRP_DIRS, .grp = g->grp, .found = dafs_ck_gd_dirs(ck, g->grp),
-			     .want = g->dirs);
-	return 0;
+	if (dafs_ck_gd_free_inodes(ck, g->grp) != g->free_inodes &&
+	    DAFS_CK_FIND(w, GRP_FREE_INODES, .grp = g->grp,
+			 .found = dafs_ck_gd_free_inodes(ck, g->grp), .want = g->free_inodes)) {
+		dafs_ck_gd_set_free_inodes(ck, g->grp, g->free_inodes);
+		dafs_ck_gd_seal(ck, g->grp);
+	}
+	if (dafs_ck_gd_dirs(ck, g->grp) != g->dirs &&
+	    DAFS_CK_FIND(w, GRP_DIRS, .grp = g->grp, .found = dafs_ck_gd_dirs(ck, g->grp),
+			 .want = g->dirs)) {
+		dafs_ck_gd_set_dirs(ck, g->grp, g->dirs);
+		dafs_ck_gd_seal(ck, g->grp);
+	}
+	return err;
+}
+
+errcode_t dafs_ck_write_block_bitmap(struct dafs_ck *ck, uint32_t grp)
+{
+	struct group g = { .w = ck->main, .grp = grp, .want = ck->main->level[14] };
+	uint32_t n = group_clusters(ck, grp);
+
+	memset(g.want, 0, ck->g.block_size);
+	dafs_ck_bits_copy(&ck->found, (uint64_t)grp * ck->g.cpg, n, g.want);
+	dafs_ck_gd_set_free_blks(ck, grp, n - count_bits(g.want, n));
+	return write_blocks(&g);
+}
+
+errcode_t dafs_ck_write_bitmaps(struct dafs_ck *ck, uint32_t grp)
+{
+	struct group g = { .w = ck->main, .grp = grp, .want = ck->main->level[14] };
+	errcode_t err = dafs_ck_write_block_bitmap(ck, grp);
+
+	if (err)
+		return err;
+	want_inodes(&g);
+	return write_inodes(&g);
 }
 
 /* ---- the pass ---- */
@@ -327,7 +417,7 @@ static errcode_t look_group(struct dafs_ck_worker *w, uint64_t item)
 
 static void check_sums(struct dafs_ck *ck)
 {
-	const struct ext2_super_block *sb = &ck->sb;
+	struct ext2_super_block *sb = &ck->sb;
 	uint64_t free_clusters = 0, free_inodes = 0;
 	uint64_t stored =
 		sb->s_free_blocks_count | (ck->g.bit64 ? (uint64_t)sb->s_free_blocks_hi << 32 : 0);
@@ -337,12 +427,17 @@ static void check_sums(struct dafs_ck *ck)
 		free_inodes += ck->free_inodes[grp];
 	}
 	/* Groups count clusters, the superblock counts blocks. */
-	if (stored != free_clusters << ck->g.cbits)
-		DAFS_CK_FIND(ck->main, SB_FREE_BLOCKS, .found = stored,
-			     .want = free_clusters << ck->g.cbits);
-	if (sb->s_free_inodes_count != free_inodes)
-		DAFS_CK_FIND(ck->main, SB_FREE_INODES, .found = sb->s_free_inodes_count,
-			     .want = free_inodes);
+	free_clusters <<= ck->g.cbits;
+	if (stored != free_clusters &&
+	    DAFS_CK_FIND(ck->main, SB_FREE_BLOCKS, .found = stored, .want = free_clusters)) {
+		sb->s_free_blocks_count = (uint32_t)free_clusters;
+		if (ck->g.bit64)
+			sb->s_free_blocks_hi = (uint32_t)(free_clusters >> 32);
+	}
+	if (sb->s_free_inodes_count != free_inodes &&
+	    DAFS_CK_FIND(ck->main, SB_FREE_INODES, .found = sb->s_free_inodes_count,
+			 .want = free_inodes))
+		sb->s_free_inodes_count = (uint32_t)free_inodes;
 }
 
 errcode_t dafs_ck_pass5(struct dafs_ck *ck)

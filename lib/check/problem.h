@@ -27,6 +27,9 @@
 	  "Neither the superblock nor a copy of it describes a file system.") \
 	P(SB_FIELD, "super.field", FATAL, NONE, NULL, "superblock: %t is %f, out of range", \
 	  "A size in the superblock is impossible.") \
+	P(SB_DESC_SIZE, "super.desc-size", DAMAGE, YES, "fix", \
+	  "superblock: descriptors of %f bytes, should be %w", \
+	  "The size of a group descriptor is impossible; that of all known kernels is taken.") \
 	P(SB_SHORT, "super.size", DAMAGE, NONE, NULL, \
 	  "the file system has %f blocks, the device only %w", \
 	  "The image or device is shorter than the file system in it.") \
@@ -64,9 +67,9 @@
 	P(SB_REV, "super.revision", SUMMARY, SAFE, "fix", \
 	  "revision 0 file system with feature flags", \
 	  "Features need revision 1; old kernels do not look at them.") \
-	P(SB_UUID, "super.uuid", SUMMARY, YES, "make one", "the file system has no UUID", \
+	P(SB_UUID, "super.uuid", NOTE, SAFE, "make one", "the file system has no UUID", \
 	  "The UUID field is all zeros.") \
-	P(SB_HASH_HINT, "super.hash-hint", SUMMARY, YES, "set", \
+	P(SB_HASH_HINT, "super.hash-hint", NOTE, SAFE, "set", \
 	  "superblock: neither signed nor unsigned directory hash is set", \
 	  "Without the hint, machines of another sort hash names otherwise.") \
 	P(SB_BACKUP, "super.backup", SUMMARY, SAFE, "write", \
@@ -131,8 +134,8 @@
 	P(JNL_DATA, "journal.data", SUMMARY, YES, "replay", \
 	  "the journal holds transactions, but needs_recovery is not set", \
 	  "The flag was lost, or the superblock is an old copy.") \
-	P(JNL_TORN, "journal.torn", SUMMARY, NONE, NULL, \
-	  "the journal is damaged in block %b: %t", \
+	P(JNL_TORN, "journal.torn", SUMMARY, SAFE, "clear", \
+	  "the journal (inode %i) could not be replayed to its end", \
 	  "Replay stops at the damage; later transactions are lost.") \
 	P(JNL_BACKUP, "journal.backup", SUMMARY, YES, "back up", \
 	  "the superblock's copy of the journal's block map is out of date", \
@@ -143,8 +146,15 @@
 	P(ORPHAN_HEAD, "orphan.head", SUMMARY, YES, "clear", \
 	  "the orphan list begins with inode %i, which cannot be", \
 	  "The superblock's list of deleted open files is damaged.") \
+	P(ORPHAN_INODE, "orphan.inode", NOTE, SAFE, "finish", "inode %i was %t when the system went down", \
+	  "What was begun is finished, as mounting the file system would do.") \
 	P(QUOTA_INODE, "quota.inode", SUMMARY, YES, "fix", "%t quota inode number %i is not valid", \
 	  "The superblock names a quota file that cannot be one.") \
+	P(NOT_SETTLED, "run.not-settled", DAMAGE, NONE, NULL, \
+	  "repairs go on to change the file system after %f rounds", \
+	  "Nothing is lost; run the check again, and report it as a mistake of dafsck.") \
+	P(NO_ROOM, "run.no-room", DAMAGE, NONE, NULL, "no room for a repair: %t", \
+	  "The file system is too full for what the repair needs.") \
 	P(MMP_BLOCK, "mmp.block", SUMMARY, SAFE, "clear", "multi-mount protection: block %b is not valid", \
 	  "The MMP block lies outside of the file system.") \
 	P(MMP_MAGIC, "mmp.magic", SUMMARY, SAFE, "fix", "multi-mount protection: block %b has no magic", \
@@ -494,7 +504,7 @@
 	P(FEATURE_LARGE_FILE, "super.large-file", DAMAGE, YES, "set the feature", \
 	  "there are files over 2 GiB, but large_file is not set", "Old kernels must know.") \
 	P(FEATURE_LARGE_DIR, "super.large-dir", DAMAGE, YES, "set the feature", \
-	  "there are directories over 2 GiB or with three index levels, but large_dir is not set", \
+	  "there are directories over 2 GiB, but large_dir is not set", \
 	  "Old kernels must know.") \
 	P(FEATURE_DIR_NLINK, "super.dir-nlink", DAMAGE, YES, "set the feature", \
 	  "there are directories with over 65000 links, but dir_nlink is not set", \

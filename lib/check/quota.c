@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "image/qcodec.h"
+
 #define QUOTA_BLK   1024u
 #define QUOTA_DEPTH 4u
 
@@ -40,6 +42,7 @@ struct quota_sum {
 	uint32_t id;
 	bool seen; /* has an entry in the file */
 	uint64_t bytes, inodes;
+	struct quota_entry entry; /* as in the file: the limits */
 };
 
 static const char *const type_names[] = { "user", "group", "project" };
@@ -51,6 +54,14 @@ uint32_t dafs_ck_quota_inum(const struct dafs_ck *ck, unsigned type)
 				   ck->sb.s_prj_quota_inum };
 
 	return inums[type];
+}
+
+uint32_t *dafs_ck_quota_slot(struct dafs_ck *ck, unsigned type)
+{
+	uint32_t *const slots[] = { &ck->sb.s_usr_quota_inum, &ck->sb.s_grp_quota_inum,
+				    &ck->sb.s_prj_quota_inum };
+
+	return slots[type];
 }
 
 /* ---- adding up ---- */
@@ -129,7 +140,7 @@ struct file {
 	uint32_t blocks; /* of QUOTA_BLK */
 	struct dafs_ck_map visited;
 	const char *wrong; /* damage: the file is of no use */
-	bool stale;
+	bool write;	   /* it is to be written anew */
 };
 
 static void add_run(struct dafs_ck_worker *w, void *arg, uint64_t lblk, uint64_t pblk, uint64_t len,
@@ -180,17 +191,17 @@ static void look_entry(struct file *f, const struct quota_entry *e)
 		return;
 	}
 	sum->seen = true;
+	sum->entry = *e;
 	if (sum->bytes == e->bytes && sum->inodes == e->inodes)
 		return;
-	f->stale = true;
 	if (sum->bytes != e->bytes)
-		DAFS_CK_FIND(ck->main, QUOTA_USAGE, .ino = e->id, .found = e->bytes,
-			     .want = sum->bytes, .text = type_names[f->type], .name = "bytes",
-			     .name_len = 5);
+		f->write |= DAFS_CK_FIND(ck->main, QUOTA_USAGE, .ino = e->id, .found = e->bytes,
+					 .want = sum->bytes, .text = type_names[f->type],
+					 .name = "bytes", .name_len = 5);
 	if (sum->inodes != e->inodes)
-		DAFS_CK_FIND(ck->main, QUOTA_USAGE, .ino = e->id, .found = e->inodes,
-			     .want = sum->inodes, .text = type_names[f->type], .name = "inodes",
-			     .name_len = 6);
+		f->write |= DAFS_CK_FIND(ck->main, QUOTA_USAGE, .ino = e->id, .found = e->inodes,
+					 .want = sum->inodes, .text = type_names[f->type],
+					 .name = "inodes", .name_len = 6);
 }
 
 static void look_leaf(struct file *f, uint32_t n)
@@ -269,10 +280,128 @@ static void look_missing(struct file *f)
 	for (size_t i = 0; i < f->ck->quota_sums[f->type].n; i++) {
 		if (sums[i].seen)
 			continue;
-		f->stale = true;
-		DAFS_CK_FIND(f->ck->main, QUOTA_USAGE, .ino = sums[i].id, .want = sums[i].bytes,
-			     .text = type_names[f->type], .name = "bytes", .name_len = 5);
+		f->write |= DAFS_CK_FIND(f->ck->main, QUOTA_USAGE, .ino = sums[i].id,
+					 .want = sums[i].bytes, .text = type_names[f->type],
+					 .name = "bytes", .name_len = 5);
 	}
+}
+
+/* ---- writing it anew ---- */
+
+static int sum_cmp(const void *a, const void *b)
+{
+	const struct quota_sum *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* All ids with usage or limits, as a file's bytes. */
+static errcode_t encode(struct file *f, uint8_t **bytes, size_t *len)
+{
+	struct dafs_ck_vec *sums = &f->ck->quota_sums[f->type];
+	struct quota_sum *v = sums->v;
+	struct dafs_quota_entry *entries = calloc(sums->n + 1, sizeof(*entries));
+	size_t n = 0;
+	errcode_t err;
+
+	if (!entries)
+		return ENOMEM;
+	/* (The map of ids is not needed any more.) */
+	if (sums->n)
+		qsort(v, sums->n, sizeof(*v), sum_cmp);
+	for (size_t i = 0; i < sums->n; i++) {
+		const struct quota_entry *e = &v[i].entry;
+
+		if (!v[i].bytes && !v[i].inodes && !e->inode_hard && !e->inode_soft &&
+		    !e->block_hard && !e->block_soft && v[i].id)
+			continue;
+		entries[n++] = (struct dafs_quota_entry){ .id = v[i].id,
+							  .inodes = v[i].inodes,
+							  .inode_hard = e->inode_hard,
+							  .inode_soft = e->inode_soft,
+							  .bytes = v[i].bytes,
+							  .blk_hard = e->block_hard,
+							  .blk_soft = e->block_soft,
+							  .inode_sec = e->inode_time,
+							  .blk_sec = e->block_time };
+	}
+	err = dafs_qcodec_encode(f->ck->ctx, (enum dafs_quota_type)f->type, entries, n, bytes, len);
+	free(entries);
+	return err;
+}
+
+/* Map the file's first n blocks: what is mapped stays. */
+static errcode_t map_blocks(struct file *f, uint32_t ino, struct ext2_inode_large *raw, uint64_t n,
+			    struct dafs_extlist *xl)
+{
+	struct dafs_ck *ck = f->ck;
+	struct dafs_ck_flat flat;
+	errcode_t err = dafs_ck_flat_read(ck, ino, raw, &flat);
+
+	for (uint32_t lblk = 0, at = 0; lblk < n && !err; lblk++) {
+		uint64_t pblk = 0;
+
+		while (at < flat.xl.n && dafs_extent_end(&flat.xl.v[at]) <= lblk)
+			at++;
+		if (at < flat.xl.n && flat.xl.v[at].lblk <= lblk)
+			pblk = flat.xl.v[at].pblk + (lblk - flat.xl.v[at].lblk);
+		else
+			pblk = dafs_ck_dir_blk(ck, ino, xl, lblk);
+		err = pblk ? dafs_extlist_append(xl, pblk, lblk, 1, false) : ENOSPC;
+	}
+	if (!err)
+		err = dafs_ck_flat_replace(ck, ino, raw, &flat, xl);
+	dafs_ck_flat_fini(&flat);
+	return err;
+}
+
+static void new_inode(struct dafs_ck *ck, struct ext2_inode_large *raw)
+{
+	memset(raw, 0, ck->g.inode_size);
+	raw->i_mode = LINUX_S_IFREG | 0600;
+	raw->i_links_count = 1;
+	raw->i_atime = raw->i_ctime = raw->i_mtime = (uint32_t)ck->ctx->now_sec;
+	if (ck->g.extents)
+		raw->i_flags = EXT4_EXTENTS_FL;
+	if (ck->g.inode_size > EXT2_GOOD_OLD_INODE_SIZE)
+		raw->i_extra_isize = ck->sb.s_want_extra_isize;
+}
+
+static errcode_t write_file(struct file *f, uint32_t ino, struct ext2_inode_large *raw)
+{
+	struct dafs_ck *ck = f->ck;
+	uint8_t *bytes = NULL, *block = ck->main->xblk;
+	struct dafs_extlist xl = { 0 };
+	size_t len;
+	uint64_t n;
+	errcode_t err = encode(f, &bytes, &len);
+
+	if (err)
+		return err;
+	n = (len + ck->g.block_size - 1) >> ck->g.block_bits;
+	if (!LINUX_S_ISREG(raw->i_mode) || !raw->i_links_count)
+		new_inode(ck, raw);
+	raw->i_size = (uint32_t)(n << ck->g.block_bits);
+	raw->i_size_high = 0;
+	err = map_blocks(f, ino, raw, n, &xl);
+	for (size_t i = 0; i < xl.n && !err; i++) {
+		for (uint32_t b = 0; b < xl.v[i].len && !err; b++) {
+			size_t off = (size_t)(xl.v[i].lblk + b) << ck->g.block_bits;
+			size_t part = len - off < ck->g.block_size ? len - off : ck->g.block_size;
+
+			memset(block, 0, ck->g.block_size);
+			memcpy(block, bytes + off, part);
+			err = dafs_ck_write(ck->main, xl.v[i].pblk + b, block);
+		}
+	}
+	if (err == ENOSPC) {
+		dafs_ck_no_room(ck->main, "a quota file");
+		err = 0;
+	}
+	ck->again = true;
+	dafs_extlist_fini(&xl);
+	free(bytes);
+	return err;
 }
 
 static errcode_t check_type(struct dafs_ck *ck, unsigned type)
@@ -292,11 +421,13 @@ static errcode_t check_type(struct dafs_ck *ck, unsigned type)
 	else
 		look_file(&f, ino, raw);
 	if (f.wrong)
-		DAFS_CK_FIND(ck->main, QUOTA_FILE, .ino = ino, .text = type_names[type],
-			     .name = f.wrong, .name_len = (uint8_t)strlen(f.wrong));
+		f.write = DAFS_CK_FIND(ck->main, QUOTA_FILE, .ino = ino, .text = type_names[type],
+				       .name = f.wrong, .name_len = (uint8_t)strlen(f.wrong));
 	else
 		look_missing(&f);
 	err = ck->main->err;
+	if (f.write && !err)
+		err = write_file(&f, ino, raw);
 out:
 	free(raw);
 	dafs_ck_vec_fini(&f.runs);

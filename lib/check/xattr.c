@@ -274,6 +274,47 @@ const uint8_t *dafs_ck_xattr_find(const struct dafs_ck *ck, const struct ext2_in
 	return NULL;
 }
 
+void dafs_ck_xattr_drop(const struct dafs_ck *ck, struct ext2_inode_large *raw, unsigned index,
+			const char *name)
+{
+	uint32_t len, off = 0, end = 0, entry_len;
+	const uint8_t *value = dafs_ck_xattr_find(ck, raw, index, name, &len);
+	struct area a;
+	uint8_t *base;
+
+	if (!value || !ibody_area(ck, raw, &a))
+		return;
+	base = (uint8_t *)(uintptr_t)a.base;
+	memset((uint8_t *)(uintptr_t)value, 0, EXT2_EXT_ATTR_SIZE(len));
+	while (!is_last(&a, end))
+		end += EXT2_EXT_ATTR_LEN(entry_at(&a, end)->e_name_len);
+	if (end > a.len)
+		return;
+	while (entry_at(&a, off)->e_name_index != index ||
+	       entry_at(&a, off)->e_name_len != strlen(name) ||
+	       memcmp(entry_at(&a, off) + 1, name, strlen(name)))
+		off += EXT2_EXT_ATTR_LEN(entry_at(&a, off)->e_name_len);
+	entry_len = EXT2_EXT_ATTR_LEN(entry_at(&a, off)->e_name_len);
+	memmove(base + off, base + off + entry_len, end - off - entry_len);
+	memset(base + end - entry_len, 0, entry_len);
+}
+
+void dafs_ck_xattr_rehash(const struct dafs_ck *ck, struct ext2_inode_large *raw)
+{
+	uint32_t len, off = 0;
+	const uint8_t *value = dafs_ck_xattr_find(ck, raw, DAFS_XATTR_SYSTEM, "data", &len);
+	struct area a;
+
+	if (!value || !ibody_area(ck, raw, &a))
+		return;
+	while (a.base + entry_at(&a, off)->e_value_offs != value ||
+	       entry_at(&a, off)->e_name_index != DAFS_XATTR_SYSTEM)
+		off += EXT2_EXT_ATTR_LEN(entry_at(&a, off)->e_name_len);
+	if (entry_at(&a, off)->e_hash)
+		((struct ext2_ext_attr_entry *)(uintptr_t)entry_at(&a, off))->e_hash =
+			dafs_xattr_hash("data", 4, value, len, false);
+}
+
 bool dafs_ck_inline_size(const struct dafs_ck *ck, const struct ext2_inode_large *raw,
 			 uint32_t *extra_bytes)
 {

@@ -173,7 +173,7 @@ static errcode_t open_fs(struct dafs_image *img)
 	return 0;
 }
 
-static errcode_t open_fs_and_groups(struct dafs_image *img)
+errcode_t dafs_image_open_fs(struct dafs_image *img)
 {
 	errcode_t err = open_fs(img);
 
@@ -186,7 +186,7 @@ errcode_t dafs_image_reload(struct dafs_image *img)
 	if (img->fs)
 		ext2fs_free(img->fs);
 	img->fs = NULL;
-	return open_fs_and_groups(img);
+	return dafs_image_open_fs(img);
 }
 
 /* --- open and close --- */
@@ -208,7 +208,7 @@ static errcode_t open_steps(struct dafs_image *img, const char *address)
 	if (!err)
 		err = check_super(img, &sb);
 	if (!err)
-		err = open_fs_and_groups(img);
+		err = dafs_image_open_fs(img);
 	if (err == EXT2_ET_SB_CSUM_INVALID && !(img->flags & DAFS_IMAGE_NO_REPLAY)) {
 		/* A commit may have been cut off while it wrote the superblock. */
 		img->super_torn = true;

@@ -28,6 +28,7 @@ enum dafs_image_flags {
 	DAFS_IMAGE_ANY_STATE =
 		32, /* writing: even when it "has errors" or is "not clean" (repairs) */
 	DAFS_IMAGE_TRUNCATED_OK = 64, /* reading: the file may be shorter than its file system */
+	DAFS_IMAGE_SALVAGE = 128, /* replaying: what is damaged is left out (dafsck) */
 };
 
 struct dafs_image {
@@ -73,6 +74,28 @@ void dafs_image_close(struct dafs_image *img);
 errcode_t dafs_image_from_new(struct dafs_ctx *ctx, struct dafs_dev *dev, ext2_filsys fs,
 			      struct dafs_image **ret);
 errcode_t dafs_image_finish_create(struct dafs_image *img);
+
+/* For the checker, which can name no file system that dafs_image_open accepts: make img (all zeros)
+ * an image over an open device and a handle that the caller filled in by hand (super, group_desc
+ * and the sizes; no io, no bitmaps). Nothing is read or judged. It has a transaction for
+ * dafs_txn_commit_blks, and no groups. Undone by dafs_image_unwrap;
+ * dev, fs and img stay the caller's. */
+errcode_t dafs_image_wrap(struct dafs_ctx *ctx, struct dafs_dev *dev, ext2_filsys fs, int flags,
+			  struct dafs_image *img);
+/* Give a wrapped image its journal for the next commit (and groups, which that needs).
+ * DAFS_ET_CORRUPT_JOURNAL and other errors of dafs_journal_open: it commits by a redo record. */
+errcode_t dafs_image_wrap_journal(struct dafs_image *img);
+/* Does no block of the transaction lie in that journal? Else the commit must do without it. */
+bool dafs_image_journal_untouched(const struct dafs_image *img);
+void dafs_image_drop_journal(struct dafs_image *img);
+void dafs_image_unwrap(struct dafs_image *img);
+
+/* Replay the journal of a wrapped image to the device and empty it; nothing to be done: 0.
+ * *replayed: there was something. With DAFS_IMAGE_SALVAGE transactions are replayed up to the first
+ * that is damaged, and single damaged blocks are left out: *torn says so. */
+errcode_t dafs_image_replay(struct dafs_image *img, bool *replayed, bool *torn);
+/* Would that leave something out? Looks only. */
+bool dafs_image_journal_torn(struct dafs_image *img);
 
 /* Read count blocks as the next committed state has them (transaction overlay first). DAFS_ET_RANGE
  * outside the file system. */

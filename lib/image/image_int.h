@@ -10,6 +10,9 @@
 /* dafs_dev_lock as the flags of the image ask for it; nothing with DAFS_IMAGE_NO_LOCK. */
 errcode_t dafs_image_lock(struct dafs_image *img);
 
+/* Let libext2fs read superblock and descriptors; open the groups. */
+errcode_t dafs_image_open_fs(struct dafs_image *img);
+
 /* Read superblock, descriptors and groups anew, after blocks under them changed (a replay). No
  * transaction is open. */
 errcode_t dafs_image_reload(struct dafs_image *img);

@@ -3,8 +3,8 @@
  * image_settle - what an interrupted commit left, finished when an image is opened: by a writer on
  * disk, by a reader in memory.
  *
- * Three things may be found: a journal with transactions in it; a redo record beside an image
- * without a journal; and a superblock whose two halves (of 512 bytes, what a disk writes at once)
+ * Three things may be found: a journal with transactions in it; a redo record beside the image;
+ * and a superblock whose two halves (of 512 bytes, what a disk writes at once)
  * are not of one version, so that its checksum fails. The last is believed only as far as it takes
  * to find one of the first two, or to see that it was the flag needs_recovery that was being
  * written; otherwise it is a corrupt superblock.
@@ -60,7 +60,8 @@ static errcode_t hold_block(void *arg, uint64_t pblk, const uint8_t *data)
 	return dafs_txn_hold((struct dafs_image *)arg, pblk, data);
 }
 
-/* A redo record beside an image without a journal. */
+/* A redo record beside the image. (One with a journal gets it from repairs that could not use the
+ * journal.) */
 static errcode_t settle_redo(struct dafs_image *img)
 {
 	bool write = img->flags & DAFS_IMAGE_RW;
@@ -115,7 +116,7 @@ static errcode_t replay_to_disk(struct dafs_image *img)
 	struct dafs_journal *j = img->txn->journal;
 	errcode_t err;
 
-	if (dafs_journal_needs_recovery(j))
+	if (dafs_journal_needs_recovery(j) && !(img->flags & DAFS_IMAGE_SALVAGE))
 		dafs_notice(img->ctx, "%s: replaying the journal", img->dev->address);
 	err = dafs_journal_replay(j, write_entry, img);
 	if (!err)
@@ -267,7 +268,9 @@ errcode_t dafs_image_settle(struct dafs_image *img)
 	if (img->super_torn)
 		err = settle_flag(img);
 	if (!err)
-		err = img->has_journal ? settle_journal(img) : settle_redo(img);
+		err = settle_redo(img);
+	if (!err && img->has_journal)
+		err = settle_journal(img);
 	if (!err && img->super_torn)
 		err = dafs_fail(img->ctx, EXT2_ET_SB_CSUM_INVALID, "%s: superblock",
 				img->dev->address);

@@ -89,6 +89,7 @@ struct dafs_journal {
 	/* What s_sequence will be when the log is emptied; 0: not worked out yet. */
 	uint32_t next_tid;
 	bool csum_v2, csum_v3, csum_v1, wide;
+	bool torn;	  /* salvaging left something out */
 	size_t tag_bytes; /* of a tag, without a UUID behind it */
 };
 

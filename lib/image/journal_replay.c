@@ -72,23 +72,37 @@ static errcode_t check_tag(struct dafs_journal *j, const struct dafs_log_tag *ta
 			 j->img->dev->address, tag->tid, tag->pblk, why);
 }
 
-/* Fill entries from the sorted log. */
+/* Is the tag's block still to be written at the end of the log? */
+static bool counts(const struct dafs_log *log, const struct dafs_log_tag *tag)
+{
+	const struct dafs_log_revoke *rev = find_revoke(log, tag->pblk);
+
+	return !tag->deleted && !(rev && tid_geq(rev->tid, tag->tid));
+}
+
+/* Fill entries from the sorted log. To salvage, a damaged block gives way to an earlier version. */
 static errcode_t reduce(struct dafs_journal *j, const struct dafs_log *log,
 			struct dafs_replay_entry *entries, size_t *n)
 {
 	uint8_t *buf = malloc(j->img->block_size);
+	bool settled = false; /* the block of the tag before */
 	errcode_t err = buf ? 0 : ENOMEM;
 
 	for (size_t i = 0; i < log->n_tags && !err; i++) {
 		const struct dafs_log_tag *tag = &log->tags[i];
-		const struct dafs_log_revoke *rev;
 
-		if (i && log->tags[i - 1].pblk == tag->pblk)
+		if (settled && i && log->tags[i - 1].pblk == tag->pblk)
 			continue;
-		rev = find_revoke(log, tag->pblk);
-		if (tag->deleted || (rev && tid_geq(rev->tid, tag->tid)))
+		settled = true;
+		if (!counts(log, tag))
 			continue;
 		err = check_tag(j, tag, buf);
+		if (err == DAFS_ET_CORRUPT_JOURNAL && j->img->flags & DAFS_IMAGE_SALVAGE) {
+			j->torn = true;
+			settled = false;
+			err = 0;
+			continue;
+		}
 		entries[(*n)++] = (struct dafs_replay_entry){
 			.pblk = tag->pblk,
 			.log_pblk = dafs_journal_pblk(j, tag->log_lblk),

@@ -7,6 +7,9 @@
  * at the first block that does not carry the magic and the expected sequence number. A log that
  * goes round once without an end is damaged; so the work is bounded by the length of the journal,
  * and memory by one entry a block of it.
+ *
+ * To salvage what a damaged log holds (DAFS_IMAGE_SALVAGE), it ends in front of the first
+ * transaction that is damaged.
  */
 #include "config.h"
 
@@ -32,6 +35,7 @@ struct scan {
 	size_t kept_tags, kept_revokes;
 	uint32_t crc32;	   /* checksum v1, running */
 	uint64_t last_sec; /* time of the last good commit */
+	bool at_commit;
 	bool damaged; /* a descriptor or revoke block of this transaction failed its checksum */
 	bool ended;
 	const struct dafs_log_watch *watch; /* NULL: nobody */
@@ -208,6 +212,7 @@ static errcode_t scan_commit(struct scan *s)
 {
 	uint64_t sec = be64toh(((struct jbd2_commit *)s->block)->sec);
 
+	s->at_commit = true;
 	if (!commit_ok(s) || s->damaged) {
 		if (sec < s->last_sec || (s->j->img->flags & DAFS_IMAGE_IGNORE_CSUM)) {
 			s->ended = true;
@@ -225,6 +230,7 @@ static errcode_t scan_commit(struct scan *s)
 	s->log->used = s->seen;
 	s->crc32 = ~0u;
 	s->last_sec = sec;
+	s->at_commit = false;
 	s->tid++;
 	return 0;
 }
@@ -277,6 +283,7 @@ static errcode_t scan(struct dafs_journal *j, struct dafs_log *log,
 		      const struct dafs_log_watch *watch, void *arg)
 {
 	struct scan s = { .j = j, .log = log, .crc32 = ~0u, .watch = watch, .watch_arg = arg };
+	bool salvage = j->img->flags & DAFS_IMAGE_SALVAGE;
 	errcode_t err;
 
 	memset(log, 0, sizeof(*log));
@@ -288,6 +295,11 @@ static errcode_t scan(struct dafs_journal *j, struct dafs_log *log,
 	s.data = s.block + j->img->block_size;
 	err = s.at ? scan_log(&s) : 0;
 	free(s.block);
+	if (err == DAFS_ET_CORRUPT_JOURNAL && salvage) {
+		/* A last transaction whose commit block alone is wrong was not complete yet. */
+		j->torn = s.damaged || !s.at_commit;
+		err = 0;
+	}
 	if (err) {
 		dafs_log_fini(log);
 		return err;

@@ -87,13 +87,15 @@ static errcode_t check_place(struct dafs_ctx *ctx, struct dafs_dev *dev,
 
 	if (err)
 		return err;
-	if (memcmp(((struct ext2_super_block *)super)->s_uuid, head->uuid, sizeof(head->uuid)))
-		return dafs_fail(ctx, DAFS_ET_CORRUPT_JOURNAL,
-				 "%s: redo record of another file system", dev->address);
 	halves(super, crc);
 	for (int i = 0; i < 2; i++) {
-		if (crc[i] != head->was_crc[i] && crc[i] != head->is_crc[i])
-			return dafs_fail(ctx, DAFS_ET_CACHE_STALE, "%s: redo record", dev->address);
+		if (crc[i] == head->was_crc[i] || crc[i] == head->is_crc[i])
+			continue;
+		if (memcmp(((struct ext2_super_block *)super)->s_uuid, head->uuid,
+			   sizeof(head->uuid)))
+			return dafs_fail(ctx, DAFS_ET_CORRUPT_JOURNAL,
+					 "%s: redo record of another file system", dev->address);
+		return dafs_fail(ctx, DAFS_ET_CACHE_STALE, "%s: redo record", dev->address);
 	}
 	return 0;
 }

@@ -510,7 +510,8 @@ void dafs_txn_end(struct dafs_image *img, bool committed)
 {
 	forget_all(img->txn);
 	img->txn->collecting = img->txn->replaying = false;
-	dafs_groups_settle(img, committed);
+	if (img->groups)
+		dafs_groups_settle(img, committed);
 }
 
 void dafs_txn_abort(struct dafs_image *img)

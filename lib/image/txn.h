@@ -86,6 +86,10 @@ uint64_t dafs_txn_capacity_blks(const struct dafs_image *img);
 errcode_t dafs_txn_commit(struct dafs_image *img, const void *tag, size_t tag_len);
 void dafs_txn_abort(struct dafs_image *img);
 
+/* As dafs_txn_commit, but of exactly the blocks that were put, superblock and bitmaps among them as
+ * the caller made them: for repairs, where the groups are what is being repaired. */
+errcode_t dafs_txn_commit_blks(struct dafs_image *img);
+
 /* Did the last tagged commit of this image carry that tag? True only when the commit is in the
  * image for good (a journal that needed it was replayed by opening). */
 bool dafs_txn_last_tag_is(const struct dafs_image *img, const void *tag, size_t tag_len);

@@ -252,6 +252,44 @@ errcode_t dafs_txn_commit_replay(struct dafs_image *img, uint32_t tid)
 	return err;
 }
 
+/* The superblock among the blocks says that the journal, which it will be read from, is in use. */
+static errcode_t mark_super(struct dafs_image *img)
+{
+	struct ext2_super_block *sb;
+	errcode_t err;
+
+	if (!img->txn->journal)
+		return 0;
+	err = dafs_super_get(img, &sb);
+	if (err)
+		return err;
+	sb->s_feature_incompat |= EXT3_FEATURE_INCOMPAT_RECOVER;
+	dafs_super_seal(img, sb);
+	return 0;
+}
+
+errcode_t dafs_txn_commit_blks(struct dafs_image *img)
+{
+	struct dafs_txn *txn = img->txn;
+	errcode_t err;
+
+	if (img->failed)
+		return dafs_fail(img->ctx, DAFS_ET_HANDLE_FAILED, "%s", img->dev->address);
+	if (!txn->collecting || txn->creating)
+		return dafs_fail(img->ctx, DAFS_ET_SEQUENCE, "commit outside a transaction");
+	err = mark_super(img);
+	/* (A redo record may be of any size here: there is no smaller step to take.) */
+	if (!err && txn->journal && txn->n_live > dafs_txn_capacity_blks(img))
+		return dafs_fail(img->ctx, DAFS_ET_JOURNAL_FULL, "%s: %zu blocks to change",
+				 img->dev->address, txn->n_live);
+	if (!err)
+		err = commit_live(img);
+	if (err)
+		img->failed = true;
+	dafs_txn_end(img, !err);
+	return err;
+}
+
 errcode_t dafs_txn_redo(struct dafs_image *img, const void *record, size_t len_bytes)
 {
 	errcode_t err;
