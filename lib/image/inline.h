@@ -21,6 +21,14 @@ struct dafs_inline {
 	uint32_t spill_len;
 };
 
+/* Are the bytes of a regular file those that its inode in the image holds? A pending change of them
+ * (or of the size) has made them an ordinary pending block (DAFS_I_TRUNC0). */
+static inline bool dafs_inline_stays(const struct dafs_inode *inode)
+{
+	return (inode->iflags & EXT4_INLINE_DATA_FL) &&
+	       !(inode->state & (DAFS_I_NEW | DAFS_I_TRUNC0));
+}
+
 /* Find the parts in raw (they point into it). DAFS_ET_CORRUPT_XATTR, DAFS_ET_CORRUPT_INODE when
  * raw has no inline data. */
 errcode_t dafs_inline_find(struct dafs_image *img, uint32_t ino, const struct ext2_inode_large *raw,

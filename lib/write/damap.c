@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "image/icodec.h"
+#include "image/inline.h"
 #include "image/read.h"
 #include "write/datrace.h"
 
@@ -241,7 +242,7 @@ errcode_t dafs_delalloc_read(struct dafs_write *w, struct dafs_inode *inode, voi
 		*got = err ? 0 : len;
 		return err;
 	}
-	if ((inode->iflags & EXT4_INLINE_DATA_FL) && !(inode->state & (DAFS_I_NEW | DAFS_I_DATA))) {
+	if (dafs_inline_stays(inode)) {
 		err = read_inline(w, inode, buf, len, off);
 		*got = err ? 0 : len;
 		return err;

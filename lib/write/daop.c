@@ -16,6 +16,7 @@
 
 #include "base/array.h"
 #include "image/icodec.h"
+#include "image/inline.h"
 #include "image/read.h"
 #include "write/datrace.h"
 #include "write/direct.h"
@@ -70,7 +71,7 @@ errcode_t dafs_daop_begin(struct dafs_daop *op, struct dafs_write *w, struct daf
 	inode->state |= DAFS_I_DATA;
 	if (!op->file->dirtied_seq)
 		op->file->dirtied_seq = ++w->next_seq;
-	if ((inode->iflags & EXT4_INLINE_DATA_FL) && !(op->state & (DAFS_I_NEW | DAFS_I_DATA))) {
+	if (dafs_inline_stays(inode)) {
 		err = ordinary_from_inline(op);
 		if (err)
 			return dafs_daop_end(op, err);
@@ -388,7 +389,7 @@ static void undo(struct dafs_daop *op)
 	file->dirtied_seq = op->seq;
 	op->inode->size = op->size;
 	op->inode->state = op->state;
-	if ((op->inode->iflags & EXT4_INLINE_DATA_FL) && !(op->state & (DAFS_I_NEW | DAFS_I_DATA)))
+	if (dafs_inline_stays(op->inode))
 		file->image_end_lblk = DAFS_LBLK_END;
 }
 

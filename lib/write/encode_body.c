@@ -145,6 +145,22 @@ static errcode_t encode_dir(struct dafs_plan *plan, size_t item, struct ext2_ino
 	return err;
 }
 
+static errcode_t encode_inline(struct dafs_plan *plan, size_t item, struct ext2_inode_large *raw)
+{
+	const struct dafs_inode *inode = plan->cs->inodes[item];
+	uint8_t *block;
+	errcode_t err;
+
+	if (dafs_inline_stays(inode))
+		return 0;
+	block = malloc(plan->img->block_size);
+	err = block ? dafs_submit_first(plan, item, block) : ENOMEM;
+	if (!err)
+		err = dafs_inline_put(plan->img, inode->ino, raw, block, inode->size);
+	free(block);
+	return err;
+}
+
 static errcode_t encode_symlink(struct dafs_plan *plan, size_t item, struct ext2_inode_large *raw)
 {
 	static const struct dafs_blklist none;
@@ -307,6 +323,8 @@ static errcode_t encode_body(struct dafs_plan *plan, size_t item, const struct d
 
 	if (extra && extra->names)
 		return encode_dir(plan, item, raw);
+	if (dafs_plan_is_inline(inode))
+		return encode_inline(plan, item, raw);
 	if (S_ISREG(inode->mode) && map)
 		return encode_map(plan, item, map, raw);
 	if (S_ISLNK(inode->mode) && (inode->state & DAFS_I_NEW))
@@ -324,7 +342,7 @@ errcode_t dafs_encode_item(struct dafs_plan *plan, size_t item, struct ext2_inod
 	uint64_t blocks512;
 	errcode_t err = 0;
 
-	if (S_ISREG(inode->mode) && fresh) {
+	if (S_ISREG(inode->mode) && fresh && !dafs_plan_is_inline(inode)) {
 		err = runs_as_map(plan, item, &runs);
 		map = &runs;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * plan_inode - the steps before placement: inode numbers in change-set order, directories' sizes,
- * attributes' layouts.
+ * files that stand in their inodes, attributes' layouts.
  *
  * Directories are found by id through a table of their own: they are few beside files, and every
  * new inode asks for its parent.
@@ -13,6 +13,9 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "image/inline.h"
+#include "write/writeback.h"
 
 /* Directory plans (their name arrays with them) are kept from sizing to emitting while they are
  * small in sum. */
@@ -204,6 +207,64 @@ static errcode_t shape_xattrs(struct dafs_plan *plan, size_t item)
 	return err;
 }
 
+/* Would the inode of the image keep size bytes where its bytes were before? */
+static errcode_t fits_again(struct dafs_plan *plan, size_t item, bool *fits)
+{
+	static const uint8_t zeros[4096];
+	const struct dafs_inode *inode = plan->cs->inodes[item];
+	struct ext2_inode_large *raw;
+	union dafs_inode_buf trial;
+	errcode_t err = dafs_plan_raw(plan, item, &raw);
+
+	*fits = false;
+	if (err || !(raw->i_flags & EXT4_INLINE_DATA_FL) || (inode->state & DAFS_I_XATTR) ||
+	    inode->size > plan->img->inode_size || inode->size > sizeof(zeros))
+		return err;
+	memcpy(&trial, raw, plan->img->inode_size);
+	*fits = !dafs_inline_put(plan->img, inode->ino, &trial.raw, zeros, inode->size);
+	return 0;
+}
+
+/* All of the file's bytes are pending in its first block, none has a place already. */
+static errcode_t only_first_block(struct dafs_plan *plan, const struct dafs_inode *inode, bool *yes)
+{
+	const struct dafs_file *file = inode->u.file;
+	errcode_t err;
+
+	*yes = true;
+	if (inode->state & DAFS_I_WHOLE)
+		return 0;
+	err = file ? dafs_writeback_collect(file, 0, &plan->wb) : 0;
+	*yes = !err && file && !file->placed.n && plan->wb.n == 1 &&
+	       plan->wb.v[0].kind == DAFS_WB_NEW && !plan->wb.v[0].lblk && plan->wb.v[0].len == 1;
+	return err;
+}
+
+/* A small file of an image with inline_data stands in its inode, as the kernel would have it: a new
+ * one, or one that stands there now. */
+static errcode_t shape_file(struct dafs_plan *plan, size_t item)
+{
+	struct dafs_inode *inode = plan->cs->inodes[item];
+	bool fits = false;
+	errcode_t err = 0;
+
+	if (dafs_inline_stays(inode))
+		return 0;
+	inode->iflags &= ~(uint32_t)EXT4_INLINE_DATA_FL;
+	if (!plan->img->has_inline_data || !inode->size || inode->size > plan->img->inode_size)
+		return 0;
+	err = only_first_block(plan, inode, &fits);
+	if (err || !fits)
+		return err;
+	if (inode->state & DAFS_I_NEW)
+		fits = inode->size <= dafs_inline_room(plan->img, inode);
+	else
+		err = fits_again(plan, item, &fits);
+	if (!err && fits)
+		inode->iflags |= EXT4_INLINE_DATA_FL;
+	return err;
+}
+
 errcode_t dafs_plan_shape(struct dafs_plan *plan)
 {
 	errcode_t err = 0;
@@ -218,7 +279,7 @@ errcode_t dafs_plan_shape(struct dafs_plan *plan)
 		if (S_ISDIR(inode->mode) && (inode->state & (DAFS_I_NEW | DAFS_I_NAMES)))
 			err = shape_dir(plan, i);
 		else if (S_ISREG(inode->mode) && (inode->state & DAFS_I_DATA))
-			inode->iflags &= ~(uint32_t)EXT4_INLINE_DATA_FL;
+			err = shape_file(plan, i);
 		if (!err && ((inode->state & DAFS_I_XATTR) ||
 			     ((inode->state & DAFS_I_NEW) && inode->xattrs)))
 			err = shape_xattrs(plan, i);

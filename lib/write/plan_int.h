@@ -178,6 +178,14 @@ errcode_t dafs_plan_run_add(struct dafs_plan *plan, size_t item, const struct da
 errcode_t dafs_plan_fail(struct dafs_plan *plan, const struct dafs_inode *inode, errcode_t code,
 			 const char *what);
 
+/* A file whose pending bytes are to stand in its inode (decided by dafs_plan_shape): nothing is placed
+ * or written for it. */
+static inline bool dafs_plan_is_inline(const struct dafs_inode *inode)
+{
+	return S_ISREG(inode->mode) && (inode->state & DAFS_I_DATA) &&
+	       (inode->iflags & EXT4_INLINE_DATA_FL);
+}
+
 /* plan_inode.c: steps before placement. */
 errcode_t dafs_plan_number(struct dafs_plan *plan);
 errcode_t dafs_plan_shape(struct dafs_plan *plan);
@@ -254,6 +262,8 @@ void dafs_plan_trace_committed(const struct dafs_plan *plan);
 
 /* submit.c */
 errcode_t dafs_submit_data(struct dafs_plan *plan);
+/* The first block of an item's file, zeros behind its end. */
+errcode_t dafs_submit_first(struct dafs_plan *plan, size_t item, void *block);
 /* The bytes of a part of a run, whatever its kind. */
 errcode_t dafs_submit_read(struct dafs_plan *plan, const struct dafs_plan_run *run,
 			   uint32_t off_blks, uint32_t nblks, void *buf);

@@ -242,12 +242,13 @@ static errcode_t place_dirs(struct dafs_plan *plan)
 
 /* ---- files ---- */
 
+/* A file with blocks to be placed or written. */
 static bool has_data(const struct dafs_plan *plan, size_t item)
 {
 	const struct dafs_inode *inode = plan->cs->inodes[item];
 
 	return S_ISREG(inode->mode) && (inode->state & DAFS_I_DATA) &&
-	       !(inode->state & DAFS_I_GONE);
+	       !(inode->state & DAFS_I_GONE) && !dafs_plan_is_inline(inode);
 }
 
 static uint64_t large_blks(const struct dafs_plan *plan)

@@ -161,6 +161,11 @@ static errcode_t fill_piece(struct dafs_plan *plan, struct dafs_ctx *ctx,
 	return err;
 }
 
+errcode_t dafs_submit_first(struct dafs_plan *plan, size_t item, void *block)
+{
+	return fill_piece(plan, plan->img->ctx, plan->cs->inodes[item], 0, 1, block);
+}
+
 errcode_t dafs_submit_read(struct dafs_plan *plan, const struct dafs_plan_run *run,
 			   uint32_t off_blks, uint32_t nblks, void *buf)
 {

@@ -173,3 +173,47 @@ blocks() { dumpe2fs -h "$1" 2>/dev/null | awk -F: -v key="$2" '$1 == key { print
   run_tool 0 mkdafs --json -d src image auto
   [ "$(jq -c '[.created, .contents.files, .contents.bytes]' <<<"$output")" = '[true,1,2]' ]
 }
+
+@test "inline data: small files stand in their inodes, before and after every kind of change" {
+  need_root_loop
+  mkdir src
+  for n in $(seq 1 140) 1000; do head -c "$n" /dev/urandom >"src/f$n"; done
+  cp src/f100 src/with_attr
+  setfattr -n user.name -v "$(printf '%040d' 7)" src/with_attr
+  mke2fs -q -t ext4 -O inline_data -d src theirs 16M
+  run_tool 0 mkdafs -q -O inline_data -d src ours 16M
+  assert_fsck_clean ours
+  # The same files as mke2fs takes.
+  for image in ours theirs; do
+    for file in src/f*; do
+      debugfs -R "stat ${file##*/}" "$image" 2>/dev/null | grep -q 'Flags: 0x10000000' && echo "${file##*/}"
+    done >"$image.inline"
+  done
+  [ "$(wc -l <ours.inline)" -gt 100 ]
+  diff ours.inline theirs.inline
+  for image in ours theirs; do
+    rm -rf want && cp -a src want
+    for flush in "" -f; do
+      echo more | tee -a want/f6 | run_tool 0 dawrite $flush "$image" write -a /f6
+      seq 50 | tee -a want/f8 | run_tool 0 dawrite $flush "$image" write -a /f8
+      echo in | dd of=want/f90 bs=1 seek=40 conv=notrunc status=none
+      echo in | run_tool 0 dawrite $flush "$image" write -o 40 /f90
+      truncate -s 20 want/f91 && run_tool 0 dawrite $flush "$image" truncate /f91 20
+      truncate -s 200000 want/f92 && run_tool 0 dawrite $flush "$image" truncate /f92 200000
+      run_tool 0 dawrite $flush "$image" write -a /f93 </dev/null
+      run_tool 0 dawrite $flush "$image" chmod 0600 /f94 && chmod 0600 want/f94
+      run_tool 0 dawrite $flush "$image" setfattr -n user.long -v "$(printf '%090d' 1)" /f95
+      setfattr -n user.long -v "$(printf '%090d' 1)" want/f95
+      run_tool 0 dawrite "$image" cat /f6
+      diff - want/f6 <<<"$output"
+    done
+    run_tool 0 dawrite -f "$image" touch /f1
+    assert_fsck_clean "$image"
+    run_tool 0 dafsck -fn --strict "$image"
+    mount_ro "$image" m
+    for file in want/*; do cmp "$file" "m/${file##*/}"; done
+    [ "$(getfattr -n user.long --only-values m/f95)" = "$(printf '%090d' 1)" ]
+    [ "$(getfattr -n user.name --only-values m/with_attr)" = "$(printf '%040d' 7)" ]
+    unmount m
+  done
+}

@@ -55,6 +55,7 @@ model() {
 @test "random operations, inline data, small inodes, no checksums, 32 bit" {
   need_root_loop
   model 7 800 4 -O inline_data
+  model 10 800 40 -O inline_data,ea_inode -I 512 -b 1024
   model 8 800 4 -I 128 -O ^metadata_csum,^64bit,^flex_bg
   model 9 800 4 -O ^dir_index,^resize_inode
 }

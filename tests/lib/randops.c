@@ -127,10 +127,23 @@ static void op_mkdir(void)
 	add(path, K_DIR);
 }
 
+/* Small enough for a place in the inode (or just too large for it), ordinary, or large. */
+static uint64_t some_size(uint64_t most)
+{
+	switch (rnd(4)) {
+	case 0:
+		return rnd(most);
+	case 1:
+		return rnd(170);
+	default:
+		return rnd(9000);
+	}
+}
+
 /* Random bytes, kept in DATADIR too. Returns their length. */
 static size_t make_data(char *buf, char *name, size_t room)
 {
-	size_t len = rnd(3) ? rnd(9000) + 1 : rnd(MAX_SIZE / 2) + 1;
+	size_t len = some_size(MAX_SIZE / 2) + 1;
 	FILE *out;
 
 	for (size_t i = 0; i < len; i++)
@@ -147,7 +160,7 @@ static void op_write(void)
 	static char buf[MAX_SIZE];
 	struct entry *old = rnd(3) ? pick(K_FILE) : NULL;
 	char *path = old ? old->path : new_path(), name[4096];
-	uint64_t off = rnd(2) ? 0 : rnd(MAX_SIZE);
+	uint64_t off = rnd(2) ? 0 : some_size(MAX_SIZE);
 	bool append = !rnd(4);
 	struct stat st;
 	int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0644);
@@ -186,7 +199,7 @@ static void op_write(void)
 static void op_truncate(void)
 {
 	struct entry *e = pick(K_FILE);
-	uint64_t size = rnd(4) ? rnd(MAX_SIZE) : 0;
+	uint64_t size = rnd(4) ? some_size(MAX_SIZE) : 0;
 
 	if (!e || truncate(e->path, (off_t)size))
 		return;
