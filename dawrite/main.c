@@ -105,9 +105,19 @@ errcode_t dawrite_run_line(struct dawrite *dw, int argc, char **argv)
 static errcode_t keep_limit(struct dawrite *dw)
 {
 	struct dafs_flush_request req = { .opts = dw->flush_opts };
+	struct dafs_store_status st = { .size = sizeof(st) };
 	uint64_t pending = (dw->fs->reserve.dirty_clusters << dw->fs->img->cluster_bits) * dw->fs->img->block_size;
+	errcode_t err;
 
-	if (!dw->dirty_limit_bytes || pending <= dw->dirty_limit_bytes)
+	if (!dw->dirty_limit_bytes)
+		return 0;
+	/* What overwrites blocks has no reserve, what is only promised no bytes. */
+	err = dafs_store_status(dw->fs->store, &st);
+	if (err)
+		return err;
+	if (st.spool_bytes - st.free_bytes > pending)
+		pending = st.spool_bytes - st.free_bytes;
+	if (pending <= dw->dirty_limit_bytes)
 		return 0;
 	req.opts.max_data_bytes = pending - dw->dirty_limit_bytes;
 	return dawrite_flush(dw, &req);

@@ -203,12 +203,13 @@ static const char *flag_names(unsigned flags)
 	return names[(flags & DAFS_ALLOC_DATA ? 1 : 0) | (flags & DAFS_ALLOC_GOAL_ONLY ? 2 : 0)];
 }
 
-/* The fields of the kernel's two events; neighbours are not known here. */
 static void trace_request(const struct dafs_mballoc *ma, const struct dafs_alloc_req *req)
 {
 	DAFS_TRACE(ma->ctx, "ext4_request_blocks", req->ino,
-		   "flags %s len %u lblk %u goal %" PRIu64 " lleft 0 lright 0 pleft 0 pright 0",
-		   flag_names(req->flags), req->len, req->lblk, req->goal);
+		   "flags %s len %u lblk %u goal %" PRIu64 " lleft %u lright %u pleft %" PRIu64
+		   " pright %" PRIu64,
+		   flag_names(req->flags), req->len, req->lblk, req->goal, req->lleft, req->lright,
+		   req->pleft, req->pright);
 }
 
 static void trace_piece(const struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
@@ -216,8 +217,17 @@ static void trace_piece(const struct dafs_mballoc *ma, const struct dafs_alloc_r
 {
 	DAFS_TRACE(ma->ctx, "ext4_allocate_blocks", req->ino,
 		   "flags %s len %u block %" PRIu64 " lblk %u goal %" PRIu64
-		   " lleft 0 lright 0 pleft 0 pright 0",
-		   flag_names(req->flags), len, pblk, lblk, req->goal);
+		   " lleft %u lright %u pleft %" PRIu64 " pright %" PRIu64,
+		   flag_names(req->flags), len, pblk, lblk, req->goal, req->lleft, req->lright,
+		   req->pleft, req->pright);
+}
+
+/* What stays behind the last block of the request: [pblk, pblk+len) for lblk on. */
+static void trace_kept(const struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
+		       uint64_t pblk, uint64_t len)
+{
+	DAFS_TRACE(ma->ctx, "ext4_mb_new_inode_pa", req->ino,
+		   "pstart %" PRIu64 " len %" PRIu64 " lstart %u", pblk, len, req->lblk + req->len);
 }
 
 /* The pieces as blocks, appended to out. */
@@ -232,15 +242,17 @@ static errcode_t append_pieces(const struct dafs_mballoc *ma, const struct dafs_
 		last = out->v[before - 1];
 	if (ma->pieces.n)
 		trace_request(ma, req);
-	for (size_t i = 0; i < ma->pieces.n; i++) {
+	for (size_t i = 0; i < ma->pieces.n && lblk < end; i++) {
 		const struct dafs_mb_piece *p = &ma->pieces.v[i];
 		uint32_t off = lblk & cluster_mask(ma);
 		uint64_t pblk = first_pblk(ma, p->start) + off;
-		uint64_t len = (p->n << ma->space.cluster_bits) - off;
+		uint64_t len = (p->n << ma->space.cluster_bits) - off, kept = 0;
 		errcode_t err;
 
-		if (len > end - lblk)
+		if (len > end - lblk) {
+			kept = req->more ? len - (end - lblk) : 0;
 			len = end - lblk;
+		}
 		err = dafs_extlist_append(out, pblk, lblk, (uint32_t)len, false);
 		if (err) {
 			out->n = before;
@@ -249,26 +261,38 @@ static errcode_t append_pieces(const struct dafs_mballoc *ma, const struct dafs_
 			return err;
 		}
 		trace_piece(ma, req, pblk, lblk, (uint32_t)len);
+		if (kept)
+			trace_kept(ma, req, pblk + len, kept);
 		lblk += (uint32_t)len;
 	}
 	return 0;
 }
 
+static errcode_t place_blks(struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
+			    uint64_t blks)
+{
+	unsigned bits = ma->space.cluster_bits;
+	uint64_t n = ((req->lblk + blks - 1) >> bits) - (req->lblk >> bits) + 1;
+
+	ma->pieces.n = 0;
+	if (req->flags & DAFS_ALLOC_KERNEL)
+		return dafs_mb_kernel_place(ma, req, n);
+	return place_clusters(ma, req, n);
+}
+
 errcode_t dafs_mballoc_place(struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
 			     struct dafs_extlist *out)
 {
-	unsigned bits = ma->space.cluster_bits;
-	uint64_t n;
+	bool more = req->more && !(req->flags & (DAFS_ALLOC_KERNEL | DAFS_ALLOC_TIGHT));
 	errcode_t err;
 
 	if (!req->len || req->len > UINT32_MAX - req->lblk)
 		return DAFS_ET_RANGE;
-	n = (((uint64_t)req->lblk + req->len - 1) >> bits) - (req->lblk >> bits) + 1;
-	ma->pieces.n = 0;
-	if (req->flags & DAFS_ALLOC_KERNEL)
-		err = dafs_mb_kernel_place(ma, req, n);
-	else
-		err = place_clusters(ma, req, n);
+	err = place_blks(ma, req, (uint64_t)req->len + (more ? req->more : 0));
+	if (more && (err == DAFS_ET_NOSPC_ALLOC || (!err && !ma->pieces.n))) {
+		give_back(ma);
+		err = place_blks(ma, req, req->len);
+	}
 	if (!err)
 		err = append_pieces(ma, req, out);
 	if (err)

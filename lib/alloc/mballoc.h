@@ -43,7 +43,7 @@ enum dafs_alloc_flags {
 	/* place as the kernel would (comparison mode): mb_kernel.h */
 	DAFS_ALLOC_KERNEL = 8,
 	/* no reserve stands behind this request (direct writes): for the trace only */
-	DAFS_ALLOC_AT_ONCE = 16,
+	DAFS_ALLOC_AT_ONCE = 32,
 };
 
 struct dafs_alloc_req {
@@ -51,7 +51,13 @@ struct dafs_alloc_req {
 	uint32_t lblk;	/* first logical block of the run */
 	uint32_t len;	/* blocks, > 0 */
 	unsigned flags; /* dafs_alloc_flags */
-	uint64_t ino;	/* for the trace */
+	/* The run goes on for so many blocks that are placed another time: a place is chosen for all
+	 * of it, and what is behind len stays taken from other requests of this allocator (the
+	 * kernel's inode preallocation). Where that is not to be had, len alone. */
+	uint32_t more;
+	uint64_t ino; /* for the trace, with the nearest blocks that the file has to both sides */
+	uint32_t lleft, lright;
+	uint64_t pleft, pright;
 };
 
 /* Place one run. The pieces are appended to out in lblk order (their state: written; out must end

@@ -321,7 +321,7 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 {
 	struct dafs_ns_selection sel = {
 		.size = sizeof(sel), .paths = req->npaths ? req->paths : NULL, .npaths = req->npaths,
-		.max_data_bytes = req->opts.max_data_bytes,
+		.max_data_bytes = req->opts.max_data_bytes, .order_dirty = req->opts.order_dirty,
 	};
 	struct dafs_flush_stats once;
 	errcode_t err;
@@ -329,6 +329,8 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 
 	if (fs->in_command)
 		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_flush");
+	/* Near full the promise is what a flush of everything needs, no more: a part of it might leave a rest that does not fit. */
+	sel.everything = fs->reserve.promised_clusters < fs->reserve.bound_clusters;
 	memset(stats, 0, sizeof(*stats));
 	fs->ctx->detail[0] = '\0';
 	for (;;) {
@@ -337,10 +339,11 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 		/* Too much for the journal at once: in several transactions, each of them a whole set. */
 		if (err == DAFS_ET_JOURNAL_FULL && n > 1 && sel.max_inodes != 1) {
 			sel.max_inodes = sel.max_inodes && sel.max_inodes < n ? sel.max_inodes / 2 : n / 2;
+			sel.everything = false;
 			continue;
 		}
 		add_stats(stats, &once);
-		if (err || !sel.max_inodes || !n || sel.max_data_bytes)
+		if (err || !sel.max_inodes || !n || (sel.max_data_bytes && !sel.everything))
 			return err;
 	}
 }

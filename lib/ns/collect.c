@@ -190,96 +190,6 @@ static errcode_t set_links(struct dafs_ns *ns, const struct dafs_ns_collection *
 	return err;
 }
 
-/* --- which --- */
-
-static uint64_t dirty_bytes(const struct dafs_ns *ns, const struct dafs_inode *inode)
-{
-	if (!S_ISREG(inode->mode) || !(inode->state & DAFS_I_DATA))
-		return 0;
-	if (inode->state & DAFS_I_WHOLE)
-		return inode->size;
-	return inode->u.file ? inode->u.file->pages.dirty_blks << ns->img->block_bits : 0;
-}
-
-static bool chooses(const struct dafs_ns_selection *sel)
-{
-	return sel && (sel->npaths || sel->max_data_bytes || sel->max_inodes);
-}
-
-/* The chosen ones of order become QUEUED: those below the paths, as many as the limits allow (at least one). */
-static void choose(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
-		   struct dafs_inode **order, size_t n)
-{
-	uint64_t bytes = 0;
-	size_t taken = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		if (sel->npaths && !(order[i]->marks & DAFS_NS_INSIDE))
-			continue;
-		bytes += dirty_bytes(ns, order[i]);
-		if (taken && ((sel->max_data_bytes && bytes > sel->max_data_bytes) ||
-			      (sel->max_inodes && taken >= sel->max_inodes)))
-			break;
-		order[i]->marks |= DAFS_NS_QUEUED;
-		taken++;
-	}
-}
-
-static errcode_t mark_paths(struct dafs_ns *ns, const struct dafs_ns_selection *sel)
-{
-	struct dafs_inode *inode;
-	errcode_t err = 0;
-
-	for (size_t i = 0; !err && sel && i < sel->npaths; i++) {
-		err = dafs_ns_lookup(ns, sel->paths[i], 0, &inode);
-		if (!err)
-			inode->marks |= DAFS_NS_INSIDE;
-	}
-	return err;
-}
-
-static void clear_marks(struct dafs_ns *ns, uint32_t marks)
-{
-	struct dafs_inode *inode;
-	uint32_t i;
-
-	DAFS_PTAB_EACH(&ns->inodes, i, inode)
-		inode->marks &= ~marks;
-}
-
-/* Only what is QUEUED stays in order. */
-static size_t keep_queued(struct dafs_inode **order, size_t n)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		if (order[i]->marks & DAFS_NS_QUEUED)
-			order[kept++] = order[i];
-	}
-	return kept;
-}
-
-static errcode_t select_inodes(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
-			       struct dafs_changeset *cs, bool *all)
-{
-	size_t n;
-	errcode_t err = mark_paths(ns, sel);
-
-	if (!err)
-		err = dafs_ns_order(ns, &cs->inodes, &cs->n);
-	n = cs->n;
-	if (!err && chooses(sel)) {
-		choose(ns, sel, cs->inodes, cs->n);
-		err = dafs_ns_close(ns);
-		if (!err)
-			cs->n = keep_queued(cs->inodes, cs->n);
-	}
-	*all = cs->n == n;
-	if (chooses(sel))
-		clear_marks(ns, DAFS_NS_INSIDE | DAFS_NS_QUEUED);
-	return err;
-}
-
 /* An empty set, and everything pending loaded. */
 static errcode_t begin_set(struct dafs_ns *ns, struct dafs_changeset *cs)
 {
@@ -325,6 +235,43 @@ static errcode_t take_set(struct dafs_ns *ns, struct dafs_changeset *cs)
 	return 0;
 }
 
+static int by_id(const void *a, const void *b)
+{
+	const struct dafs_inode *x = *(struct dafs_inode *const *)a,
+				*y = *(struct dafs_inode *const *)b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* The file that is cut becomes its first part; files that others left in part are named to the planner. */
+static errcode_t begin_part(struct dafs_ns *ns, struct dafs_changeset *cs)
+{
+	struct dafs_ns_collection *col = cs->arg;
+	struct dafs_inode *inode;
+	errcode_t err = 0;
+	uint32_t i;
+
+	if (col->part.inode)
+		err = dafs_part_begin(ns->w, col->part.inode, col->part.cut_lblk, &col->part);
+	if (!err && col->part.inode)
+		cs->part = &col->part;
+	if (err || col->all)
+		return err;
+	col->waiting = malloc((ns->inodes.n + 1) * sizeof(struct dafs_inode *));
+	if (!col->waiting)
+		return ENOMEM;
+	DAFS_PTAB_EACH(&ns->inodes, i, inode) {
+		if ((inode->state & (DAFS_I_PART | DAFS_I_DATA | DAFS_I_GONE)) ==
+			    (DAFS_I_PART | DAFS_I_DATA) &&
+		    !(inode->marks & (DAFS_NS_TAKEN | DAFS_NS_FREED)))
+			col->waiting[cs->nwaiting++] = inode;
+	}
+	if (cs->nwaiting > 1)
+		qsort(col->waiting, cs->nwaiting, sizeof(struct dafs_inode *), by_id);
+	cs->waiting = col->waiting;
+	return 0;
+}
+
 errcode_t dafs_ns_collect(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
 			  struct dafs_changeset *cs)
 {
@@ -333,11 +280,13 @@ errcode_t dafs_ns_collect(struct dafs_ns *ns, const struct dafs_ns_selection *se
 
 	col = cs->arg;
 	if (!err)
-		err = select_inodes(ns, sel, cs, &col->all);
+		err = dafs_ns_select(ns, sel, cs, col);
 	if (!err)
 		err = take_set(ns, cs);
 	for (size_t i = 0; !err && i < cs->n; i++)
 		err = set_links(ns, col, cs->inodes[i]);
+	if (!err)
+		err = begin_part(ns, cs);
 	if (err)
 		dafs_ns_uncollect(ns, cs);
 	return err;
@@ -346,27 +295,14 @@ errcode_t dafs_ns_collect(struct dafs_ns *ns, const struct dafs_ns_selection *se
 errcode_t dafs_ns_recollect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
 			    struct dafs_changeset *cs)
 {
-	size_t all;
 	errcode_t err = begin_set(ns, cs);
 
-	for (size_t i = 0; !err && i < n; i++) {
-		struct dafs_inode *inode = dafs_ns_find(ns, flushed[i].id);
-
-		if (!inode || !flushed[i].ino || (inode->ino && inode->ino != flushed[i].ino)) {
-			err = dafs_fail(ns->ctx, DAFS_ET_CACHE_DAMAGED,
-					"flushed inode %llu is not pending",
-					(unsigned long long)flushed[i].id);
-			break;
-		}
-		inode->ino = flushed[i].ino;
-		inode->marks |= DAFS_NS_QUEUED;
-	}
 	if (!err)
-		err = dafs_ns_order(ns, &cs->inodes, &all);
-	cs->n = err ? 0 : keep_queued(cs->inodes, all);
-	clear_marks(ns, DAFS_NS_QUEUED);
+		err = dafs_ns_reselect(ns, flushed, n, cs, cs->arg);
 	if (!err)
 		err = take_set(ns, cs);
+	if (!err)
+		err = begin_part(ns, cs);
 	if (err)
 		dafs_ns_uncollect(ns, cs);
 	return err;
@@ -387,8 +323,11 @@ void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs)
 			inode->u.dir->held_nlink = 0;
 		}
 	}
+	if (cs->part && !col->settled)
+		dafs_part_cancel(&col->part);
 	ns->collected = false;
 	free(col->ids);
+	free(col->waiting);
 	free(col);
 	free(cs->inodes);
 	memset(cs, 0, sizeof(*cs));

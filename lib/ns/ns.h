@@ -176,13 +176,17 @@ struct dafs_ns_selection {
 	size_t size;	    /* sizeof(struct dafs_ns_selection) */
 	char *const *paths; /* these (directories with all below); NULL: everything */
 	size_t npaths;
-	uint64_t
-		max_data_bytes; /* the first inodes in order up to about so many dirty bytes; 0: no limit */
+	/* The first inodes in order up to about so many pending bytes, the last file perhaps in part;
+	 * 0: no limit. */
+	uint64_t max_data_bytes;
 	size_t max_inodes; /* the same by number; 0: no limit */
+	bool order_dirty;  /* "in order" is by first dirtying; what has no data comes behind */
+	bool everything;   /* paths are looked up and limits read, but all goes */
 };
 
 /* Everything that sel (NULL: all) names, and what it needs: new parents, all names of each inode, what those names replace, all
- * of a removed directory's children. Link counts of directories are those of the image after this change set. Memory: about
+ * of a removed directory's children. Files that were written in part before come first where a limit is set. A file goes in part
+ * (cs->part) only where that shows no reader less than before: not one that takes the place of another, by name or by truncation. Link counts of directories are those of the image after this change set. Memory: about
  * 50 bytes an inode beside what is loaded. ENOENT for a path; cs->n == 0 when there is nothing. */
 errcode_t dafs_ns_collect(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
 			  struct dafs_changeset *cs);
@@ -206,6 +210,7 @@ void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs);
 struct dafs_ns_flushed {
 	uint64_t id;
 	uint32_t ino;
+	uint32_t cut_lblk; /* of a file that went in part; DAFS_RANGE_END: the others */
 };
 errcode_t dafs_ns_recollect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
 			    struct dafs_changeset *cs);

@@ -6,7 +6,7 @@
  * overlay.c  a directory's names: loading, one name, all names             edit.c     create, link, unlink; rename.c
  * inherit.c  what a new inode gets from its directory                      attr.c     touch, xattrs, targets
  * promise.c  upper bounds of metadata                                      collect.c  change sets: order.c, closure.c, settle.c
- * verify.c   the invariants
+ * select.c   which of them    verify.c   the invariants
  */
 #ifndef DAFS_NS_NS_INT_H
 #define DAFS_NS_NS_INT_H
@@ -113,6 +113,8 @@ struct dafs_ns_collection {
 	struct dafs_ns *ns;
 	struct dafs_ns_collected *ids; /* of cs->inodes, as collected */
 	bool all;
+	struct dafs_part part;
+	struct dafs_inode **waiting; /* cs->waiting */
 	struct dafs_ns_promise
 		promise; /* of all of them: the commit changes what it is reckoned from */
 	bool settled;
@@ -120,6 +122,12 @@ struct dafs_ns_collection {
 
 /* order.c: every dirty inode in reading order. What lies below an inode marked INSIDE becomes INSIDE. The array is the caller's. */
 errcode_t dafs_ns_order(struct dafs_ns *ns, struct dafs_inode ***order, size_t *n);
+
+/* select.c: the inodes of a change set, by selection or from a list; and the file that goes in part. */
+errcode_t dafs_ns_select(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
+			 struct dafs_changeset *cs, struct dafs_ns_collection *col);
+errcode_t dafs_ns_reselect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
+			   struct dafs_changeset *cs, struct dafs_ns_collection *col);
 
 /* closure.c: from the inodes marked QUEUED to all that must go with them (QUEUED too). */
 errcode_t dafs_ns_close(struct dafs_ns *ns);

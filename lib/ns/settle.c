@@ -103,7 +103,7 @@ static void settle_inode(struct dafs_ns *ns, struct dafs_inode *inode)
 		return;
 	}
 	assert(inode->ino);
-	inode->state &= (uint16_t) ~(DAFS_I_DIRTY | DAFS_I_TRUNC0);
+	inode->state &= (uint16_t) ~(DAFS_I_DIRTY | DAFS_I_TRUNC0 | DAFS_I_PART);
 	if (was_new) {
 		inode->state |= DAFS_I_XLOADED;
 		dafs_ns_rehash(ns, inode, inode->ino);
@@ -153,6 +153,10 @@ void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs)
 		settle_inode(ns, inode);
 		if (!gone && (inode->state & DAFS_I_NAMES))
 			promise_rest(ns, inode);
+	}
+	if (cs->part) {
+		dafs_ns_mark(ns, cs->part->inode, DAFS_I_DATA | DAFS_I_PART);
+		dafs_part_settled(ns->w, &col->part);
 	}
 	if (col->all) {
 		ns->next_serial = 0;

@@ -75,36 +75,48 @@ static errcode_t put_flush_row(struct dafs_store *st, bool everything)
 	return dafs_db_run(&st->db, stmt);
 }
 
-static errcode_t put_flushed(struct dafs_store *st, uint64_t id, uint32_t ino)
+static errcode_t put_flushed(struct dafs_store *st, const struct dafs_ns_flushed *flushed)
 {
 	sqlite3_stmt *stmt;
 	errcode_t err = dafs_db_use(&st->db, DAFS_DB_FLUSHED_PUT, &stmt);
 
 	if (err)
 		return err;
-	sqlite3_bind_int64(stmt, 1, (int64_t)id);
-	sqlite3_bind_int64(stmt, 2, ino);
+	sqlite3_bind_int64(stmt, 1, (int64_t)flushed->id);
+	sqlite3_bind_int64(stmt, 2, flushed->ino);
+	sqlite3_bind_int64(stmt, 3, flushed->cut_lblk);
 	return dafs_db_run(&st->db, stmt);
 }
+
+struct planned {
+	struct dafs_store *st;
+	const struct dafs_changeset *cs;
+};
 
 static errcode_t put_planned(void *arg, const struct dafs_inode *inode, uint32_t ino,
 			     const struct dafs_plan_extent *ext, size_t n_ext, uint32_t n_runs)
 {
+	const struct planned *planned = arg;
+	const struct dafs_part *part = planned->cs->part;
+
 	(void)ext, (void)n_ext, (void)n_runs;
-	return inode->id < DAFS_ID_NEW ? 0 : put_flushed(arg, inode->id, ino);
+	return put_flushed(planned->st, &(struct dafs_ns_flushed){
+						.id = inode->id,
+						.ino = ino,
+						.cut_lblk = part && part->inode == inode
+								    ? part->cut_lblk
+								    : DAFS_RANGE_END,
+					});
 }
 
-/* Every inode of the set with its number: those of the image have one, the plan says the others. */
+/* Every inode of the set with its number, which the plan knows, and where a file is cut. */
 static errcode_t put_set(struct dafs_store *st, const struct dafs_changeset *cs,
 			 struct dafs_plan *plan)
 {
-	size_t n;
-	const struct dafs_ns_collected *set = dafs_ns_collected(cs, &n);
+	struct planned planned = { st, cs };
 	errcode_t err = dafs_db_exec(&st->db, "DELETE FROM flushed");
 
-	for (size_t i = 0; !err && i < n; i++)
-		err = put_flushed(st, set[i].id, set[i].id < DAFS_ID_NEW ? (uint32_t)set[i].id : 0);
-	return err ? err : dafs_plan_walk(plan, put_planned, st);
+	return err ? err : dafs_plan_walk(plan, put_planned, &planned);
 }
 
 errcode_t dafs_store_flush_begin(struct dafs_store *st, const struct dafs_changeset *cs,
@@ -227,6 +239,7 @@ static errcode_t load_flushed(struct dafs_store *st, struct dafs_ns_flushed **li
 		(*list)[(*n)++] = (struct dafs_ns_flushed){
 			.id = (uint64_t)sqlite3_column_int64(stmt, 0),
 			.ino = (uint32_t)sqlite3_column_int64(stmt, 1),
+			.cut_lblk = (uint32_t)sqlite3_column_int64(stmt, 2),
 		};
 	}
 	if (!err)

@@ -36,7 +36,8 @@ static const char schema[] =
 	"CREATE TABLE flush(one INTEGER PRIMARY KEY CHECK(one = 1), tag BLOB NOT NULL,"
 	" everything INTEGER NOT NULL, mounts INTEGER NOT NULL, mtime INTEGER NOT NULL,"
 	" content INTEGER NOT NULL);"
-	"CREATE TABLE flushed(id INTEGER PRIMARY KEY, ino INTEGER NOT NULL);";
+	"CREATE TABLE flushed(id INTEGER PRIMARY KEY, ino INTEGER NOT NULL,"
+	" cut INTEGER NOT NULL);";
 /* clang-format on */
 
 static const char *const text[DAFS_DB_STMTS] = {
@@ -74,8 +75,8 @@ static const char *const text[DAFS_DB_STMTS] = {
 	[DAFS_DB_FLUSH_GET] = "SELECT tag, everything, mounts, mtime, content FROM flush",
 	[DAFS_DB_FLUSH_PUT] = "INSERT OR REPLACE INTO flush VALUES(1, ?, ?, ?, ?, ?)",
 	[DAFS_DB_FLUSH_DEL] = "DELETE FROM flush",
-	[DAFS_DB_FLUSHED_PUT] = "INSERT OR REPLACE INTO flushed VALUES(?, ?)",
-	[DAFS_DB_FLUSHED_ALL] = "SELECT id, ino FROM flushed ORDER BY id",
+	[DAFS_DB_FLUSHED_PUT] = "INSERT OR REPLACE INTO flushed VALUES(?, ?, ?)",
+	[DAFS_DB_FLUSHED_ALL] = "SELECT id, ino, cut FROM flushed ORDER BY id",
 };
 
 static errcode_t code_of(struct dafs_db *db, int rc)

@@ -17,7 +17,7 @@
 
 enum { REC_VERSION = 1, SUM_BYTES = 4 };
 /* What of an inode's state is kept: what is loaded or how it is held is not. */
-#define KEPT_STATE (DAFS_I_DIRTY | DAFS_I_TRUNC0)
+#define KEPT_STATE (DAFS_I_DIRTY | DAFS_I_TRUNC0 | DAFS_I_PART)
 /* Far above what any image holds (64 KiB blocks, ea_inode values): a bound for what a damaged row may ask for. */
 #define MAX_XATTR_BYTES	 (UINT32_C(1) << 24)
 #define MAX_TARGET_BYTES 65536u
@@ -341,7 +341,7 @@ static bool plausible(const struct dafs_inode *inode)
 	case S_IFSOCK:
 		return !(inode->state & DAFS_I_NAMES);
 	case S_IFDIR:
-		return !(inode->state & (DAFS_I_DATA | DAFS_I_TRUNC0));
+		return !(inode->state & (DAFS_I_DATA | DAFS_I_TRUNC0 | DAFS_I_PART));
 	default:
 		return false;
 	}

@@ -15,6 +15,7 @@
 
 #include "image/dircodec.h"
 #include "model/inode.h"
+#include "write/part.h"
 
 /* What is to be flushed. Order matters: the planner places in this order (directories first is its
  * own business). */
@@ -32,6 +33,12 @@ struct dafs_changeset {
 	const char *(*path_of)(void *arg, const struct dafs_inode *inode, char *buf);
 	const void *tag; /* kept with the commit: the cache's flush id */
 	size_t tag_len;
+	/* The file of the set that goes in part; NULL: none. */
+	const struct dafs_part *part;
+	/* Files that an earlier flush wrote in part and that are not in the set: where there is
+	 * room, they can go on where they ended. */
+	struct dafs_inode **waiting;
+	size_t nwaiting;
 };
 
 struct dafs_flush_opts {

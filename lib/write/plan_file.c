@@ -98,6 +98,16 @@ static void charge_gap(struct dafs_plan *plan, const struct dafs_extlist *edits,
 		plan->gap_budget_blks -= gap < plan->gap_budget_blks ? gap : plan->gap_budget_blks;
 }
 
+uint32_t dafs_plan_more(const struct dafs_plan *plan, size_t item, const struct dafs_wb_run *run)
+{
+	const struct dafs_part *part = plan->cs->part;
+
+	if (!part || part->inode != plan->cs->inodes[item] ||
+	    run->lblk + run->len != part->cut_lblk)
+		return 0;
+	return part->more_blks;
+}
+
 /* Place one collected run; map NULL: the file is new. */
 static errcode_t place(struct dafs_plan *plan, size_t item, const struct dafs_wb_run *run,
 		       const struct dafs_extlist *map, struct dafs_extlist *edits)
@@ -108,6 +118,7 @@ static errcode_t place(struct dafs_plan *plan, size_t item, const struct dafs_wb
 				      .len = run->len,
 				      .flags = DAFS_ALLOC_DATA,
 				      .unwritten = run->kind == DAFS_WB_UNWRITTEN,
+				      .more = dafs_plan_more(plan, item, run),
 				      .ino = plan->items[item].ino };
 	size_t had = edits->n;
 	errcode_t err;
@@ -130,6 +141,7 @@ static errcode_t grow(struct dafs_plan *plan, size_t item, const struct dafs_wb_
 				      .lblk = run->lblk,
 				      .len = run->len,
 				      .flags = DAFS_ALLOC_DATA | DAFS_ALLOC_GOAL_ONLY,
+				      .more = dafs_plan_more(plan, item, run),
 				      .ino = plan->items[item].ino,
 				      .unwritten = run->kind == DAFS_WB_UNWRITTEN };
 	const struct dafs_extlist *edits = &extra->edits;
@@ -229,7 +241,7 @@ static errcode_t place_runs(struct dafs_plan *plan, size_t item, struct dafs_pla
 		return 0;
 	err = dafs_writeback_collect(inode->u.file, plan->opts.max_chunk_blks, &plan->wb);
 	if (!err && extra)
-		err = dafs_plan_refill(plan, extra);
+		err = dafs_plan_refill(plan, item, extra);
 	if (!err && plan->wb.n)
 		dafs_plan_trace_file(plan, item);
 	for (size_t i = 0; i < plan->wb.n && !err; i++) {
@@ -377,6 +389,7 @@ static errcode_t place_rest(struct dafs_plan *plan, size_t item, struct dafs_pla
 	for (size_t i = 0; i < extra->nrest && !err; i++) {
 		req.lblk = extra->rest[i].lblk;
 		req.len = extra->rest[i].len;
+		req.more = dafs_plan_more(plan, item, &extra->rest[i]);
 		req.unwritten = extra->rest[i].kind == DAFS_WB_UNWRITTEN;
 		req.goal = 0;
 		had = plan->edits.n;

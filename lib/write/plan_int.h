@@ -214,6 +214,7 @@ struct dafs_place_req {
 	const struct dafs_extlist *also; /* placed before, beside edits; NULL: nothing */
 	struct dafs_extlist *edits;
 	uint32_t lblk, len;
+	uint32_t more;	/* blocks behind it that go another time (dafs_alloc_req) */
 	uint64_t goal;	/* 0: the planner's own */
 	unsigned flags; /* DAFS_ALLOC_DATA or _META; with _GOAL_ONLY: there or not at all */
 	bool unwritten;
@@ -235,10 +236,12 @@ errcode_t dafs_plan_file_grow(struct dafs_plan *plan, size_t item);
 errcode_t dafs_plan_file(struct dafs_plan *plan, size_t item);
 errcode_t dafs_plan_file_over(struct dafs_plan *plan, size_t item);
 uint64_t dafs_plan_file_new_blks(const struct dafs_plan *plan, size_t item);
+/* What follows a run in a later flush: blocks, when the file is cut at the run's end. */
+uint32_t dafs_plan_more(const struct dafs_plan *plan, size_t item, const struct dafs_wb_run *run);
 
 /* plan_refill.c: delayed runs (plan->wb) over blocks that the file gave up in this flush: what
  * keeps an extent whole comes back into the mapping, and leaves extra->freed. */
-errcode_t dafs_plan_refill(struct dafs_plan *plan, struct dafs_plan_extra *extra);
+errcode_t dafs_plan_refill(struct dafs_plan *plan, size_t item, struct dafs_plan_extra *extra);
 
 /* plan_trace.c: what goes into the trace. An inode's number and path; a file's writeback begins; a chunk
  * of it, as the kernel's writeback tells of it: blocks that are to be mapped (flags 0x100: delayed;

@@ -35,6 +35,26 @@ static errcode_t take_clusters(struct dafs_plan *plan, uint64_t pblk, uint64_t l
 	return dafs_plan_range_add(&plan->taken, start, end - start);
 }
 
+/* The file's blocks nearest to a request, for the trace. */
+static void name_neighbours(const struct dafs_place_req *req, struct dafs_alloc_req *ar)
+{
+	const struct dafs_extlist *lists[] = { req->old, req->also, req->edits };
+
+	for (size_t l = 0; l < 3; l++) {
+		const struct dafs_extlist *xl = lists[l];
+		size_t at = xl ? dafs_extlist_search(xl, ar->lblk) : 0;
+
+		if (xl && at && (!ar->pleft || dafs_extent_end(&xl->v[at - 1]) > ar->lleft)) {
+			ar->lleft = dafs_extent_end(&xl->v[at - 1]) - 1;
+			ar->pleft = xl->v[at - 1].pblk + xl->v[at - 1].len - 1;
+		}
+		if (xl && at < xl->n && (!ar->pright || xl->v[at].lblk < ar->lright)) {
+			ar->lright = xl->v[at].lblk;
+			ar->pright = xl->v[at].pblk;
+		}
+	}
+}
+
 /* Ask the allocator: at the goal first where there is one, else where the last of this kind ended.
  * Pieces into plan->pieces. */
 static errcode_t ask(struct dafs_plan *plan, const struct dafs_place_req *req, uint32_t lblk,
@@ -47,6 +67,11 @@ static errcode_t ask(struct dafs_plan *plan, const struct dafs_place_req *req, u
 	};
 	const struct dafs_extent *last;
 	errcode_t err = 0;
+
+	if (lblk + len == req->lblk + req->len)
+		ar.more = req->more;
+	if (plan->img->ctx->trace)
+		name_neighbours(req, &ar);
 
 	if (plan->opts.kernel_place && !meta)
 		ar.flags |= DAFS_ALLOC_KERNEL;
@@ -343,8 +368,9 @@ static int by_seq(const void *a, const void *b)
 	return x->item < y->item ? -1 : x->item > y->item;
 }
 
-/* Files in another order, nothing grouped: by the time they were first dirtied (--order dirty), or,
- * where room is tight, the largest first, so that the small ones fill what those leave. */
+/* Files in another order, nothing grouped: by the time they were first dirtied (--order dirty: each of
+ * them whole, then the next), or, where room is tight, the largest first, so that the small ones fill
+ * what those leave (what grows in place did so before). */
 static errcode_t place_files_sorted(struct dafs_plan *plan)
 {
 	struct seq_item *order = calloc(plan->cs->n ? plan->cs->n : 1, sizeof(*order));
@@ -365,8 +391,12 @@ static errcode_t place_files_sorted(struct dafs_plan *plan)
 	}
 	if (!err)
 		qsort(order, n, sizeof(*order), by_seq);
-	for (size_t i = 0; i < n && !err; i++)
-		err = place_file(plan, order[i].item);
+	for (size_t i = 0; i < n && !err; i++) {
+		if (!plan->tight && !(plan->cs->inodes[order[i].item]->state & DAFS_I_NEW))
+			err = dafs_plan_file_grow(plan, order[i].item);
+		if (!err)
+			err = place_file(plan, order[i].item);
+	}
 	free(order);
 	return err;
 }
@@ -527,6 +557,57 @@ static errcode_t keep_placed(struct dafs_plan *plan)
 	return err;
 }
 
+/* The first block that a file which waits is to write next, and where on disk that would go on; false:
+ * it does not go on from anything. */
+static errcode_t next_place(struct dafs_plan *plan, const struct dafs_inode *inode,
+			    struct dafs_alloc_req *req)
+{
+	union dafs_inode_buf buf;
+	struct dafs_extlist map = { 0 };
+	struct dafs_blklist nodes = { 0 };
+	struct dafs_es_extent ext;
+	size_t at;
+	errcode_t err;
+
+	req->len = 0;
+	if (!inode->u.file ||
+	    !dafs_es_find(&inode->u.file->es, DAFS_ES_DELAYED, 0, DAFS_RANGE_END, &ext))
+		return 0;
+	err = dafs_icodec_read(plan->img, inode->ino, &buf.raw, sizeof(buf));
+	if (!err && buf.raw.i_flags & EXT4_EXTENTS_FL)
+		err = dafs_etree_decode(plan->img, inode->ino, &buf.raw, &map, &nodes);
+	at = dafs_extlist_search(&map, ext.lblk);
+	if (!err && at && dafs_extent_end(&map.v[at - 1]) == ext.lblk)
+		*req = (struct dafs_alloc_req){ .goal = map.v[at - 1].pblk + map.v[at - 1].len,
+						.lblk = ext.lblk,
+						.len = ext.len,
+						.flags = DAFS_ALLOC_DATA | DAFS_ALLOC_GOAL_ONLY };
+	dafs_extlist_fini(&map);
+	dafs_blklist_fini(&nodes);
+	return err;
+}
+
+/* What files that were written in part can go on into is left alone by this flush, as far as it is
+ * free: the whole rest, or a half of it, and so on. */
+static errcode_t keep_waiting(struct dafs_plan *plan)
+{
+	struct dafs_trace *trace = plan->img->ctx->trace;
+	errcode_t err = 0;
+
+	/* Nothing is placed here. */
+	plan->img->ctx->trace = NULL;
+	for (size_t i = 0; i < plan->cs->nwaiting && !err && !plan->tight; i++) {
+		struct dafs_alloc_req req = { 0 };
+
+		err = next_place(plan, plan->cs->waiting[i], &req);
+		plan->pieces.n = 0;
+		for (; req.len && !err && !plan->pieces.n; req.len /= 2)
+			err = dafs_mballoc_place(plan->ma, &req, &plan->pieces);
+	}
+	plan->img->ctx->trace = trace;
+	return err;
+}
+
 /* Gaps are kept between runs of sparse files as long as they leave most of what will be free. */
 static void budget_gaps(struct dafs_plan *plan)
 {
@@ -541,13 +622,16 @@ static void budget_gaps(struct dafs_plan *plan)
 
 errcode_t dafs_plan_place(struct dafs_plan *plan)
 {
+	bool in_turn = plan->opts.order_dirty && !plan->tight;
 	errcode_t err = keep_placed(plan);
 
+	if (!err)
+		err = keep_waiting(plan);
 	if (!err)
 		err = place_dirs(plan);
 	if (!err)
 		budget_gaps(plan);
-	if (!err)
+	if (!err && !in_turn)
 		err = grow_files(plan);
 	if (!err)
 		err = plan->opts.order_dirty || plan->tight ? place_files_sorted(plan)

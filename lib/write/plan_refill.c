@@ -40,13 +40,14 @@ static bool joins(const struct dafs_extlist *map, const struct dafs_extlist *bac
 	       (back->n && continues(&back->v[back->n - 1], ext));
 }
 
-/* The part of a freed extent from at on that the run fills again, into back if it is worth it. */
+/* The part of a freed extent that the run fills again, into back if it is worth it. more: what a later
+ * flush adds to the run; by then the rest of the old place is free, and the file goes on into it. */
 static errcode_t consider(struct dafs_plan *plan, const struct dafs_extlist *map,
 			  const struct dafs_extent *freed, const struct dafs_wb_run *run,
-			  struct dafs_extlist *back)
+			  uint32_t more, struct dafs_extlist *back)
 {
 	uint32_t end = run->lblk + run->len;
-	struct dafs_extent part = *freed;
+	struct dafs_extent part = *freed, reach;
 
 	if (run->lblk > part.lblk) {
 		part.pblk += run->lblk - part.lblk;
@@ -56,7 +57,10 @@ static errcode_t consider(struct dafs_plan *plan, const struct dafs_extlist *map
 		end = dafs_extent_end(freed);
 	part.len = end - part.lblk;
 	part.unwritten = run->kind == DAFS_WB_UNWRITTEN || freed->unwritten;
-	if (!joins(map, back, &part))
+	reach = part;
+	if (end == run->lblk + run->len)
+		reach.len += more < dafs_extent_end(freed) - end ? more : dafs_extent_end(freed) - end;
+	if (!joins(map, back, &reach))
 		return 0;
 	if (!part.unwritten) {
 		if (part.len > plan->live_budget_blks)
@@ -101,7 +105,7 @@ static errcode_t subtract(struct dafs_extlist *freed, const struct dafs_extlist 
 	return 0;
 }
 
-errcode_t dafs_plan_refill(struct dafs_plan *plan, struct dafs_plan_extra *extra)
+errcode_t dafs_plan_refill(struct dafs_plan *plan, size_t item, struct dafs_plan_extra *extra)
 {
 	const struct dafs_wb_runs *runs = &plan->wb;
 	struct dafs_extlist back = { 0 };
@@ -121,7 +125,8 @@ errcode_t dafs_plan_refill(struct dafs_plan *plan, struct dafs_plan_extra *extra
 		for (size_t k = f; k < extra->freed.n && !err; k++) {
 			if (extra->freed.v[k].lblk >= run->lblk + run->len)
 				break;
-			err = consider(plan, &extra->map, &extra->freed.v[k], run, &back);
+			err = consider(plan, &extra->map, &extra->freed.v[k], run,
+				       dafs_plan_more(plan, item, run), &back);
 		}
 	}
 	if (!err && back.n) {

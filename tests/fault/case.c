@@ -183,6 +183,10 @@ static errcode_t do_flush(struct dafs_ctx *ctx, const void *arg)
 
 	if (err)
 		return err;
+	if (path && path[0] != '/') {
+		req.npaths = 0;
+		req.opts.max_data_bytes = strtoull(path, NULL, 10);
+	}
 	err = dafs_session_flush(fs, &req, &stats);
 	dafs_close(fs);
 	told->acknowledged = !err;

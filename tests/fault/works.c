@@ -125,6 +125,15 @@ static errcode_t all_1(struct dafs *fs)
 	return fill(fs, "/big", 0, 2 * MIB, 2);
 }
 
+/* A flush of 300000 bytes ends inside the new file. */
+static errcode_t passes_1(struct dafs *fs)
+{
+	TRY(fill(fs, "/conf", 5000, 90000, 2));
+	TRY(dafs_truncate(fs, "/big", 700000));
+	TRY(fill(fs, "/a", 0, 600000, 2));
+	return fill(fs, "/big", 690000, 400000, 2);
+}
+
 /* The image has no room for a second copy: the old blocks are written over. */
 static errcode_t tight_before(struct dafs *fs)
 {
@@ -319,6 +328,7 @@ const struct work works[] = {
 	{ "fresh", FS(8, 1024), some_files, { fresh_1, fresh_2 }, "/new/a" },
 	{ "overwrite-small", FS(8, 1024), some_files, { small_1, small_2 }, "/big" },
 	{ "overwrite-large", FS(16, 4096), some_files, { large_1 }, "/d" },
+	{ "in-passes", FS(8, 1024), some_files, { passes_1, rename_2 }, "300000" },
 	{ "overwrite-all", FS(16, 1024), some_files, { all_1 }, NULL },
 	{ "overwrite-tight", FS(9, 1024), tight_before, { tight_1 }, "/big" },
 	{ "rename-over", FS(8, 1024), some_files, { rename_1, rename_2 }, "/conf" },
