@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 
 static const char *const class_names[] = { "note", "summary", "damage", "fatal" };
 
@@ -21,15 +23,33 @@ static const char *address(const struct dafsck_report *r)
 
 /* ---- progress ---- */
 
+volatile sig_atomic_t dafsck_progress_on = 1;
+
+static void on_usr(int number)
+{
+	dafsck_progress_on = number == SIGUSR1;
+}
+
 /* e2fsck's lines on a file descriptor: pass, step, steps, image. */
 static void progress_line(void *arg, const char *stage, uint64_t done, uint64_t total)
 {
 	const struct dafsck_report *r = arg;
 
 	(void)stage;
-	if (total)
+	if (total && dafsck_progress_on)
 		dprintf(r->progress_fd, "%u %" PRIu64 " %" PRIu64 " %s\n", r->pass, done, total,
 			address(r));
+}
+
+/* The terminal's line. */
+static void progress_bar(void *arg, const char *stage, uint64_t done, uint64_t total)
+{
+	struct dafsck_report *r = arg;
+
+	if (dafsck_progress_on)
+		dafs_cli_progress_show(&r->cli->progress, stage, done, total);
+	else
+		dafs_cli_progress_clear(&r->cli->progress);
 }
 
 static void begin_pass(void *arg, unsigned pass, const char *title)
@@ -101,29 +121,40 @@ static void show_finding(void *arg, const struct dafs_finding *f)
 		dafs_cli_say(r->cli, "%s [%s]\n", message, info->id);
 }
 
-/* Yes, no; "a" says yes from now on. */
+/* One answer: yes (also for the bare Enter), no, or yes to this and to all that follows. Without an
+ * answer (end of input, interrupt) it is no, and nothing more is asked. */
 static bool ask(void *arg, const struct dafs_finding *f)
 {
 	struct dafsck_report *r = arg;
 	const struct dafs_check_info *info = dafs_check_info(f->code);
 	char message[1024], line[64];
 
+	if (r->all || r->silent)
+		return r->all;
 	dafs_check_format(f, message, sizeof(message));
 	for (;;) {
 		r->asked = true;
-		if (r->all)
-			return dafs_cli_say(r->cli, "%s [%s]: %s\n", message, info->id, info->ask),
-			       true;
-		dafs_cli_say(r->cli, "%s [%s]: %s (y/n/a)? ", message, info->id, info->ask);
+		dafs_cli_say(r->cli, "%s [%s]: %s<y>? ", message, info->id, info->ask);
 		fflush(stdout);
-		if (!fgets(line, sizeof(line), stdin))
+		if (r->cli->ctx.cancel || !fgets(line, sizeof(line), stdin)) {
+			dafs_cli_say(r->cli, "\n");
+			r->silent = true;
 			return false;
-		if (*line == 'a')
+		}
+		switch (*line) {
+		case 'a':
+		case 'A':
 			r->all = true;
-		if (*line == 'y' || *line == 'a')
 			return true;
-		if (*line == 'n')
+		case 'y':
+		case 'Y':
+		case '\n':
+			return true;
+		case 'n':
+		case 'N':
 			return false;
+		}
+		dafs_cli_say(r->cli, "(y: yes, n: no, a: yes to all that follows, Enter: yes)\n");
 	}
 }
 
@@ -175,10 +206,47 @@ static void show_statistics(struct dafsck_report *r)
 				     res->depth[depth], depth);
 }
 
+static double mib(uint64_t bytes)
+{
+	return (double)bytes / (1 << 20);
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+/* What e2fsck -t tells: memory, wall and CPU time, what was read and written. */
 static void show_timing(struct dafsck_report *r)
 {
-	for (unsigned pass = 0; pass < 6; pass++)
-		dafs_cli_say(r->cli, "pass %u: %.3f s\n", pass, r->check.result.seconds[pass]);
+	const struct dafs_check_result *res = &r->check.result;
+	double seconds = now() - r->begun;
+	struct rusage use = { 0 };
+
+	for (unsigned pass = 0; pass < 6 && r->timing > 1; pass++)
+		dafs_cli_say(r->cli, "pass %u: %.3f s\n", pass, res->seconds[pass]);
+	getrusage(RUSAGE_SELF, &use);
+	dafs_cli_say(r->cli, "memory: %.1f MiB, time: %.3f s (user %ld.%03ld, system %ld.%03ld)\n",
+		     (double)use.ru_maxrss / 1024, seconds, (long)use.ru_utime.tv_sec,
+		     (long)use.ru_utime.tv_usec / 1000, (long)use.ru_stime.tv_sec,
+		     (long)use.ru_stime.tv_usec / 1000);
+	dafs_cli_say(r->cli, "read: %.1f MiB, written: %.1f MiB, rate: %.1f MiB/s\n",
+		     mib(res->read_bytes), mib(res->written_bytes),
+		     seconds > 0 ? mib(res->read_bytes + res->written_bytes) / seconds : 0);
+}
+
+static void show_debug(struct dafsck_report *r)
+{
+	const struct dafs_check_result *res = &r->check.result;
+
+	dafs_cli_say(r->cli,
+		     "rounds: %u, threads: %u, reads: %" PRIu64 ", writes: %" PRIu64
+		     ", syncs: %" PRIu64 "\n",
+		     res->rounds + 1, dafs_threads(&r->cli->ctx), res->reads, res->writes,
+		     res->syncs);
 }
 
 static void show_end(struct dafsck_report *r, errcode_t err, int status)
@@ -189,8 +257,13 @@ static void show_end(struct dafsck_report *r, errcode_t err, int status)
 	if (res->committed && status & 1)
 		dafs_cli_say(r->cli, "%s: REPAIRED: %" PRIu64 " findings\n", address(r),
 			     res->fixed[DAFS_CHECK_DAMAGE] + res->fixed[DAFS_CHECK_SUMMARY]);
+	if (res->discarded_bytes)
+		dafs_cli_say(r->cli, "%s: discarded %.1f MiB\n", address(r),
+			     mib(res->discarded_bytes));
 	if (r->timing)
 		show_timing(r);
+	if (r->debug)
+		show_debug(r);
 	if (r->cli->verbose && !err && !res->clean_skipped)
 		show_statistics(r);
 	if (status & 4)
@@ -198,6 +271,11 @@ static void show_end(struct dafsck_report *r, errcode_t err, int status)
 			     res->left[DAFS_CHECK_DAMAGE] +
 				     (r->opts->strict ? res->left[DAFS_CHECK_SUMMARY] : 0),
 			     err ? ", and the check could not be finished" : "");
+	if (status & 4 && r->opts->mode == DAFS_CHECK_PREEN)
+		dafs_cli_say(r->cli,
+			     "%s: UNEXPECTED INCONSISTENCY; RUN dafsck MANUALLY "
+			     "(without -p or -a).\n",
+			     address(r));
 	if (err || !res->opened)
 		return;
 	if (res->clean_skipped)
@@ -231,6 +309,7 @@ static void json_end(struct dafsck_report *r, errcode_t err, int status)
 	for (unsigned class = 0; class <= DAFS_CHECK_FATAL; class ++)
 		dafs_cli_json_u64(counts, class_names[class], res->fixed[class]);
 	dafs_cli_json_bool(r->json, "journal_replayed", res->replayed);
+	dafs_cli_json_bool(r->json, "repaired", res->committed && (status & 1));
 	if (res->opened && !err) {
 		dafs_cli_json_u64(r->json, "inodes", res->inodes);
 		dafs_cli_json_u64(r->json, "inodes_used", res->inodes_used);
@@ -252,10 +331,11 @@ void dafsck_report_begin(struct dafsck_report *r, struct dafs_cli *cli,
 	r->check.pass = begin_pass;
 	r->check.finding = show_finding;
 	r->check.ask = ask;
-	if (r->progress_fd) {
-		cli->ctx.progress = progress_line;
-		cli->ctx.progress_arg = r;
-	}
+	r->begun = now();
+	cli->ctx.progress = r->progress_fd ? progress_line : progress_bar;
+	cli->ctx.progress_arg = r;
+	signal(SIGUSR1, on_usr);
+	signal(SIGUSR2, on_usr);
 	if (cli->json) {
 		r->json = json_object_new_object();
 		r->json_findings = dafs_cli_json_array(r->json, "findings");

@@ -9,6 +9,11 @@
 #include "check/check.h"
 #include "cli/cli.h"
 
+#include <signal.h>
+
+/* Is progress shown? SIGUSR1 turns it on and SIGUSR2 off, as with e2fsck. */
+extern volatile sig_atomic_t dafsck_progress_on;
+
 #define DAFSCK_SHOWN 100u /* findings of one kind that are shown one by one */
 
 struct dafsck_report {
@@ -19,9 +24,12 @@ struct dafsck_report {
 	uint32_t shown[512];			  /* by code */
 	unsigned pass;
 	int progress_fd; /* -C; 0: the terminal's own */
-	bool timing;
-	bool asked; /* the finding at hand was shown with its question */
-	bool all;   /* every further question is answered with yes */
+	unsigned timing; /* -t: how often */
+	bool debug;	 /* -d */
+	bool asked;	 /* the finding at hand was shown with its question */
+	bool all;	 /* every further question is answered with yes */
+	bool silent;	 /* ... with no: nobody answers any more */
+	double begun;
 };
 
 /* Wire the callbacks; cli must have been started and stays in use until the end. */

@@ -182,6 +182,22 @@ void dafs_ck_walk_map(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 		dafs_ck_indirect(w, in);
 }
 
+/* A block map where extents have to be, or are asked for. */
+static void check_map_kind(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
+{
+	const struct dafs_ck *ck = w->ck;
+
+	if ((!in->is_reg && !in->is_dir) || !has_data(ck, in->raw) ||
+	    (in->ino != EXT2_ROOT_INO && in->ino < ck->g.first_ino) ||
+	    in->raw->i_flags & (EXT4_EXTENTS_FL | EXT4_INLINE_DATA_FL))
+		return;
+	if (ck->g.bigalloc)
+		in->convert = DAFS_CK_FIND(w, INO_BIGALLOC_MAP, .ino = in->ino);
+	else if (ck->opts->to_extents && ck->g.extents)
+		in->convert = DAFS_CK_FIND(w, INO_BLOCK_MAP, .ino = in->ino);
+	in->rebuild |= in->convert;
+}
+
 void dafs_ck_inode_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in, bool with_ea)
 {
 	const struct dafs_ck *ck = w->ck;
@@ -205,9 +221,5 @@ void dafs_ck_inode_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in, bo
 	charge(ck, in);
 	check_size(w, in);
 	check_count(w, in);
-	if (ck->g.bigalloc && (in->is_reg || in->is_dir) && has_data(ck, raw) &&
-	    (in->ino == EXT2_ROOT_INO || in->ino >= ck->g.first_ino) &&
-	    !(raw->i_flags & (EXT4_EXTENTS_FL | EXT4_INLINE_DATA_FL)) &&
-	    DAFS_CK_FIND(w, INO_BIGALLOC_MAP, .ino = in->ino))
-		in->convert = in->rebuild = true;
+	check_map_kind(w, in);
 }

@@ -176,8 +176,10 @@ static void begin_pass(struct dafs_ck *ck, const struct pass *pass)
 		return;
 	dafs_progress(ck->ctx, pass->title, 0, 0);
 	/* Later rounds are nobody's business but for what they find. */
-	if (rep->pass && !ck->round)
+	if (rep->pass && pass->number > ck->announced)
 		rep->pass(rep->arg, pass->number, pass->title);
+	if (pass->number > ck->announced)
+		ck->announced = pass->number;
 }
 
 static errcode_t run_passes(struct dafs_ck *ck)
@@ -244,6 +246,7 @@ static errcode_t next_round(struct dafs_ck *ck)
 
 	round_fini(ck);
 	ck->round++;
+	ck->rep->result.rounds++;
 	memset(ck->left, 0, sizeof(ck->left));
 	bad = dafs_ck_geom_init(&ck->g, &ck->sb);
 	if (bad)
@@ -326,7 +329,8 @@ struct session {
 	struct dafs_dev *dev;
 	const struct dafs_check_opts *opts;
 	struct dafs_check_report *report;
-	bool mmp; /* taken */
+	struct dafs_undo *undo; /* NULL: none */
+	bool mmp;		/* taken */
 };
 
 static struct dafs_ck ck_of(const struct session *s, enum dafs_check_mode mode, bool trial)
@@ -336,7 +340,8 @@ static struct dafs_ck ck_of(const struct session *s, enum dafs_check_mode mode, 
 				 .opts = s->opts,
 				 .rep = s->report,
 				 .mode = mode,
-				 .trial = trial };
+				 .trial = trial,
+				 .undo = s->undo };
 }
 
 /* unsafe (may be NULL): a trial found what preen may not repair. */
@@ -359,6 +364,8 @@ static errcode_t run(struct session *s, enum dafs_check_mode mode, bool trial, b
 		err = run_rounds(&ck);
 		if (!err && ck.fixing)
 			err = dafs_ck_commit(&ck);
+		if (!err && ck.fixing && s->opts->discard)
+			err = dafs_ck_discard(&ck);
 		sum_stats(&ck);
 	}
 	if (unsafe)
@@ -446,6 +453,17 @@ static errcode_t run_preen(struct session *s)
 	return run(s, unsafe ? DAFS_CHECK_NO : DAFS_CHECK_PREEN, false, NULL);
 }
 
+static void note_io(struct session *s)
+{
+	struct dafs_check_result *r = &s->report->result;
+
+	r->reads = s->dev->nreads;
+	r->read_bytes = s->dev->read_bytes;
+	r->writes = s->dev->nwrites;
+	r->written_bytes = s->dev->written_bytes;
+	r->syncs = s->dev->nsyncs;
+}
+
 static errcode_t run_mode(struct session *s)
 {
 	errcode_t err = 0;
@@ -455,7 +473,7 @@ static errcode_t run_mode(struct session *s)
 		if (!err)
 			err = settle(s);
 	}
-	if (err)
+	if (err || s->opts->journal_only)
 		return err;
 	return s->opts->mode == DAFS_CHECK_PREEN ? run_preen(s)
 						 : run(s, s->opts->mode, false, NULL);
@@ -466,15 +484,24 @@ errcode_t dafs_check_run(struct dafs_ctx *ctx, const char *address,
 {
 	struct session s = { .ctx = ctx, .opts = opts, .report = report };
 	bool fixing = opts->mode != DAFS_CHECK_NO;
-	errcode_t err;
+	errcode_t err, end;
 
 	memset(&report->result, 0, sizeof(report->result));
 	err = dafs_dev_open(ctx, address, fixing ? DAFS_DEV_RW | DAFS_DEV_EXCL : 0, &s.dev);
 	if (err)
 		return err;
+	if (opts->forget_cache)
+		dafs_dev_forget_cache(s.dev);
 	err = dafs_dev_lock(s.dev, fixing);
+	if (!err && fixing && opts->undo_path)
+		err = dafs_undo_begin(s.dev, opts->undo_path, &s.undo);
+	if (!err && s.undo)
+		dafs_notice(ctx, "to undo what is repaired: e2undo %s %s", opts->undo_path,
+			    s.dev->path);
 	if (!err)
 		err = run_mode(&s);
+	end = dafs_undo_end(s.undo);
+	note_io(&s);
 	dafs_dev_close(s.dev);
-	return err;
+	return err ? err : end;
 }

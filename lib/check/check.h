@@ -87,6 +87,14 @@ struct dafs_check_opts {
 	uint64_t
 		backup_sb; /* -b: superblock at this block; 0: the primary, copies when it is bad */
 	uint32_t backup_bs; /* -B: block size for finding it */
+	/* -z: what is changed is saved here first (image/undo.h); NULL: nowhere. Not with mode NO. */
+	const char *undo_path;
+	bool journal_only;   /* replay the journal and look no further */
+	bool fixes_only;     /* not a word of what could only be better */
+	bool to_extents;     /* block maps become extents */
+	bool check_encoding; /* of names in all casefolded directories, not in strict ones only */
+	bool discard;	     /* give free blocks back to the host, if nothing is left wrong */
+	bool forget_cache;   /* what the host has of the image in memory, first */
 };
 
 struct dafs_check_result {
@@ -106,6 +114,9 @@ struct dafs_check_result {
 	uint64_t depth[8];			 /* inodes by depth of their extent tree */
 	uint64_t fragmented;			 /* files and directories not in one piece */
 	double seconds[8];			 /* wall time of each pass */
+	unsigned rounds;
+	uint64_t reads, read_bytes, writes, written_bytes, syncs; /* of the device */
+	uint64_t discarded_bytes;
 };
 
 struct dafs_check_report {

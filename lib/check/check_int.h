@@ -22,6 +22,7 @@
 
 #include "image/etree.h"
 #include "image/image.h"
+#include "image/undo.h"
 #include "model/extlist.h"
 
 #include <stdatomic.h>
@@ -253,6 +254,7 @@ struct dafs_ck {
 	bool again;   /* a repair made what earlier passes know out of date: start over */
 	bool no_room; /* for a repair */
 	unsigned round;
+	unsigned announced; /* the last pass whose title was reported */
 	uint64_t changes;		     /* repairs so far */
 	struct dafs_ck_map decided;	     /* key of a finding -> enum decision (check.c) */
 	uint64_t left[DAFS_CHECK_FATAL + 1]; /* of this round */
@@ -264,7 +266,7 @@ struct dafs_ck {
 	unsigned want;		  /* DAFS_CKW_*: to be made in the next room */
 	bool backups;		  /* copies of superblock and descriptors are to be written */
 	bool layout_moved;	  /* descriptors say other places than on the device */
-	bool undo;		  /* an undo file is written: all goes through the commit */
+	struct dafs_undo *undo;	  /* NULL: none. All goes through the commit then */
 
 	union {
 		struct ext2_super_block sb;
@@ -511,6 +513,8 @@ void dafs_ck_gd_set_bitmap_csum(struct dafs_ck *ck, uint32_t grp, bool inodes, c
 void dafs_ck_gd_seal(struct dafs_ck *ck, uint32_t grp);
 /* Encode superblock and descriptors, and commit all that was written. */
 errcode_t dafs_ck_commit(struct dafs_ck *ck);
+/* After that, with nothing left wrong: give what no inode has back to the host (discard.c). */
+errcode_t dafs_ck_discard(struct dafs_ck *ck);
 uint32_t dafs_ck_sb_csum(const struct ext2_super_block *sb);
 bool dafs_ck_is_meta(const struct dafs_ck *ck, uint64_t pblk);
 static inline bool dafs_ck_blk_ok(const struct dafs_ck *ck, uint64_t pblk)

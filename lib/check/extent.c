@@ -370,7 +370,8 @@ static void look_slack(struct tree *t)
 			if (t->entries[i] < t->room[k])
 				how = "shorter";
 	}
-	if (how && DAFS_CK_FIND(t->w, EXT_SLACK, .ino = t->in->ino, .found = at, .text = how))
+	if (how && !t->w->ck->opts->fixes_only &&
+	    DAFS_CK_FIND(t->w, EXT_SLACK, .ino = t->in->ino, .found = at, .text = how))
 		t->in->rebuild = true;
 }
 

@@ -200,7 +200,10 @@ errcode_t dafs_ck_commit(struct dafs_ck *ck)
 	if (!journal_usable(ck) ||
 	    dafs_txn_live_blks(&ck->img) + 1 > dafs_txn_capacity_blks(&ck->img))
 		dafs_image_drop_journal(&ck->img);
-	err = dafs_txn_commit_blks(&ck->img);
+	if (ck->undo)
+		err = dafs_undo_save_txn(ck->undo, &ck->img);
+	if (!err)
+		err = dafs_txn_commit_blks(&ck->img);
 	for (size_t i = 0; i < ck->zeros.n && !err; i++) {
 		const struct dafs_ck_range *r = (struct dafs_ck_range *)ck->zeros.v + i;
 

@@ -376,6 +376,7 @@ static errcode_t load_wanted(struct dafs_ck *ck, struct copy *c)
 		if (ck->opts->backup_sb == 0 && bs > 1024)
 			off = 1024;
 		copy_fini(c);
+		c->hard = "unreadable";
 		if (off >= ck->dev->size_bytes)
 			break;
 		err = copy_load(ck, c, off, ck->opts->backup_sb, 0);

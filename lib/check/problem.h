@@ -264,6 +264,9 @@
 	  "inode %i maps blocks without extents on a bigalloc file system", \
 	  "bigalloc needs extents.") \
 	/* ---- block maps ---- */ \
+	P(INO_BLOCK_MAP, "inode.blockmap", SUMMARY, SAFE, "convert", \
+	  "inode %i maps its blocks one by one, extents were asked for", \
+	  "Said with -E bmap2extent only.") \
 	P(BLK_ILLEGAL, "block.illegal", DAMAGE, YES, "clear", \
 	  "inode %i: block %l is mapped to %b, which does not exist", \
 	  "A block number outside of the file system.") \

@@ -159,6 +159,14 @@ static errcode_t posix_zero(struct dafs_dev *dev, uint64_t off, uint64_t len_byt
 	return write_zeros(dev, off, len_bytes);
 }
 
+static errcode_t posix_discard(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes)
+{
+	if (!len_bytes || !fallocate(dev->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				     (off_t)(dev->start_bytes + off), (off_t)len_bytes))
+		return 0;
+	return errno;
+}
+
 static errcode_t posix_resize(struct dafs_dev *dev, uint64_t size_bytes)
 {
 	return ftruncate(dev->fd, (off_t)(dev->start_bytes + size_bytes)) ? errno : 0;
@@ -177,6 +185,7 @@ static const struct dafs_dev_ops posix_ops = {
 	.copy_from = posix_copy_from,
 	.sync = posix_sync,
 	.zero = posix_zero,
+	.discard = posix_discard,
 	.resize = posix_resize,
 	.close = posix_close,
 };
@@ -473,6 +482,27 @@ errcode_t dafs_dev_zero(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes)
 	count(&dev->nwrites, 1);
 	err = dev->ops->zero(dev, off, len_bytes);
 	return err ? io_failure(dev, err, "zeroing", off, len_bytes) : 0;
+}
+
+errcode_t dafs_dev_discard(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes)
+{
+	errcode_t err = admit_write(dev, off, len_bytes);
+
+	if (err)
+		return err;
+	if (off > dev->size_bytes || len_bytes > dev->size_bytes - off)
+		return 0;
+	count(&dev->nwrites, 1);
+	err = dev->ops->discard(dev, off, len_bytes);
+	return err && err != EOPNOTSUPP ? io_failure(dev, err, "discarding", off, len_bytes) : err;
+}
+
+void dafs_dev_forget_cache(struct dafs_dev *dev)
+{
+	if (dev->is_block)
+		ioctl(dev->fd, BLKFLSBUF, 0);
+	else if (!fdatasync(dev->fd))
+		posix_fadvise(dev->fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 errcode_t dafs_dev_resize(struct dafs_dev *dev, uint64_t size_bytes)

@@ -39,6 +39,8 @@ struct dafs_dev_ops {
 	errcode_t (*sync)(struct dafs_dev *dev);
 	errcode_t (*zero)(struct dafs_dev *dev, uint64_t off,
 			  uint64_t len_bytes); /* reads as zeros afterwards */
+	/* The range holds nothing any more: a hole in a file, and what a device makes of it. */
+	errcode_t (*discard)(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes);
 	errcode_t (*resize)(struct dafs_dev *dev, uint64_t size_bytes); /* regular files only */
 	void (*close)(struct dafs_dev *dev);
 };
@@ -96,6 +98,11 @@ errcode_t dafs_dev_copy_from(struct dafs_dev *dev, int fd, uint64_t src_off, uin
 bool dafs_dev_shares(const struct dafs_dev *dev);
 /* Make a range read as zeros: a hole in a file where the host can, else zeros are written. */
 errcode_t dafs_dev_zero(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes);
+/* Give a range's space back to the host; what it reads as afterwards is anybody's guess.
+ * EOPNOTSUPP (no detail): the host or the device cannot. */
+errcode_t dafs_dev_discard(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes);
+/* Let the host forget what it holds of the image in memory, as far as it does that. */
+void dafs_dev_forget_cache(struct dafs_dev *dev);
 /* Set the size of a regular file (of its part behind ?offset=); EINVAL for a partition or a block
  * device too small for it. */
 errcode_t dafs_dev_resize(struct dafs_dev *dev, uint64_t size_bytes);
