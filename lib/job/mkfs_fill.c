@@ -15,9 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How often a size that turned out too small is raised, and by what part of it. */
-enum { AUTO_TRIES = 6, AUTO_RAISE_PART = 64 };
-
 struct fill {
 	struct dafs_ctx *ctx;
 	const char *address;
@@ -167,6 +164,9 @@ static errcode_t fill_image(struct fill *fill, struct dafs_image *img)
 	err = import(fill, fs);
 	if (!err)
 		err = dafs_session_flush(fs, &req, &fill->stats->flush);
+	/* Nothing was promised before: for whom fills an image this is just a full one. */
+	if (err == DAFS_ET_NOSPC_ALLOC)
+		err = DAFS_ET_NOSPC_RESERVE;
 	if (!err)
 		err = dafs_image_finish_create(fs->img);
 	dafs_close(fs);
@@ -184,12 +184,6 @@ static errcode_t run_once(struct fill *fill)
 	if (err && fill->path)
 		unlink(fill->path);
 	return err;
-}
-
-static bool is_lack_of_space(errcode_t err)
-{
-	return err == DAFS_ET_NOSPC_RESERVE || err == DAFS_ET_NOSPC_META ||
-	       err == DAFS_ET_NOSPC_ALLOC;
 }
 
 errcode_t dafs_mkfs_fill(struct dafs_ctx *ctx, const char *address,
@@ -219,11 +213,6 @@ errcode_t dafs_mkfs_fill(struct dafs_ctx *ctx, const char *address,
 		err = dafs_mkfs_auto(ctx, address, &measured, &fill.mkfs);
 	if (!err)
 		err = run_once(&fill);
-	/* The source was measured in a file system of another size: its runs may have been cut less. */
-	for (int i = 0; i < AUTO_TRIES && opts->auto_size && is_lack_of_space(err); i++) {
-		fill.mkfs.fs_bytes += fill.mkfs.fs_bytes / AUTO_RAISE_PART;
-		err = run_once(&fill);
-	}
 	if (fill.spool_fd >= 0)
 		close(fill.spool_fd);
 	free(fill.path);

@@ -21,7 +21,7 @@ struct dafs_fill_opts {
 	struct dafs_mkfs_opts mkfs; /* fill is set by this module */
 	const char *src;	    /* directory, archive, or "-": an archive on standard input */
 	bool auto_size;		    /* mkfs.fs_bytes is chosen: what src needs */
-	uint64_t slack_bytes; /* with auto_size: free beside that, for users who are not root */
+	uint64_t slack_bytes; /* with auto_size: free beside that, reserved blocks among it */
 };
 
 struct dafs_fill_stats {
@@ -36,9 +36,12 @@ struct dafs_fill_stats {
 errcode_t dafs_mkfs_fill(struct dafs_ctx *ctx, const char *address,
 			 const struct dafs_fill_opts *opts, struct dafs_fill_stats *stats);
 
-/* Choose the smallest size, and where the usual number is too small the number of inodes, for which
- * src fits with opts->slack_bytes to spare: sets mkfs->fs_bytes and mkfs->inodes. address is for messages. src is read
- * (names and attributes; an archive to its end). DAFS_ET_NOSPC_* where no size helps. */
+/* Choose the smallest number of blocks for which src fits with opts->slack_bytes to spare: sets
+ * mkfs->fs_bytes. Geometry is that of a file system of this size and these options; where the usual
+ * number of inodes is too small, it is what src needs: sets mkfs->inodes (0: the usual number).
+ * address is for messages. src is read several times (names and attributes; an archive to its end),
+ * and has to stay as it is until it is written. DAFS_ET_NOSPC_*, DAFS_ET_NOINODES where no size
+ * helps. */
 errcode_t dafs_mkfs_auto(struct dafs_ctx *ctx, const char *address,
 			 const struct dafs_fill_opts *opts, struct dafs_mkfs_opts *mkfs);
 

@@ -150,6 +150,10 @@ errcode_t dafs_session_adopt_image(struct dafs_ctx *ctx, struct dafs_image *img,
 		dafs_close(fs);
 		return err;
 	}
+	/* Who makes a file system may fill it to the last block, as with mke2fs -d. */
+	fs->reserve.root_clusters = 0;
+	fs->reserve.resv_clusters = 0;
+	fs->write.plan_decides = true;
 	*ret = fs;
 	return 0;
 }

@@ -364,8 +364,12 @@ static bool is_close(const struct dafs_write *w)
 errcode_t dafs_delalloc_take(struct dafs_write *w, uint64_t n, uint64_t m)
 {
 	const struct dafs_reserve old = *w->reserve;
-	errcode_t err = dafs_reserve_take(w->reserve, n, m, w->privileged);
+	errcode_t err = dafs_reserve_take(w->reserve, n, w->plan_decides ? 0 : m, w->privileged);
 
+	if (w->plan_decides) {
+		w->reserve->bound_clusters += err ? 0 : m;
+		return err;
+	}
 	if (!w->dry_plan)
 		return err;
 	if (!err && is_close(w)) {
@@ -379,7 +383,9 @@ errcode_t dafs_delalloc_take(struct dafs_write *w, uint64_t n, uint64_t m)
 
 errcode_t dafs_dareserve_recheck(struct dafs_write *w)
 {
-	return w->dry_plan && is_close(w) ? take_exactly(w, 0, 0, DAFS_ET_NOSPC_META) : 0;
+	if (!w->dry_plan || w->plan_decides || !is_close(w))
+		return 0;
+	return take_exactly(w, 0, 0, DAFS_ET_NOSPC_META);
 }
 
 void dafs_delalloc_release(struct dafs_write *w, uint64_t n, uint64_t m)

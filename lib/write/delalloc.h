@@ -57,6 +57,8 @@ struct dafs_write {
 	void *dry_plan_arg;
 	struct dafs_direct *direct; /* direct.h: place at the write (--nodelalloc); NULL: delayed */
 	bool privileged;	    /* may use root-reserved blocks for the current inode's owner */
+	bool plan_decides; /* all that is pending is flushed at once by this process, or dropped: no
+			    * metadata is promised before, the flush's own plan finds room or not */
 };
 
 /* Can images like this be written? DAFS_ET_FEATURE with the feature's name in the detail: no

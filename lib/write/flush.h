@@ -80,6 +80,9 @@ errcode_t dafs_plan_walk(struct dafs_plan *plan,
 /* Clusters of metadata that the plan takes (what delalloc's dry_plan wants to know). */
 uint64_t dafs_plan_meta_clusters(const struct dafs_plan *plan);
 
+/* The same, had lack of room cut no run of a new file: fewer can no image do with. */
+uint64_t dafs_plan_least_meta_clusters(const struct dafs_plan *plan);
+
 /* Steps 4 to 6. On success every inode of the change set has its number and the image is as it was
  * to become. On failure inodes and image are as before, unless the commit itself failed (the image
  * handle is failed then). DAFS_ET_JOURNAL_FULL: too many live blocks for one transaction, found

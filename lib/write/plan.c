@@ -268,3 +268,34 @@ uint64_t dafs_plan_meta_clusters(const struct dafs_plan *plan)
 {
 	return plan->meta_clusters;
 }
+
+/* Extents that an item's runs take when none of them is cut by lack of room. */
+static uint64_t least_extents(const struct dafs_plan *plan, const struct dafs_plan_item *it)
+{
+	const struct dafs_plan_run *run = plan->runs + it->first_run;
+	uint64_t n = 0, len = 0;
+
+	for (uint32_t r = 0; r < it->nruns; r++) {
+		if (r && run[r - 1].lblk + run[r - 1].len != run[r].lblk) {
+			n += (len + DAFS_EXT_MAX_WRITTEN - 1) / DAFS_EXT_MAX_WRITTEN;
+			len = 0;
+		}
+		len += run[r].len;
+	}
+	return n + (len + DAFS_EXT_MAX_WRITTEN - 1) / DAFS_EXT_MAX_WRITTEN;
+}
+
+uint64_t dafs_plan_least_meta_clusters(const struct dafs_plan *plan)
+{
+	const uint32_t bs = plan->img->block_size;
+	uint64_t more = 0;
+
+	for (size_t i = 0; i < plan->cs->n; i++) {
+		const struct dafs_plan_item *it = &plan->items[i];
+
+		if (it->nruns && plan->cs->inodes[i]->state & DAFS_I_NEW)
+			more += dafs_etree_blks(bs, it->nruns) -
+				dafs_etree_blks(bs, least_extents(plan, it));
+	}
+	return plan->meta_clusters - more;
+}

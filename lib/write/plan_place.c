@@ -644,7 +644,10 @@ errcode_t dafs_plan_place(struct dafs_plan *plan)
 		if (extra && extra->over.n)
 			err = dafs_plan_file_over(plan, i);
 	}
-	for (size_t i = 0; i < plan->cs->n && !err; i++)
+	for (size_t i = 0; i < plan->cs->n && !err; i++) {
 		err = place_meta_of(plan, i);
+		if (err)
+			dafs_plan_fail(plan, plan->cs->inodes[i], err, NULL);
+	}
 	return err ? err : place_gone(plan);
 }

@@ -62,24 +62,82 @@ blocks() { dumpe2fs -h "$1" 2>/dev/null | awk -F: -v key="$2" '$1 == key { print
   cmp three four
 }
 
-@test "auto is as small as it can be, in every class of sizes" {
-  mkdir src
-  for size in 1K 1M 2500K 40M 520M; do
-    head -c $size /dev/zero | tr "\0" x >src/file
-    rm -f image
-    run_tool 0 mkdafs -q --no-sync -d src image auto
-    assert_fsck_clean image
-    bs=$(blocks image 'Block size')
-    spare=$((($(blocks image 'Free blocks') - $(blocks image 'Reserved block count')) * bs))
-    total=$(stat -c %s image)
-    echo "$size: image $total, spare $spare"
-    # Free for ordinary users: not more than the step of the search, or the size is where its class begins.
-    [ $spare -ge 0 ]
-    [ $spare -le $((total / 1024 + 2 * 65536)) ] || [ "$total" -eq $((3 << 20)) ] || [ "$total" -eq $((512 << 20)) ]
-    run_tool 0 mkdafs -q --no-sync -F -d src image auto+20M
-    bs=$(blocks image 'Block size')
-    [ $((($(blocks image 'Free blocks') - $(blocks image 'Reserved block count')) * bs)) -ge $((20 << 20)) ]
+# The smallest there is: SRC into an image of its own size, not into one block less, with the same options and inodes; and what
+# stays free is SPARE blocks of it at the most (those that are asked for, or that e2fsprogs wants at the least). Sets free.
+exact_auto() { # SRC SPARE AUTO [OPTION...]
+  local src=$1 spare=$2 auto=$3 n bs inodes
+  shift 3
+  rm -f image same less
+  run_tool 0 mkdafs -q --no-sync "$@" -d "$src" image "$auto"
+  assert_fsck_clean image
+  n=$(blocks image 'Block count') bs=$(blocks image 'Block size') inodes=$(blocks image 'Inode count') free=$(blocks image 'Free blocks')
+  [ "$(stat -c %s image)" -eq $((n * bs)) ]
+  [ "$free" -le "$spare" ]
+  run_tool 0 mkdafs -q --no-sync "$@" -b "$bs" -N "$inodes" -d "$src" same "$n"
+  [ "$(blocks same 'Block count')" -eq "$n" ]
+  # What is asked to be free is no business of the other.
+  [ "$auto" = auto ] || return 0
+  run_tool 1 mkdafs -q --no-sync "$@" -b "$bs" -N "$inodes" -d "$src" less $((n - 1))
+  [ "$(wc -l <<<"$stderr")" -eq 1 ]
+  has_stderr "pace"
+  [ ! -e less ]
+}
+
+@test "auto is the smallest size, to the block" {
+  local opts i
+  make_tree tree
+  mkdir tiny sizes
+  echo x >tiny/file
+  for i in 1 2 3 4 5 6 7 8 9; do head -c $((i * i * 300000)) /dev/zero | tr "\0" x >sizes/$i; done
+  # Each option once; -g 1024 -G 1 makes many groups, so that files are in pieces and need tree blocks.
+  for opts in "-b 1024" "-b 4096" "-b 4096 -O bigalloc -C 16384" "-O ^has_journal" "-O inline_data -I 512" "-J size=8" \
+    "-i 8192" "-b 1024 -g 1024 -G 1" "-O ^flex_bg" "-O orphan_file" "-m 50"; do
+    # shellcheck disable=SC2086
+    exact_auto sizes 0 auto $opts
   done
+  for opts in "-b 4096" "-O ea_inode" "-b 2048 -I 512"; do
+    # shellcheck disable=SC2086
+    exact_auto tree 0 auto $opts
+  done
+  # libext2fs makes nothing smaller.
+  exact_auto tiny 50 auto
+  exact_auto tiny 50 auto -N 5000
+}
+
+@test "auto in every class of sizes" {
+  mkdir src
+  # Just before a group's end some blocks have to be left over: the group that would hold them is not made.
+  for size in 1M 2500K 40M; do
+    head -c $size /dev/zero | tr "\0" x >src/file
+    exact_auto src 1000 auto
+  done
+  head -c 520M /dev/zero | tr "\0" x >src/file
+  run_tool 0 mkdafs -q --no-sync -F -d src image auto
+  [ "$(blocks image 'Free blocks')" -eq 0 ]
+  # A larger block holds what a smaller one does not, and begins where its class begins.
+  rm src/file
+  echo x >src/file
+  setfattr -n user.a -v "$(head -c 2000 /dev/zero | tr "\0" v)" src/file || skip "no user attributes here"
+  run_tool 0 mkdafs -q --no-sync -d src other auto
+  [ "$(stat -c %s other)" -eq $((512 << 20)) ]
+}
+
+@test "auto+SLACK leaves that much free" {
+  mkdir src
+  seq 1 300000 >src/file
+  exact_auto src 20480 auto+20M -b 1024
+  [ "$free" -eq 20480 ]
+  exact_auto src 1 auto+1 -b 4096
+  [ "$free" -eq 1 ]
+  exact_auto src 16 auto+3K -O bigalloc -b 1024
+  [ "$free" -eq 16 ]
+}
+
+@test "a file system is filled to its last block, whoever the files belong to" {
+  mkdir src
+  head -c 3M /dev/zero | tr "\0" x >src/file
+  [ "$(id -u)" -ne 0 ] || chown 7:8 src/file
+  exact_auto src 0 auto -m 20
 }
 
 @test "auto makes inodes enough" {
