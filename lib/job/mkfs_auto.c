@@ -121,8 +121,8 @@ static errcode_t note_plan(void *arg, struct dafs *fs, struct dafs_plan *plan)
 	struct need *need = arg;
 	unsigned bits = fs->img->cluster_bits;
 
-	need->data_blks = fs->reserve.dirty_clusters << bits;
 	need->meta_blks = dafs_plan_meta_clusters(plan) << bits;
+	need->data_blks = (dafs_plan_taken_clusters(plan) << bits) - need->meta_blks;
 	need->least_meta_blks = dafs_plan_least_meta_clusters(plan) << bits;
 	need->inodes = fs->reserve.promised_inodes;
 	return 0;

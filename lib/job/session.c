@@ -154,6 +154,9 @@ errcode_t dafs_session_adopt_image(struct dafs_ctx *ctx, struct dafs_image *img,
 	fs->reserve.root_clusters = 0;
 	fs->reserve.resv_clusters = 0;
 	fs->write.plan_decides = true;
+	/* Small files may need no block in the end: only the plan knows. */
+	if (img->has_inline_data)
+		fs->reserve.free_clusters = UINT64_MAX / 2;
 	*ret = fs;
 	return 0;
 }

@@ -80,7 +80,10 @@ errcode_t dafs_plan_walk(struct dafs_plan *plan,
 /* Clusters of metadata that the plan takes (what delalloc's dry_plan wants to know). */
 uint64_t dafs_plan_meta_clusters(const struct dafs_plan *plan);
 
-/* The same, had lack of room cut no run of a new file: fewer can no image do with. */
+/* All clusters that it takes, data and metadata. */
+uint64_t dafs_plan_taken_clusters(const struct dafs_plan *plan);
+
+/* Metadata once more, had lack of room cut no run of a new file: fewer can no image do with. */
 uint64_t dafs_plan_least_meta_clusters(const struct dafs_plan *plan);
 
 /* Steps 4 to 6. On success every inode of the change set has its number and the image is as it was

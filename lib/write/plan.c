@@ -269,6 +269,15 @@ uint64_t dafs_plan_meta_clusters(const struct dafs_plan *plan)
 	return plan->meta_clusters;
 }
 
+uint64_t dafs_plan_taken_clusters(const struct dafs_plan *plan)
+{
+	uint64_t blks = 0;
+
+	for (size_t i = 0; i < plan->taken.n; i++)
+		blks += plan->taken.v[i].len;
+	return blks >> plan->img->cluster_bits;
+}
+
 /* Extents that an item's runs take when none of them is cut by lack of room. */
 static uint64_t least_extents(const struct dafs_plan *plan, const struct dafs_plan_item *it)
 {

@@ -95,7 +95,7 @@ exact_auto() { # SRC SPARE AUTO [OPTION...]
     # shellcheck disable=SC2086
     exact_auto sizes 0 auto $opts
   done
-  for opts in "-b 4096" "-O ea_inode" "-b 2048 -I 512"; do
+  for opts in "-b 4096" "-O ea_inode" "-b 2048 -I 512" "-b 4096 -O inline_data"; do
     # shellcheck disable=SC2086
     exact_auto tree 0 auto $opts
   done
