@@ -287,26 +287,44 @@ static uint64_t mix(uint64_t print, const void *data, size_t len)
 	return print;
 }
 
-errcode_t dafs_image_fingerprint(struct dafs_image *img, uint8_t uuid[16], uint64_t *print)
+uint32_t dafs_image_content_sum(const struct dafs_image *img, struct ext2_super_block *sb)
 {
-	struct ext2_super_block *sb = img->fs->super;
+	const uint32_t counts[] = { sb->s_blocks_count, sb->s_blocks_count_hi,
+				    sb->s_free_blocks_count, sb->s_free_blocks_hi,
+				    sb->s_free_inodes_count };
+
+	return dafs_crc32c(dafs_crc32c(~0u, counts, sizeof(counts)), img->fs->group_desc,
+			   (size_t)img->fs->group_desc_count * EXT2_DESC_SIZE(sb));
+}
+
+errcode_t dafs_image_journal_sequence(struct dafs_image *img, uint32_t *sequence)
+{
 	struct dafs_journal *j = img->txn->journal, *own = NULL;
-	uint64_t value = 0xcbf29ce484222325u;
-	/* The superblock's counts may be behind those of the descriptors. */
-	uint64_t free_clusters = dafs_group_total_free_clusters(img);
-	uint64_t free_inodes = dafs_group_total_free_inodes(img);
-	uint32_t sequence = 0, descs;
 	errcode_t err = 0;
 
-	*print = 0;
-	memcpy(uuid, sb->s_uuid, 16);
+	*sequence = 0;
 	if (img->has_journal && !j && !(img->flags & DAFS_IMAGE_NO_REPLAY)) {
 		err = dafs_journal_open(img, &own);
 		j = own;
 	}
 	if (!err && j)
-		err = dafs_journal_sequence(j, &sequence);
+		err = dafs_journal_sequence(j, sequence);
 	dafs_journal_close(own);
+	return err;
+}
+
+errcode_t dafs_image_fingerprint(struct dafs_image *img, uint8_t uuid[16], uint64_t *print)
+{
+	struct ext2_super_block *sb = img->fs->super;
+	uint64_t value = 0xcbf29ce484222325u;
+	/* The superblock's counts may be behind those of the descriptors. */
+	uint64_t free_clusters = dafs_group_total_free_clusters(img);
+	uint64_t free_inodes = dafs_group_total_free_inodes(img);
+	uint32_t sequence, descs;
+	errcode_t err = dafs_image_journal_sequence(img, &sequence);
+
+	*print = 0;
+	memcpy(uuid, sb->s_uuid, 16);
 	if (err)
 		return err;
 	descs = dafs_crc32c(~0u, img->fs->group_desc,

@@ -101,6 +101,14 @@ bool dafs_image_journal_torn(struct dafs_image *img);
  * outside the file system. */
 errcode_t dafs_image_read_blks(struct dafs_image *img, uint64_t pblk, uint64_t count, void *buf);
 
+/* The sequence number of the image's journal: what an empty one has, a dirty one will have after its
+ * replay. 0: there is no journal. Errors: dafs_journal_open's. */
+errcode_t dafs_image_journal_sequence(struct dafs_image *img, uint32_t *sequence);
+
+/* A checksum of how full the image is and where: size and free counts of sb (the image's superblock or a
+ * copy), and the descriptors. Who allocates or frees anything changes it. */
+uint32_t dafs_image_content_sum(const struct dafs_image *img, struct ext2_super_block *sb);
+
 /* What identifies the image and its state for a cache bound to it: UUID, and a fingerprint over the
  * superblock's volatile fields (write time, mount time and count, kbytes written, free counts,
  * state, journal sequence) and descriptors' checksum. */

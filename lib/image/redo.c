@@ -9,15 +9,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uuid/uuid.h>
 
 #include "base/crc32c.h"
+#include "image/beside.h"
 
 enum { SUPER_BYTES = 1024, HALF = SUPER_BYTES / 2, RECORD_VERSION = 1, CRC_BYTES = 4 };
 
@@ -151,47 +150,42 @@ errcode_t dafs_redo_apply(struct dafs_ctx *ctx, struct dafs_dev *dev, const void
 
 /* --- the file --- */
 
-/* Make the folders of path that are missing, 0700 each. Failure shows when the file is made. */
-static void make_folders(char *path)
+enum { IN_CACHE, BESIDE, PLACES };
+
+/* May a record be in that folder? As the cache's own rules: the caller's, and nobody else's to look into. */
+static bool folder_ok(const char *path)
 {
-	for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-		*at = 0;
-		(void)!mkdir(path, 0700);
-		*at = '/';
+	struct stat st;
+
+	return !lstat(path, &st) && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+	       !(st.st_mode & 077);
+}
+
+/* Where a record may be. *path NULL: not there. */
+static errcode_t place_path(struct dafs_dev *dev, const uint8_t uuid[16], int place, bool make,
+			    char **path)
+{
+	char *folder;
+	errcode_t err;
+
+	*path = NULL;
+	if (place == BESIDE)
+		return dafs_beside_path(dev, uuid, "dafs-redo", make, path);
+	err = dafs_beside_path(dev, uuid, DAFS_BESIDE_CACHE, make, &folder);
+	if (!err && folder_ok(folder) && asprintf(path, "%s/redo", folder) < 0) {
+		*path = NULL;
+		err = ENOMEM;
 	}
+	free(folder);
+	return err;
 }
 
-static char *device_path(const uint8_t uuid[16], bool make)
+/* Where a new one goes. */
+static errcode_t new_path(struct dafs_dev *dev, const uint8_t uuid[16], char **path)
 {
-	const char *state = secure_getenv("XDG_STATE_HOME"), *home = secure_getenv("HOME");
-	char text[UUID_STR_LEN], *path = NULL;
-	int len;
+	errcode_t err = place_path(dev, uuid, IN_CACHE, true, path);
 
-	uuid_unparse_lower(uuid, text);
-	if (state && *state == '/')
-		len = asprintf(&path, "%s/dafs/%s.dafs-redo", state, text);
-	else
-		len = asprintf(&path, "%s/.local/state/dafs/%s.dafs-redo",
-			       home && *home == '/' ? home : "/root", text);
-	if (len < 0)
-		return NULL;
-	if (make)
-		make_folders(path);
-	return path;
-}
-
-static char *file_path(const struct dafs_dev *dev, const uint8_t uuid[16], bool make)
-{
-	char *path = NULL;
-	int len;
-
-	if (dev->is_block)
-		return device_path(uuid, make);
-	if (dev->start_bytes)
-		len = asprintf(&path, "%s@%" PRIu64 ".dafs-redo", dev->path, dev->start_bytes);
-	else
-		len = asprintf(&path, "%s.dafs-redo", dev->path);
-	return len < 0 ? NULL : path;
+	return err || *path ? err : place_path(dev, uuid, BESIDE, true, path);
 }
 
 /* The name of a file is durable when its folder is. */
@@ -231,13 +225,15 @@ static errcode_t write_all(int fd, const void *buf, size_t len)
 
 errcode_t dafs_redo_save_file(struct dafs_image *img, const void *record, size_t len_bytes)
 {
-	char *path = file_path(img->dev, img->fs->super->s_uuid, true);
-	errcode_t err = 0;
-	int fd;
+	char *path;
+	errcode_t err = new_path(img->dev, img->fs->super->s_uuid, &path);
+	int fd = -1;
 
-	if (!path)
-		return ENOMEM;
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (err)
+		return err;
+	/* Whatever is there was looked at when the image was opened, and is none. */
+	if (!unlink(path) || errno == ENOENT)
+		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		err = errno;
 	if (!err)
@@ -249,7 +245,8 @@ errcode_t dafs_redo_save_file(struct dafs_image *img, const void *record, size_t
 	if (!err && !img->ctx->no_sync)
 		err = sync_folder(path);
 	if (err) {
-		unlink(path);
+		if (fd >= 0)
+			unlink(path);
 		dafs_fail(img->ctx, err, "%s", path);
 	}
 	free(path);
@@ -269,10 +266,16 @@ static errcode_t drop_path(struct dafs_ctx *ctx, const char *path)
 
 errcode_t dafs_redo_remove_file(struct dafs_ctx *ctx, struct dafs_dev *dev, const uint8_t uuid[16])
 {
-	char *path = file_path(dev, uuid, false);
-	errcode_t err = path ? drop_path(ctx, path) : ENOMEM;
+	errcode_t err = 0;
 
-	free(path);
+	for (int place = 0; place < PLACES && !err; place++) {
+		char *path;
+
+		err = place_path(dev, uuid, place, false, &path);
+		if (!err && path && !access(path, F_OK))
+			err = drop_path(ctx, path);
+		free(path);
+	}
 	return err;
 }
 
@@ -314,29 +317,40 @@ static errcode_t read_file(struct dafs_ctx *ctx, const char *path, void **buf, s
 	return dafs_fail(ctx, err, "%s", path);
 }
 
+/* The record at path; *record NULL: none that counts. */
+static errcode_t find_at(struct dafs_ctx *ctx, const char *path, bool write, void **record,
+			 size_t *len_bytes)
+{
+	struct dafs_redo_head head;
+	errcode_t err = read_file(ctx, path, record, len_bytes);
+
+	if (err || record_ok(*record, *len_bytes, &head))
+		return err == ENOENT ? 0 : err;
+	/* It was being written when the process died: nothing of that commit is in the image. */
+	free(*record);
+	*record = NULL;
+	if (!write)
+		return 0;
+	dafs_notice(ctx, "%s: incomplete, removed: that commit did not happen", path);
+	return drop_path(ctx, path);
+}
+
 errcode_t dafs_redo_find_file(struct dafs_ctx *ctx, struct dafs_dev *dev, const uint8_t uuid[16],
 			      bool write, void **record, size_t *len_bytes)
 {
-	char *path = file_path(dev, uuid, false);
-	struct dafs_redo_head head;
-	errcode_t err;
+	errcode_t err = 0;
 
 	*record = NULL;
 	*len_bytes = 0;
-	if (!path)
-		return ENOMEM;
-	err = read_file(ctx, path, record, len_bytes);
-	if (!err && !record_ok(*record, *len_bytes, &head)) {
-		/* It was being written when the process died: nothing of that commit is in the
-		 * image. */
-		if (write) {
-			dafs_notice(ctx, "%s: incomplete, removed: that commit did not happen",
-				    path);
-			err = drop_path(ctx, path);
-		}
-		free(*record);
-		*record = NULL;
+	for (int place = 0; place < PLACES && !err && !*record; place++) {
+		char *path;
+
+		err = place_path(dev, uuid, place, false, &path);
+		if (err == ENOENT) /* no home: nothing was ever saved there */
+			return 0;
+		if (!err && path)
+			err = find_at(ctx, path, write, record, len_bytes);
+		free(path);
 	}
-	free(path);
-	return err == ENOENT ? 0 : err;
+	return err;
 }

@@ -23,11 +23,11 @@
  * and 5. An image that is being created has nothing live: its commits just write.
  *
  * Exactly once: the tag of a commit leaves a mark in the superblock, which is part of every
- * transaction: 12 bytes of the tag's SHA-512 in s_snapshot_id and s_snapshot_r_blocks_count, two
- * fields of a feature that never came to be (no kernel and no e2fsprogs reads them while
- * s_snapshot_inum is 0). So the mark is there exactly when the transaction is, whoever replayed the
- * journal, and it outlives mounts, e2fsck, tune2fs and resize2fs; the next tagged commit replaces
- * it.
+ * transaction: 8 bytes of the tag's SHA-512 in s_snapshot_r_blocks_count, and in s_snapshot_id a sum
+ * of the descriptors and free counts as the commit leaves them, two fields of a feature that never
+ * came to be (no kernel and no e2fsprogs reads them while s_snapshot_inum is 0). So the mark is there
+ * exactly when the transaction is, whoever replayed the journal, and it outlives mounts, e2fsck,
+ * tune2fs and resize2fs; the next tagged commit replaces it.
  */
 #ifndef DAFS_IMAGE_TXN_H
 #define DAFS_IMAGE_TXN_H
@@ -93,6 +93,9 @@ errcode_t dafs_txn_commit_blks(struct dafs_image *img);
 /* Did the last tagged commit of this image carry that tag? True only when the commit is in the
  * image for good (a journal that needed it was replayed by opening). */
 bool dafs_txn_last_tag_is(const struct dafs_image *img, const void *tag, size_t tag_len);
+
+/* What dafs_image_content_sum said of the image at its last tagged commit. */
+uint32_t dafs_txn_last_content_sum(const struct dafs_image *img);
 
 /* Finish a commit from a redo record (image without a journal) after a crash: idempotent. The image
  * is opened for writing, no transaction is open. DAFS_ET_CORRUPT_JOURNAL: damaged record;

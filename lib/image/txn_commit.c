@@ -19,7 +19,7 @@
 #include "image/txn_int.h"
 
 enum {
-	MARK_BYTES = 12,
+	MARK_BYTES = 8,
 	TAG_BYTES_MAX = 64,
 	/* Live blocks of one transaction without a journal: they stand in memory twice. */
 	REDO_BYTES_MAX = 256 << 20,
@@ -28,6 +28,13 @@ enum {
 enum dafs_txn_stop dafs_txn_stop;
 
 /* --- the mark of a tag --- */
+
+static void set_mark(struct dafs_image *img, struct ext2_super_block *sb,
+		     const uint8_t mark[MARK_BYTES])
+{
+	sb->s_snapshot_id = dafs_image_content_sum(img, sb);
+	memcpy(&sb->s_snapshot_r_blocks_count, mark, MARK_BYTES);
+}
 
 static void mark_of(const void *tag, size_t tag_len, uint8_t mark[MARK_BYTES])
 {
@@ -43,14 +50,12 @@ bool dafs_txn_last_tag_is(const struct dafs_image *img, const void *tag, size_t 
 	uint8_t mark[MARK_BYTES];
 
 	mark_of(tag, tag_len, mark);
-	return memcmp(&sb->s_snapshot_id, mark, 4) == 0 &&
-	       memcmp(&sb->s_snapshot_r_blocks_count, mark + 4, 8) == 0;
+	return memcmp(&sb->s_snapshot_r_blocks_count, mark, MARK_BYTES) == 0;
 }
 
-static void set_mark(struct ext2_super_block *sb, const uint8_t mark[MARK_BYTES])
+uint32_t dafs_txn_last_content_sum(const struct dafs_image *img)
 {
-	memcpy(&sb->s_snapshot_id, mark, 4);
-	memcpy(&sb->s_snapshot_r_blocks_count, mark + 4, 8);
+	return img->fs->super->s_snapshot_id;
 }
 
 /* --- the steps --- */
@@ -76,8 +81,8 @@ static errcode_t finish_super(struct dafs_image *img, const void *tag, size_t ta
 		return err;
 	if (tag_len) {
 		mark_of(tag, tag_len, mark);
-		set_mark(sb, mark);
-		set_mark(img->fs->super, mark);
+		set_mark(img, sb, mark);
+		set_mark(img, img->fs->super, mark);
 	}
 	if (img->txn->journal)
 		sb->s_feature_incompat |= EXT3_FEATURE_INCOMPAT_RECOVER;

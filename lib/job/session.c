@@ -101,7 +101,8 @@ static struct dafs *session_alloc(struct dafs_ctx *ctx, struct dafs_image *img)
 	return fs;
 }
 
-errcode_t dafs_session_open(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir, struct dafs **ret)
+static errcode_t open_session(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir,
+			      struct dafs **ret)
 {
 	struct dafs_image *img = NULL;
 	struct dafs *fs;
@@ -130,6 +131,20 @@ errcode_t dafs_session_open(struct dafs_ctx *ctx, const char *address, int flags
 	}
 	*ret = fs;
 	return 0;
+}
+
+errcode_t dafs_session_open(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir, struct dafs **ret)
+{
+	errcode_t err = open_session(ctx, address, flags, cache_dir, ret);
+
+	/* A flush of a part was interrupted behind its commit: that is finished first, by a writer, also when this is a reader. */
+	if (err != DAFS_ET_NEEDS_RECOVERY || flags & DAFS_SESSION_RW || !(flags & DAFS_SESSION_CACHE))
+		return err;
+	err = open_session(ctx, address, DAFS_SESSION_RW | DAFS_SESSION_CACHE, cache_dir, ret);
+	if (err)
+		return err;
+	dafs_close(*ret);
+	return open_session(ctx, address, flags, cache_dir, ret);
 }
 
 errcode_t dafs_session_adopt_image(struct dafs_ctx *ctx, struct dafs_image *img, struct dafs **ret)

@@ -18,29 +18,8 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
-#include "base/crc32c.h"
 #include "image/txn.h"
-
-/*
- * Who else was at the image since? A journal that somebody replayed (e2fsck, a mount) changes the fingerprint, which must not cost
- * the cache. Mounting for writing shows in mounts and mtime; blocks and inodes that came or went show in content.
- */
-struct traces {
-	int64_t mounts, mtime, content;
-};
-
-static struct traces traces_of(const struct dafs_image *img)
-{
-	struct ext2_super_block *sb = img->fs->super;
-	const uint32_t counts[] = { sb->s_blocks_count, sb->s_blocks_count_hi,
-				    sb->s_free_blocks_count, sb->s_free_blocks_hi,
-				    sb->s_free_inodes_count };
-	uint32_t crc = dafs_crc32c(~0u, counts, sizeof(counts));
-
-	crc = dafs_crc32c(crc, img->fs->group_desc,
-			  (size_t)img->fs->group_desc_count * EXT2_DESC_SIZE(sb));
-	return (struct traces){ sb->s_mnt_count, sb->s_mtime, crc };
-}
+#include "store/traces.h"
 
 /* --- begin --- */
 
@@ -53,25 +32,28 @@ static errcode_t make_tag(struct dafs_store *st)
 
 	for (size_t i = 0; i < 8; i++)
 		from[i] = (uint8_t)(print >> 8 * i);
-	memcpy(from + 8, &sb->s_snapshot_id, 4);
-	memcpy(from + 12, &sb->s_snapshot_r_blocks_count, 8);
+	memcpy(from + 8, &sb->s_snapshot_r_blocks_count, 8);
+	memcpy(from + 16, &sb->s_snapshot_id, 4);
 	uuid_generate_sha1(st->tag, uuid, (const char *)from, sizeof(from));
 	return err;
 }
 
 static errcode_t put_flush_row(struct dafs_store *st, bool everything)
 {
-	const struct traces traces = traces_of(st->img);
+	struct dafs_traces traces;
+	int64_t row[DAFS_TRACES];
 	sqlite3_stmt *stmt;
-	errcode_t err = dafs_db_use(&st->db, DAFS_DB_FLUSH_PUT, &stmt);
+	errcode_t err = dafs_traces_take(st->img, &traces);
 
+	if (!err)
+		err = dafs_db_use(&st->db, DAFS_DB_FLUSH_PUT, &stmt);
 	if (err)
 		return err;
+	dafs_traces_to_row(&traces, row);
 	sqlite3_bind_blob(stmt, 1, st->tag, sizeof(st->tag), SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 2, everything);
-	sqlite3_bind_int64(stmt, 3, traces.mounts);
-	sqlite3_bind_int64(stmt, 4, traces.mtime);
-	sqlite3_bind_int64(stmt, 5, traces.content);
+	for (int i = 0; i < DAFS_TRACES; i++)
+		sqlite3_bind_int64(stmt, i + 3, row[i]);
 	return dafs_db_run(&st->db, stmt);
 }
 
@@ -288,11 +270,12 @@ static errcode_t stale(struct dafs_store *st)
 
 struct flush_row {
 	bool there, everything;
-	struct traces traces;
+	struct dafs_traces traces;
 };
 
 static errcode_t load_flush_row(struct dafs_store *st, struct flush_row *flush)
 {
+	int64_t row[DAFS_TRACES];
 	sqlite3_stmt *stmt;
 	errcode_t err = dafs_db_use(&st->db, DAFS_DB_FLUSH_GET, &stmt);
 
@@ -306,21 +289,18 @@ static errcode_t load_flush_row(struct dafs_store *st, struct flush_row *flush)
 		err = dafs_db_damaged(&st->db, "row of flush, tag bytes:",
 				      (uint64_t)sqlite3_column_bytes(stmt, 0));
 	flush->everything = sqlite3_column_int64(stmt, 1);
-	flush->traces =
-		(struct traces){ sqlite3_column_int64(stmt, 2), sqlite3_column_int64(stmt, 3),
-				 sqlite3_column_int64(stmt, 4) };
+	for (int i = 0; i < DAFS_TRACES; i++)
+		row[i] = sqlite3_column_int64(stmt, i + 2);
+	dafs_traces_from_row(row, &flush->traces);
 	sqlite3_reset(stmt);
 	return err;
 }
 
 /* It did not happen: everything is pending over the image as it was, unless somebody changed that. */
-static errcode_t settle_nothing(struct dafs_store *st, const struct traces *then,
-				const struct traces *now)
+static errcode_t settle_nothing(struct dafs_store *st)
 {
 	errcode_t err;
 
-	if (memcmp(then, now, sizeof(*then)))
-		return stale(st);
 	if (st->flags & DAFS_STORE_RDONLY)
 		return 0;
 	err = dafs_state_bind(st);
@@ -329,8 +309,8 @@ static errcode_t settle_nothing(struct dafs_store *st, const struct traces *then
 
 errcode_t dafs_bracket_settle(struct dafs_store *st)
 {
-	const struct traces now = traces_of(st->img);
-	bool reader = st->flags & DAFS_STORE_RDONLY;
+	bool reader = st->flags & DAFS_STORE_RDONLY, committed;
+	struct dafs_traces now;
 	struct flush_row flush;
 	errcode_t err = load_flush_row(st, &flush);
 
@@ -338,13 +318,17 @@ errcode_t dafs_bracket_settle(struct dafs_store *st)
 		return err;
 	if (!flush.there)
 		return dafs_state_check_print(st);
-	if (!dafs_txn_last_tag_is(st->img, st->tag, sizeof(st->tag)))
-		return settle_nothing(st, &flush.traces, &now);
-	if (flush.everything)
+	committed = dafs_txn_last_tag_is(st->img, st->tag, sizeof(st->tag));
+	/* Nothing is left that another change could meet. */
+	if (committed && flush.everything)
 		return reader ? ENOENT : dafs_store_drop(st);
-	/* What is left was pending over the image as the flush left it. */
-	if (flush.traces.mounts != now.mounts || flush.traces.mtime != now.mtime)
+	err = dafs_traces_take(st->img, &now);
+	if (err)
+		return err;
+	if (!dafs_traces_ours(&flush.traces, &now, committed))
 		return stale(st);
+	if (!committed)
+		return settle_nothing(st);
 	if (reader)
 		return dafs_fail(st->ctx, DAFS_ET_NEEDS_RECOVERY,
 				 "%s: an interrupted flush is finished by the next change",

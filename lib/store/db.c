@@ -35,7 +35,8 @@ static const char schema[] =
 	"CREATE INDEX slot_len ON slot(len);"
 	"CREATE TABLE flush(one INTEGER PRIMARY KEY CHECK(one = 1), tag BLOB NOT NULL,"
 	" everything INTEGER NOT NULL, mounts INTEGER NOT NULL, mtime INTEGER NOT NULL,"
-	" content INTEGER NOT NULL);"
+	" checked INTEGER NOT NULL, wtime INTEGER NOT NULL, wtime_after INTEGER NOT NULL,"
+	" content INTEGER NOT NULL, content_after INTEGER NOT NULL, sequence INTEGER NOT NULL);"
 	"CREATE TABLE flushed(id INTEGER PRIMARY KEY, ino INTEGER NOT NULL,"
 	" cut INTEGER NOT NULL);";
 /* clang-format on */
@@ -72,8 +73,9 @@ static const char *const text[DAFS_DB_STMTS] = {
 	[DAFS_DB_SLOT_PUT] = "INSERT INTO slot VALUES(?, ?)",
 	[DAFS_DB_SLOT_DEL] = "DELETE FROM slot WHERE start = ?",
 	[DAFS_DB_SLOT_ALL] = "SELECT start, len FROM slot ORDER BY start",
-	[DAFS_DB_FLUSH_GET] = "SELECT tag, everything, mounts, mtime, content FROM flush",
-	[DAFS_DB_FLUSH_PUT] = "INSERT OR REPLACE INTO flush VALUES(1, ?, ?, ?, ?, ?)",
+	[DAFS_DB_FLUSH_GET] = "SELECT tag, everything, mounts, mtime, checked, wtime, wtime_after, "
+			      "content, content_after, sequence FROM flush",
+	[DAFS_DB_FLUSH_PUT] = "INSERT OR REPLACE INTO flush VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[DAFS_DB_FLUSH_DEL] = "DELETE FROM flush",
 	[DAFS_DB_FLUSHED_PUT] = "INSERT OR REPLACE INTO flushed VALUES(?, ?, ?)",
 	[DAFS_DB_FLUSHED_ALL] = "SELECT id, ino, cut FROM flushed ORDER BY id",

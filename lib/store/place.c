@@ -8,89 +8,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uuid/uuid.h>
 
-/* --- which --- */
-
-/* Make dir and those above it that a user's state lives in. */
-static errcode_t make_above(struct dafs_ctx *ctx, const char *dir)
-{
-	char *path = strdup(dir), *slash;
-	errcode_t err = 0;
-
-	if (!path)
-		return ENOMEM;
-	for (slash = path; !err && (slash = strchr(slash + 1, '/')) != NULL; *slash = '/') {
-		*slash = '\0';
-		if (mkdir(path, 0700) && errno != EEXIST && errno != EROFS && errno != EACCES)
-			err = dafs_fail(ctx, errno, "%s", path);
-	}
-	if (!err && mkdir(path, 0700) && errno != EEXIST)
-		err = dafs_fail(ctx, errno, "%s", path);
-	free(path);
-	return err;
-}
-
-static errcode_t state_path(struct dafs_image *img, char **ret)
-{
-	const char *state = secure_getenv("XDG_STATE_HOME"), *home = secure_getenv("HOME");
-	char uuid[37], *dir = NULL;
-	errcode_t err;
-	int got;
-
-	uuid_unparse_lower(img->fs->super->s_uuid, uuid);
-	if (state && state[0] == '/')
-		got = asprintf(&dir, "%s/dafs", state);
-	else if (home && home[0] == '/')
-		got = asprintf(&dir, "%s/.local/state/dafs", home);
-	else
-		return dafs_fail(img->ctx, ENOENT,
-				 "%s: neither XDG_STATE_HOME nor HOME says where its cache goes",
-				 img->dev->address);
-	if (got < 0)
-		return ENOMEM;
-	err = make_above(img->ctx, dir);
-	if (!err && asprintf(ret, "%s/%s.dacache", dir, uuid) < 0)
-		err = ENOMEM;
-	free(dir);
-	return err;
-}
+#include "image/beside.h"
 
 errcode_t dafs_place_path(struct dafs_image *img, const char *cache_dir, char **ret)
 {
-	char *real;
-	int got;
-
-	*ret = NULL;
-	if (cache_dir) {
-		*ret = strdup(cache_dir);
-		return *ret ? 0 : ENOMEM;
-	}
-	if (img->dev->is_block)
-		return state_path(img, ret);
-	/* Whatever name an image is called by, it has one cache. */
-	real = realpath(img->dev->path, NULL);
-	if (!real && errno == ENOENT)
-		real = strdup(img->dev->path);
-	if (!real)
-		return dafs_fail(img->ctx, errno, "%s", img->dev->path);
-	if (img->dev->start_bytes)
-		got = asprintf(ret, "%s@%" PRIu64 ".dacache", real, img->dev->start_bytes);
-	else
-		got = asprintf(ret, "%s.dacache", real);
-	free(real);
-	if (got < 0) {
-		*ret = NULL;
-		return ENOMEM;
-	}
-	return 0;
+	if (!cache_dir)
+		return dafs_beside_path(img->dev, img->fs->super->s_uuid, DAFS_BESIDE_CACHE, true, ret);
+	*ret = strdup(cache_dir);
+	return *ret ? 0 : ENOMEM;
 }
 
 /* --- is it safe --- */

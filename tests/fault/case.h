@@ -6,7 +6,7 @@
  * Every step that touches the image runs in a child process, so that a stop is a real one and a
  * crash is a finding of its own. The folder of the case is put back from memory before each try.
  *
- * After the fault: with case_others e2fsck replays the journal first (odd seeds); the next opening settles;
+ * After the fault: with case_others somebody else replays the journal first; the next opening settles;
  * the cache verifies; e2fsck and dafsck have no finding; the tree is the one before or the one
  * after; what was acknowledged is there; flushing again gives the tree of an undisturbed flush.
  */
@@ -56,6 +56,9 @@ void case_release(struct prepared *prep);
  * *ops: operations of the run. */
 const char *case_try(const struct prepared *prep, const struct try *t, uint64_t *ops);
 
+/* Run it, and do not judge: the folder is as the fault left it. */
+void case_leave(const struct prepared *prep, const struct try *t);
+
 /* Operations of the opening that settles a flush stopped at first. */
 uint64_t case_settle_ops(const struct prepared *prep, uint64_t first);
 
@@ -63,8 +66,7 @@ const char *case_folder(void);
 
 /* Work as with --no-sync: then the faults must find something. */
 extern bool case_no_sync;
-/* Let e2fsck replay the journal before the next opening. A flush that had not committed is then
- * refused as stale: e2fsck stamps the superblock, which is all there is to tell it from a change. */
+/* Let others replay the journal before the next opening: e2fsck in three ways and, for root, the kernel in two. */
 extern bool case_others;
 
 #endif

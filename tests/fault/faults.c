@@ -3,10 +3,11 @@
  * faults - every workload, in every phase, with every fault at every operation; or a sample of it.
  *
  *	faults [--sample SECONDS] [--seed N] [--dir DIR] [--work NAME] [--phase NAME] [--fault NAME]
- *	       [--at N] [--first N] [--stride N] [--no-sync] [--others] [--keep] [--list]
+ *	       [--at N] [--first N] [--stride N] [--no-sync] [--others] [--keep] [--list] [--leave]
  *
  * Prints a table workload x fault x tries, and for every try that failed a line with the options
- * that repeat it. Exit status 1 when one failed.
+ * that repeat it. Exit status 1 when one failed. --leave: the first try is run and not judged; what it leaves is in the folder
+ * whose name is printed.
  */
 #include "config.h"
 
@@ -33,7 +34,7 @@ static struct {
 	double sample_seconds; /* 0: everything */
 	uint64_t seed, at, first, stride;
 	const char *dir, *work, *phase, *fault;
-	bool keep, list;
+	bool keep, list, leave;
 } opts = { .seed = 1, .stride = 1 };
 
 struct cell {
@@ -62,9 +63,15 @@ static bool wanted(const char *want, const char *name)
 static void try_one(const struct prepared *prep, const struct try *t, struct row *row)
 {
 	struct cell *cell = &row->cell[t->fault];
+	const char *bad;
 	uint64_t ops;
-	const char *bad = case_try(prep, t, &ops);
 
+	if (opts.leave) {
+		case_leave(prep, t);
+		printf("%s\n", case_folder());
+		exit(0);
+	}
+	bad = case_try(prep, t, &ops);
 	cell->tries++;
 	if (!bad)
 		return;
@@ -154,6 +161,8 @@ static void sample_one(const struct prepared *prep, uint64_t *random, struct row
 
 static void print_head(void)
 {
+	if (opts.leave)
+		return;
 	printf("%-17s", "workload");
 	for (enum phase p = 0; p < PHASE_COUNT; p++) {
 		if (p != PHASE_SETTLE)
@@ -240,7 +249,8 @@ static const struct option longopts[] = {
 	{ "at", required_argument, NULL, 'n' },	    { "first", required_argument, NULL, '1' },
 	{ "stride", required_argument, NULL, 't' }, { "keep", no_argument, NULL, 'k' },
 	{ "list", no_argument, NULL, 'l' },	    { "no-sync", no_argument, NULL, 'u' },
-	{ "others", no_argument, NULL, 'o' },	    { 0 },
+	{ "others", no_argument, NULL, 'o' },	    { "leave", no_argument, NULL, 'L' },
+	{ 0 },
 };
 
 static bool take_option(int c)
@@ -257,6 +267,7 @@ static bool take_option(int c)
 	case 't': opts.stride = strtoull(optarg, NULL, 0); break;
 	case 'k': opts.keep = true; break;
 	case 'l': opts.list = true; break;
+	case 'L': opts.leave = true; break;
 	case 'o': case_others = true; break;
 	case 'u': case_no_sync = true; break;
 	default: return false;

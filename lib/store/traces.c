@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* traces - see traces.h. */
+#include "config.h"
+
+#include "store/traces.h"
+
+#include <string.h>
+
+#include "image/txn.h"
+
+enum {
+	FLUSH_SEQUENCE = 2, /* what a flush adds to the journal's sequence number */
+	REPLAY_SEQUENCE = 1 /* what replaying adds at most, by whomever */
+};
+
+static int64_t time_of(uint32_t low, uint8_t high)
+{
+	return (int64_t)((uint64_t)high << 32 | low);
+}
+
+errcode_t dafs_traces_take(struct dafs_image *img, struct dafs_traces *out)
+{
+	struct ext2_super_block *sb = img->fs->super;
+	uint32_t sequence;
+	errcode_t err = dafs_image_journal_sequence(img, &sequence);
+
+	*out = (struct dafs_traces){
+		.mounts = sb->s_mnt_count,
+		.mtime = time_of(sb->s_mtime, sb->s_mtime_hi),
+		.checked = time_of(sb->s_lastcheck, sb->s_lastcheck_hi),
+		.wtime = time_of(sb->s_wtime, sb->s_wtime_hi),
+		.wtime_after = img->ctx->now_sec,
+		.content = dafs_image_content_sum(img, sb),
+		.content_after = dafs_txn_last_content_sum(img),
+		.sequence = sequence,
+	};
+	return err;
+}
+
+/* Where a journal stands after the flush, or without it; how far others have moved it. Numbers wrap around. */
+static uint32_t moved(const struct dafs_traces *then, const struct dafs_traces *now, bool committed)
+{
+	return (uint32_t)now->sequence - (uint32_t)then->sequence -
+	       (committed ? FLUSH_SEQUENCE : 0);
+}
+
+bool dafs_traces_ours(const struct dafs_traces *then, const struct dafs_traces *now, bool committed)
+{
+	bool journal = then->sequence && now->sequence;
+	bool mounted = then->mounts != now->mounts || then->mtime != now->mtime;
+	bool checked = then->checked != now->checked;
+	bool written = now->wtime != (committed ? then->wtime_after : then->wtime);
+
+	if (now->content != (committed ? now->content_after : then->content))
+		return false;
+	if (!journal)
+		return !then->sequence && !now->sequence && !mounted && !checked && !written;
+	if (moved(then, now, committed) > REPLAY_SEQUENCE)
+		return false;
+	return !written || mounted || checked || moved(then, now, committed);
+}
+
+void dafs_traces_to_row(const struct dafs_traces *t, int64_t row[DAFS_TRACES])
+{
+	const int64_t numbers[DAFS_TRACES] = { t->mounts,	 t->mtime,	 t->checked,
+					       t->wtime,	 t->wtime_after, t->content,
+					       t->content_after, t->sequence };
+
+	memcpy(row, numbers, sizeof(numbers));
+}
+
+void dafs_traces_from_row(const int64_t row[DAFS_TRACES], struct dafs_traces *t)
+{
+	*t = (struct dafs_traces){ row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7] };
+}

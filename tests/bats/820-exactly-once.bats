@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A flush that was cut off, and what others did to the image before the next command: it happened once, or not at all.
+load helpers
+
+setup() {
+  dafs_setup
+  PATH=$DAFS_BUILDDIR/tests/fault:$PATH
+}
+
+# The image and its cache as a flush left them that was stopped before operation N, in left/.
+cut_off() { # WORKLOAD PHASE N
+  rm -rf left
+  mkdir left.d
+  mv "$(faults --work "$1" --phase "$2" --fault stop --at "$3" --leave --dir "$PWD/left.d" | tail -n 1)" left
+  rm -rf left.d
+}
+
+tree_of() { # IMAGE: every path with its attributes and content, as text
+  rm -rf tree
+  mkdir tree
+  dafsdebug -R 'rdump / tree' "$1" >/dev/null || return 1
+  (cd tree && find . -printf '%y %m %s %n %p %l\n' -type f -exec cksum {} + | sort)
+}
+
+# The same, of a flush that nothing happened to.
+undisturbed() { # WORKLOAD PHASE
+  cut_off "$1" "$2" 1
+  dawrite -q left/img flush
+  tree_of left/img >"want.$1"
+}
+
+kernel_has_it() { # IMAGE OPTIONS [COMMAND...]
+  local image=$1 options=$2 dev
+  shift 2
+  mkdir -p mnt
+  dev=$(losetup -f --show "$image")
+  mount -t ext4 -o "$options" "$dev" mnt
+  mounted+=("$PWD/mnt")
+  [ $# -eq 0 ] || "$@"
+  umount mnt
+  losetup -d "$dev"
+}
+
+@test "e2fsck and the kernel replay the journal of a cut-off flush: what is left is settled all the same" {
+  run_tool 0 faults --others --work rename-over --phase part --fault stop --stride 2
+  has_output " 0 failures"
+  run_tool 0 faults --others --work recreate --phase flush --fault lose --stride 3
+  has_output " 0 failures"
+}
+
+@test "image and cache are copied away in the middle of a flush: the copy goes on from there" {
+  local work at
+  for work in rename-over no-journal; do
+    undisturbed "$work" flush
+    for at in 20 24 28 30 32 34 36; do
+      cut_off "$work" flush "$at"
+      rm -rf elsewhere
+      mkdir elsewhere
+      cp -a left/img elsewhere/other
+      [ ! -e left/img.dacache ] || cp -a left/img.dacache elsewhere/other.dacache
+      rm -rf left
+      run_tool 0 dawrite -q elsewhere/other flush
+      assert_fsck_clean elsewhere/other
+      tree_of elsewhere/other | cmp - "want.$work"
+      [ ! -e elsewhere/other.dacache ]
+    done
+  done
+}
+
+@test "an image is one by whatever name: a flush cut off through a link is settled by the file's own name" {
+  undisturbed no-journal flush
+  cut_off no-journal flush 30
+  ln -s left/img link
+  run_tool 0 dawrite -q link ls /
+  run_tool 0 dawrite -q left/img flush
+  assert_fsck_clean left/img
+  tree_of left/img | cmp - want.no-journal
+}
+
+@test "a reader, too, settles a part that was committed, and sees what is pending over it" {
+  local at found=0
+  for at in 33 37 41 45 49; do
+    cut_off rename-over part "$at"
+    run_tool 0 dawrite left/img ls -l /
+    grep -q conf <<<"$output"
+    [[ $stderr != *"finishing an interrupted flush"* ]] || found=1
+    run_tool 0 dawrite -q left/img flush
+    assert_fsck_clean left/img
+  done
+  [ "$found" = 1 ]
+}
+
+@test "the kernel wrote between a flush that was cut off and the next command: refused by name" {
+  need_root_loop
+  local at
+  # Before the commit, and behind it with the rest still pending.
+  for at in 20 36; do
+    cut_off rename-over part "$at"
+    kernel_has_it left/img noinit_itable touch mnt/by-others
+    run_tool 1 dawrite left/img flush
+    has_stderr "changed behind its offline cache"
+    has_stderr "left/img"
+    [ -e left/img.dacache/cache.db ]
+    run_tool 0 dawrite -q left/img discard
+    assert_fsck_clean left/img
+  done
+  # Nothing is left to meet the change when everything was committed.
+  cut_off rename-over flush 34
+  kernel_has_it left/img noinit_itable touch mnt/by-others
+  run_tool 0 dawrite -q left/img flush
+  run_tool 0 dawrite left/img ls /
+  has_output by-others
+  [ ! -e left/img.dacache ]
+}
+
+@test "another tool wrote between a flush that was cut off and the next command: refused by name" {
+  local at
+  for at in 20 36; do
+    cut_off rename-over part "$at"
+    e2fsck -p left/img || [ $? -le 1 ]
+    run_tool 0 debugfs -w -R 'write left/img.dacache/spool by-others' left/img
+    run_tool 1 dawrite left/img flush
+    has_stderr "changed behind its offline cache"
+  done
+}
