@@ -18,11 +18,22 @@ struct dafs_mb_pieces {
 	size_t n, room;
 };
 
+/* The rule of mballoc.h that placed the request at hand: for the trace. */
+enum dafs_mb_rule {
+	DAFS_MB_GOAL,
+	DAFS_MB_BEST_FIT,
+	DAFS_MB_FIRST_FIT,
+	DAFS_MB_LONGEST,
+	DAFS_MB_KERNEL,
+};
+
 struct dafs_mballoc {
 	struct dafs_ctx *ctx;
 	struct dafs_space space;
 	struct dafs_spacemap *map;
 	struct dafs_mb_pieces pieces; /* of the request at hand; the memory is kept */
+	enum dafs_mb_rule rule;
+	uint32_t looked; /* groups looked into before it */
 	/* comparison mode: the window that small files are served from */
 	uint64_t window, window_n;
 };

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,6 +168,7 @@ static errcode_t place_clusters(struct dafs_mballoc *ma, const struct dafs_alloc
 	errcode_t err;
 
 	goal = goal_cluster(ma, req->goal, req->lblk, &given);
+	ma->rule = DAFS_MB_GOAL;
 	if (given) {
 		err = dafs_spacemap_run_at(ma->map, goal, n, &len);
 		if (err)
@@ -183,8 +185,10 @@ static errcode_t place_clusters(struct dafs_mballoc *ma, const struct dafs_alloc
 	err = find_run(ma, req->flags, large, goal, n, &start);
 	if (err)
 		return err;
+	ma->rule = large ? DAFS_MB_BEST_FIT : DAFS_MB_FIRST_FIT;
 	if (start != DAFS_NO_CLUSTER)
 		return dafs_mb_take(ma, start, n);
+	ma->rule = DAFS_MB_LONGEST;
 	return place_split(ma, req->flags, goal, n);
 }
 
@@ -210,6 +214,51 @@ static void trace_request(const struct dafs_mballoc *ma, const struct dafs_alloc
 		   " pright %" PRIu64,
 		   flag_names(req->flags), req->len, req->lblk, req->goal, req->lleft, req->lright,
 		   req->pleft, req->pright);
+}
+
+/* "group/start/len@logical", as the kernel tells of an extent: in clusters. */
+struct place_text {
+	char text[64];
+};
+
+static struct place_text place_text(const struct dafs_mballoc *ma, uint64_t pblk, uint64_t len,
+				    uint32_t lblk)
+{
+	struct place_text p;
+	uint64_t first = ma->space.first_data_block;
+	uint64_t c = pblk > first ? (pblk - first) >> ma->space.cluster_bits : 0;
+	unsigned bits = ma->space.cluster_bits;
+
+	snprintf(p.text, sizeof(p.text), "%" PRIu64 "/%" PRIu64 "/%" PRIu64 "@%u",
+		 c / ma->space.clusters_per_group, c % ma->space.clusters_per_group,
+		 (len + cluster_mask(ma)) >> bits, lblk >> bits);
+	return p;
+}
+
+/* Who chose: the criteria's names are ours (mballoc.h, "how a run is placed"). */
+static void trace_choice(const struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
+			 uint64_t pblk, uint32_t lblk, uint32_t len, uint64_t kept)
+{
+	static const char *const rules[] = { "GOAL", "BEST_FIT", "FIRST_FIT", "LONGEST", "KERNEL" };
+	struct place_text orig = place_text(ma, req->goal, req->len, req->lblk);
+	struct place_text goal = place_text(ma, req->goal, (uint64_t)req->len + req->more, req->lblk);
+	struct place_text got = place_text(ma, pblk, len, lblk);
+
+	if (!ma->ctx->trace)
+		return;
+	if (req->flags & DAFS_ALLOC_KEPT && ma->rule == DAFS_MB_GOAL)
+		dafs_trace_line(ma->ctx->trace,
+				"ext4_mballoc_prealloc: dev 0,0 inode %" PRIu64
+				" orig %s result %s",
+				req->ino, orig.text, got.text);
+	else
+		dafs_trace_line(ma->ctx->trace,
+				"ext4_mballoc_alloc: dev 0,0 inode %" PRIu64
+				" orig %s goal %s result %s blks %zu grps %u cr %s flags %s"
+				" tail %" PRIu64 " broken 0",
+				req->ino, orig.text, goal.text, got.text, ma->pieces.n,
+				dafs_spacemap_looked(ma->map) - ma->looked, rules[ma->rule],
+				flag_names(req->flags), kept >> ma->space.cluster_bits);
 }
 
 static void trace_piece(const struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
@@ -260,6 +309,7 @@ static errcode_t append_pieces(const struct dafs_mballoc *ma, const struct dafs_
 				out->v[before - 1] = last;
 			return err;
 		}
+		trace_choice(ma, req, pblk, lblk, (uint32_t)len, kept);
 		trace_piece(ma, req, pblk, lblk, (uint32_t)len);
 		if (kept)
 			trace_kept(ma, req, pblk + len, kept);
@@ -275,6 +325,7 @@ static errcode_t place_blks(struct dafs_mballoc *ma, const struct dafs_alloc_req
 	uint64_t n = ((req->lblk + blks - 1) >> bits) - (req->lblk >> bits) + 1;
 
 	ma->pieces.n = 0;
+	ma->rule = DAFS_MB_KERNEL;
 	if (req->flags & DAFS_ALLOC_KERNEL)
 		return dafs_mb_kernel_place(ma, req, n);
 	return place_clusters(ma, req, n);
@@ -288,6 +339,7 @@ errcode_t dafs_mballoc_place(struct dafs_mballoc *ma, const struct dafs_alloc_re
 
 	if (!req->len || req->len > UINT32_MAX - req->lblk)
 		return DAFS_ET_RANGE;
+	ma->looked = dafs_spacemap_looked(ma->map);
 	err = place_blks(ma, req, (uint64_t)req->len + (more ? req->more : 0));
 	if (more && (err == DAFS_ET_NOSPC_ALLOC || (!err && !ma->pieces.n))) {
 		give_back(ma);

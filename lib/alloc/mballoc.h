@@ -44,6 +44,8 @@ enum dafs_alloc_flags {
 	DAFS_ALLOC_KERNEL = 8,
 	/* no reserve stands behind this request (direct writes): for the trace only */
 	DAFS_ALLOC_AT_ONCE = 32,
+	/* what an earlier flush kept for this file is asked for: for the trace only */
+	DAFS_ALLOC_KEPT = 64,
 };
 
 struct dafs_alloc_req {
@@ -63,7 +65,8 @@ struct dafs_alloc_req {
 /* Place one run. The pieces are appended to out in lblk order (their state: written; out must end
  * at or before req->lblk). DAFS_ET_NOSPC_ALLOC, DAFS_ET_RANGE (len 0, end past 0xFFFFFFFF), ENOMEM
  * and errors of the bitmaps leave allocator and out as they were. A call that places something is
- * one ext4_request_blocks line in the trace, and an ext4_allocate_blocks line a piece. */
+ * one ext4_request_blocks line in the trace, and for each piece ext4_mballoc_alloc (with the rule that
+ * chose it; ext4_mballoc_prealloc where the place was kept for the file) and ext4_allocate_blocks. */
 errcode_t dafs_mballoc_place(struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
 			     struct dafs_extlist *out);
 

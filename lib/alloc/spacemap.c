@@ -147,6 +147,11 @@ uint64_t dafs_spacemap_free_clusters(const struct dafs_spacemap *sm)
 	return sm->free;
 }
 
+uint32_t dafs_spacemap_looked(const struct dafs_spacemap *sm)
+{
+	return sm->looked;
+}
+
 errcode_t dafs_spacemap_look(struct dafs_spacemap *sm, uint32_t grp)
 {
 	struct dafs_spacemap_group *g = &sm->groups[grp];
@@ -164,6 +169,7 @@ errcode_t dafs_spacemap_look(struct dafs_spacemap *sm, uint32_t grp)
 	sm->free -= g->free;
 	g->free = dafs_buddy_free_clusters(g->buddy);
 	sm->free += g->free;
+	sm->looked++;
 	refresh(sm, grp);
 	return 0;
 }

@@ -38,6 +38,9 @@ void dafs_spacemap_free(struct dafs_spacemap *sm);
 /* Clusters free: exact for groups looked into, by the descriptor for the others. */
 uint64_t dafs_spacemap_free_clusters(const struct dafs_spacemap *sm);
 
+/* Groups whose bitmaps were looked into so far. */
+uint32_t dafs_spacemap_looked(const struct dafs_spacemap *sm);
+
 /* The group's buddy, for reading (take and give through the map). Errors of space->bits, ENOMEM. */
 errcode_t dafs_spacemap_buddy(struct dafs_spacemap *sm, uint32_t grp,
 			      const struct dafs_buddy **ret);

@@ -30,6 +30,7 @@ struct dafs_spacemap {
 	struct dafs_span *all;
 	struct dafs_span *data; /* == all when no group is kept for metadata */
 	uint64_t free;
+	uint32_t looked; /* groups with a buddy */
 };
 
 /* Look into a group: build its buddy, once. */

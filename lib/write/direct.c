@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "alloc/mballoc.h"
+#include "write/dareserve.h"
 #include "write/datrace.h"
 
 struct dafs_direct {
@@ -73,6 +74,24 @@ static uint64_t goal_of(struct dafs_write *w, struct dafs_inode *inode, uint32_t
 	return 0;
 }
 
+/* The nearest mapped blocks to both sides, for the trace: as far as the es tree knows. */
+static void name_neighbours(const struct dafs_file *file, struct dafs_alloc_req *req)
+{
+	const unsigned mapped = DAFS_ES_WRITTEN | DAFS_ES_UNWRITTEN;
+	struct dafs_es_extent ext;
+
+	for (uint32_t at = 0; dafs_es_find(&file->es, mapped, at, DAFS_LBLK_END, &ext);
+	     at = ext.lblk + ext.len) {
+		if (ext.lblk > req->lblk) {
+			req->lright = ext.lblk;
+			req->pright = ext.pblk;
+			break;
+		}
+		req->lleft = ext.lblk + ext.len - 1;
+		req->pleft = ext.pblk + ext.len - 1;
+	}
+}
+
 static errcode_t place_one(struct dafs_write *w, struct dafs_inode *inode, uint32_t lblk)
 {
 	struct dafs_file *file = inode->u.file;
@@ -87,6 +106,8 @@ static errcode_t place_one(struct dafs_write *w, struct dafs_inode *inode, uint3
 
 	DAFS_TRACE(w->img->ctx, "ext4_ext_map_blocks_enter", inode->id, "lblk %u len 1 flags CREATE",
 		   lblk);
+	if (w->img->ctx->trace)
+		name_neighbours(file, &req);
 	err = dafs_mballoc_place(w->direct->ma, &req, &out);
 	if (err)
 		return err;

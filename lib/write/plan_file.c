@@ -148,6 +148,8 @@ static errcode_t grow(struct dafs_plan *plan, size_t item, const struct dafs_wb_
 	struct dafs_wb_run *rest;
 	errcode_t err = 0;
 
+	if (plan->cs->inodes[item]->state & DAFS_I_PART)
+		req.flags |= DAFS_ALLOC_KEPT;
 	req.goal = goal_of(plan, &extra->map, &extra->edits, run);
 	/* With bigalloc only the second pass knows what a run's clusters are made of. */
 	if (req.goal && !plan->cluster_mask)
@@ -193,9 +195,12 @@ static errcode_t over_run(struct dafs_plan *plan, size_t item, const struct dafs
 		} else if (map && m < map->n && map->v[m].lblk <= at) {
 			e = &map->v[m];
 			stop = dafs_extent_end(e) < end ? dafs_extent_end(e) : end;
-			if (e->unwritten && run->kind == DAFS_WB_OVER)
+			if (e->unwritten && run->kind == DAFS_WB_OVER) {
 				dafs_plan_trace_chunk(plan, plan->items[item].ino, at, stop - at,
 						      "U");
+				dafs_plan_trace_convert(plan, plan->items[item].ino, at, stop - at,
+							e);
+			}
 			err = dafs_extlist_append(e->unwritten ? edits : over,
 						  e->pblk + (at - e->lblk), at, stop - at, false);
 		} else {
@@ -246,7 +251,11 @@ static errcode_t place_runs(struct dafs_plan *plan, size_t item, struct dafs_pla
 		dafs_plan_trace_file(plan, item);
 	for (size_t i = 0; i < plan->wb.n && !err; i++) {
 		const struct dafs_wb_run *run = &plan->wb.v[i];
+		bool bytes = run->kind != DAFS_WB_UNWRITTEN;
 
+		if (bytes)
+			dafs_plan_trace_folios(plan, plan->items[item].ino, false, run->lblk,
+					       run->len);
 		if (run->kind == DAFS_WB_NEW)
 			dafs_plan_trace_chunk(plan, plan->items[item].ino, run->lblk, run->len,
 					      "0x100");
@@ -256,6 +265,9 @@ static errcode_t place_runs(struct dafs_plan *plan, size_t item, struct dafs_pla
 		else
 			err = extra ? old_run(plan, item, run, extra)
 				    : place(plan, item, run, NULL, edits);
+		if (!err && bytes)
+			dafs_plan_trace_folios(plan, plan->items[item].ino, true, run->lblk,
+					       run->len);
 	}
 	return err;
 }
@@ -276,9 +288,13 @@ static errcode_t new_file(struct dafs_plan *plan, size_t item)
 									   : most,
 						   .kind = DAFS_WB_NEW };
 
+			dafs_plan_trace_folios(plan, plan->items[item].ino, false, run.lblk,
+					       run.len);
 			dafs_plan_trace_chunk(plan, plan->items[item].ino, run.lblk, run.len,
 					      "0x100");
 			err = place(plan, item, &run, NULL, &plan->edits);
+			dafs_plan_trace_folios(plan, plan->items[item].ino, true, run.lblk,
+					       run.len);
 			at += run.len;
 		}
 	} else {

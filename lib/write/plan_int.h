@@ -252,6 +252,12 @@ void dafs_plan_trace_inode(const struct dafs_plan *plan, size_t item);
 void dafs_plan_trace_file(const struct dafs_plan *plan, size_t item);
 void dafs_plan_trace_chunk(const struct dafs_plan *plan, uint64_t ino, uint32_t lblk, uint32_t len,
 			   const char *flags);
+/* A stretch of a file is looked at for writing, and done with. */
+void dafs_plan_trace_folios(const struct dafs_plan *plan, uint64_t ino, bool end, uint32_t lblk,
+			    uint32_t len);
+/* [lblk, lblk+len) of the unwritten extent e becomes written. */
+void dafs_plan_trace_convert(const struct dafs_plan *plan, uint64_t ino, uint32_t lblk,
+			     uint32_t len, const struct dafs_extent *e);
 void dafs_plan_trace_map(const struct dafs_plan *plan, const struct dafs_place_req *req,
 			 uint32_t lblk, uint32_t len);
 void dafs_plan_trace_mapped(const struct dafs_plan *plan, const struct dafs_place_req *req,

@@ -57,14 +57,43 @@ void dafs_plan_trace_inode(const struct dafs_plan *plan, size_t item)
 
 void dafs_plan_trace_file(const struct dafs_plan *plan, size_t item)
 {
-	ull quota = INT64_MAX;
+	const struct dafs_inode *inode = plan->cs->inodes[item];
+	ull quota = INT64_MAX, index = 0;
 
 	if (plan->opts.max_data_bytes)
 		quota = plan->opts.max_data_bytes >> plan->img->block_bits;
+	/* A file in passes goes on where the last one ended. */
+	if ((inode->state & DAFS_I_PART) && plan->wb.n)
+		index = plan->wb.v[0].lblk;
 	DAFS_TRACE(plan->img->ctx, "ext4_writepages", plan->items[item].ino,
 		   "nr_to_write %llu pages_skipped 0 range_start 0 range_end %lld sync_mode 1 "
-		   "for_kupdate 0 range_cyclic 0 writeback_index 0",
-		   quota, (long long)INT64_MAX);
+		   "for_kupdate 0 range_cyclic 0 writeback_index %llu",
+		   quota, (long long)INT64_MAX, index);
+}
+
+void dafs_plan_trace_folios(const struct dafs_plan *plan, uint64_t ino, bool end, uint32_t lblk,
+			    uint32_t len)
+{
+	const unsigned bits = plan->img->block_bits;
+
+	if (end)
+		DAFS_TRACE(plan->img->ctx, "ext4_da_write_folios_end", ino,
+			   "start_pos 0x%llx next_pos 0x%llx nr_to_write %lld ret 0",
+			   (ull)lblk << bits, (ull)(lblk + (uint64_t)len) << bits,
+			   (long long)INT64_MAX - len);
+	else
+		DAFS_TRACE(plan->img->ctx, "ext4_da_write_folios_start", ino,
+			   "start_pos 0x%llx next_pos 0x%llx nr_to_write %lld sync_mode 1",
+			   (ull)lblk << bits, (ull)(lblk + (uint64_t)len) << bits,
+			   (long long)INT64_MAX);
+}
+
+void dafs_plan_trace_convert(const struct dafs_plan *plan, uint64_t ino, uint32_t lblk,
+			     uint32_t len, const struct dafs_extent *e)
+{
+	DAFS_TRACE(plan->img->ctx, "ext4_ext_convert_to_initialized_enter", ino,
+		   "m_lblk %u m_len %u u_lblk %u u_len %u u_pblk %llu", lblk, len, e->lblk,
+		   (unsigned)e->len, (ull)e->pblk);
 }
 
 void dafs_plan_trace_chunk(const struct dafs_plan *plan, uint64_t ino, uint32_t lblk, uint32_t len,
@@ -126,13 +155,23 @@ void dafs_plan_trace_submit(const struct dafs_plan *plan, uint64_t pblk, uint64_
 				(ull)(pblk << shift), (ull)(nblks << shift));
 }
 
+/* What the inode counts by now. */
+static uint64_t i_blocks_of(const struct dafs_plan *plan, size_t item)
+{
+	union dafs_inode_buf buf;
+
+	if (dafs_icodec_read(plan->img, plan->items[item].ino, &buf.raw, sizeof(buf)))
+		return 0;
+	return dafs_icodec_blocks512(plan->img, &buf.raw);
+}
+
 /* One file is in the image: its new extents, the reserve they used up, the end of its writeback. */
 static void trace_done(const struct dafs_plan *plan, size_t item)
 {
 	const struct dafs_inode *inode = plan->cs->inodes[item];
 	const struct dafs_plan_item *it = &plan->items[item];
 	struct dafs_trace *trace = plan->img->ctx->trace;
-	uint64_t used = 0, written = 0;
+	uint64_t used = 0, written = 0, before;
 	uint32_t end = 0;
 
 	for (uint32_t r = 0; r < it->nruns; r++) {
@@ -150,11 +189,14 @@ static void trace_done(const struct dafs_plan *plan, size_t item)
 	used = dafs_delalloc_held_clusters(plan->img, inode);
 	if (!(inode->state & DAFS_I_WHOLE) && inode->u.file)
 		used -= dafs_extlist_blocks(&inode->u.file->placed);
+	before = used;
+	if (plan->cs->part && plan->cs->part->inode == inode)
+		before += plan->cs->part->later->reserved_clusters;
 	if (used)
 		dafs_trace_event(trace, "ext4_da_update_reserve_space", it->ino,
-				 "mode 0%o i_blocks 0 used_blocks %llu reserved_data_blocks %llu "
+				 "mode 0%o i_blocks %llu used_blocks %llu reserved_data_blocks %llu "
 				 "quota_claim 1",
-				 inode->mode, (ull)used, (ull)used);
+				 inode->mode, (ull)i_blocks_of(plan, item), (ull)used, (ull)before);
 	if (it->nruns)
 		dafs_trace_event(trace, "ext4_writepages_result", it->ino,
 				 "ret 0 pages_written %llu pages_skipped 0 sync_mode 1 "
