@@ -160,7 +160,7 @@ static bool has_data(const struct dafs_ck *ck, const struct ext2_inode_large *ra
 static void charge(const struct dafs_ck *ck, struct dafs_ck_inode *in)
 {
 	if (!ck->g.quota || in->raw->i_flags & EXT4_EA_INODE_FL ||
-	    in->ino == dafs_ck_quota_inum(ck, 2) ||
+	    in->ino == dafs_ck_quota_inum(ck, 2) || in->ino == ck->sb.s_orphan_file_inum ||
 	    (in->ino != EXT2_ROOT_INO && in->ino < ck->g.first_ino))
 		return;
 	in->quota_bytes = in->clusters << (ck->g.cbits + ck->g.block_bits);
@@ -198,6 +198,29 @@ static void check_map_kind(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 	in->rebuild |= in->convert;
 }
 
+/* Whether the index is one is pass 2's matter; whether there can be one shows here. */
+static void check_index_flag(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
+{
+	const struct dafs_ck *ck = w->ck;
+	struct ext2_inode_large *raw = in->raw;
+	bool fixed;
+
+	if (!(raw->i_flags & EXT2_INDEX_FL))
+		return;
+	if (!in->is_dir)
+		fixed = DAFS_CK_FIND(w, HT_NODIR, .ino = in->ino);
+	else if (!ck->g.dir_index)
+		fixed = DAFS_CK_FIND(w, HT_FEATURE, .ino = in->ino);
+	else if (raw->i_flags & EXT4_INLINE_DATA_FL)
+		fixed = DAFS_CK_FIND(w, HT_ROOT, .ino = in->ino);
+	else
+		return;
+	if (fixed) {
+		raw->i_flags &= ~(uint32_t)EXT2_INDEX_FL;
+		in->dirty = true;
+	}
+}
+
 void dafs_ck_inode_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in, bool with_ea)
 {
 	const struct dafs_ck *ck = w->ck;
@@ -219,6 +242,7 @@ void dafs_ck_inode_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in, bo
 		return;
 	}
 	charge(ck, in);
+	check_index_flag(w, in);
 	check_size(w, in);
 	check_count(w, in);
 	check_map_kind(w, in);

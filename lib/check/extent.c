@@ -7,8 +7,8 @@
  *
  * Invariants:
  *  1. a node is visited once per tree (w->seen), so cycles and shared subtrees end;
- *  2. the depth falls by one with each level, as the header says, so recursion is at most MAX_DEPTH
- *     deep.
+ *  2. the depth falls by one with each level from what the root says, whatever the headers below
+ *     say, so recursion is at most MAX_DEPTH deep.
  */
 #include "config.h"
 
@@ -206,16 +206,13 @@ static void look_extent(struct tree *t, struct node *nd, const struct ext3_exten
 
 static void look_node(struct tree *t, struct node *nd);
 
-/* Why the block is no node of this depth; NULL: it is one. */
-static const char *node_wrong(const struct dafs_ck *ck, const struct ext3_extent_header *eh,
-			      unsigned depth)
+/* Why the block is no node; NULL: it is one. */
+static const char *node_wrong(const struct dafs_ck *ck, const struct ext3_extent_header *eh)
 {
 	if (eh->eh_magic != EXT3_EXT_MAGIC)
 		return "no magic";
 	if (!dafs_ck_extent_header_ok(eh, ck->g.block_size))
 		return "its counts are not possible";
-	if (eh->eh_depth != depth)
-		return "it has another depth";
 	return eh->eh_entries ? NULL : "it is empty";
 }
 
@@ -294,11 +291,16 @@ static void look_index(struct tree *t, struct node *nd, const struct ext3_extent
 	if (w->err)
 		return;
 	t->mute += on_meta;
-	why = node_wrong(ck, child.eh, child.depth);
+	why = node_wrong(ck, child.eh);
 	if (why) {
 		bad_node(t, ix, why);
 	} else {
 		child.csum_bad = !node_csum_ok(t, child.eh);
+		/* Its place in the tree tells how deep it is; the kernel asks the header. */
+		if (child.eh->eh_depth != child.depth && !t->mute &&
+		    DAFS_CK_FIND(w, EXT_NODE_DEPTH, .ino = in->ino, .blk = pblk,
+				 .found = child.eh->eh_depth, .want = child.depth))
+			in->rebuild = true;
 		/* Entries of both kinds begin with their logical block. */
 		first = *(const uint32_t *)(child.eh + 1);
 		if (first != ix->ei_block && !t->mute) {
@@ -375,6 +377,17 @@ static void look_slack(struct tree *t)
 		t->in->rebuild = true;
 }
 
+/* A tree that maps nothing has no levels. */
+static void look_empty(struct tree *t, unsigned depth, unsigned enough)
+{
+	struct dafs_ck_inode *in = t->in;
+
+	if (depth > enough
+		    ? DAFS_CK_FIND(t->w, EXT_DEPTH, .ino = in->ino, .found = depth, .want = enough)
+		    : DAFS_CK_FIND(t->w, EXT_SLACK, .ino = in->ino, .text = "shorter"))
+		in->rebuild = true;
+}
+
 void dafs_ck_extents(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 {
 	struct ext2_inode_large *raw = in->raw;
@@ -383,13 +396,17 @@ void dafs_ck_extents(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 	unsigned enough = enough_depth(w->ck);
 
 	root.depth = root.eh->eh_depth;
-	if (!dafs_ck_extent_header_ok(root.eh, sizeof(raw->i_block)) || root.depth > MAX_DEPTH ||
-	    (root.depth && !root.eh->eh_entries)) {
+	if (!dafs_ck_extent_header_ok(root.eh, sizeof(raw->i_block)) ||
+	    (root.depth > MAX_DEPTH && root.eh->eh_entries)) {
 		if (DAFS_CK_FIND(w, EXT_HEADER, .ino = in->ino))
 			dafs_ck_inode_clear(w, in);
 		return;
 	}
 	in->has_tree = true;
+	if (!root.eh->eh_entries && root.depth) {
+		look_empty(&t, root.depth, enough);
+		return;
+	}
 	in->depth = (uint8_t)root.depth;
 	if (root.depth > enough &&
 	    DAFS_CK_FIND(w, EXT_DEPTH, .ino = in->ino, .found = root.depth, .want = enough))

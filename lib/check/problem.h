@@ -286,6 +286,9 @@
 	P(EXT_NODE, "extent.node", DAMAGE, YES, "clear", \
 	  "inode %i: extent block %b (from block %l) is damaged: %t", \
 	  "A node of the extent tree is not one; what it mapped is lost.") \
+	P(EXT_NODE_DEPTH, "extent.node-depth", SUMMARY, YES, "fix", \
+	  "inode %i: extent block %b says its depth is %f, should be %w", \
+	  "A node's depth follows from its place in the tree; a kernel refuses to read the file.") \
 	P(EXT_START, "extent.start", DAMAGE, YES, "clear", \
 	  "inode %i: extent at %l, length %n, begins at block %b, which does not exist", \
 	  "The physical start is outside of the file system.") \

@@ -300,6 +300,7 @@ static errcode_t check_resize_inode(struct dafs_ck *ck)
 		goto out;
 	}
 	if (others || !raw->i_links_count || !(raw->i_mode & LINUX_S_IFREG) ||
+	    !raw->i_block[EXT2_DIND_BLOCK] ||
 	    !dafs_ck_blk_ok(ck, raw->i_block[EXT2_DIND_BLOCK]))
 		why = "the inode";
 	else

@@ -63,8 +63,7 @@ static void walk_node(struct walk *x, const struct ext3_extent_header *eh, unsig
 		child = (void *)x->w->level[depth - 1];
 		x->fn(x->w, x->arg, ix->ei_block, pblk, 1, true);
 		x->w->err = dafs_ck_read(x->w, pblk, 1, child);
-		if (!x->w->err && dafs_ck_extent_header_ok(child, ck->g.block_size) &&
-		    child->eh_depth == depth - 1)
+		if (!x->w->err && dafs_ck_extent_header_ok(child, ck->g.block_size))
 			walk_node(x, child, depth - 1);
 	}
 }

@@ -117,7 +117,7 @@ static unsigned wait_seconds(const struct dafs_image *img, const struct mmp_stru
 errcode_t dafs_mmp_take(struct dafs_image *img)
 {
 	struct mmp_struct mmp;
-	bool stale;
+	bool stale, clean;
 	errcode_t err;
 
 	if (!ext2fs_has_feature_mmp(img->fs->super))
@@ -128,13 +128,14 @@ errcode_t dafs_mmp_take(struct dafs_image *img)
 	stale = left_by_us(img, &mmp);
 	if (mmp.mmp_seq == EXT4_MMP_SEQ_FSCK && !stale)
 		return refuse(img, &mmp);
-	if (mmp.mmp_seq != EXT4_MMP_SEQ_CLEAN && !stale)
+	clean = mmp.mmp_seq == EXT4_MMP_SEQ_CLEAN;
+	if (!clean && !stale)
 		err = wait_and_see(img, &mmp, wait_seconds(img, &mmp));
 	/* Two may have come to a clean block at once: each leaves a number of its own, the last one
-	 * stays. */
+	 * stays. (Two on an image file would have met at its lock.) */
 	if (!err)
 		err = write_mmp(img, &mmp, ext2fs_mmp_new_seq());
-	if (!err)
+	if (!err && (!clean || img->dev->is_block || img->flags & DAFS_IMAGE_NO_LOCK))
 		err = wait_and_see(img, &mmp, wait_seconds(img, &mmp));
 	if (!err)
 		err = write_mmp(img, &mmp, EXT4_MMP_SEQ_FSCK);
