@@ -6,7 +6,7 @@
  * for serial phases.
  *
  * Invariants:
- *  1. a page is NULL (all zeros), FULL (all ones) or 4 KiB of words; FULL is only left in serial
+ *  1. a page is NULL (all zeros), FULL (all ones) or 1 KiB of words; FULL is only left in serial
  *     phases or by losing a race to set bits that are set anyway;
  *  2. bits at and past nbits are never set.
  */

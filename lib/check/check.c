@@ -67,8 +67,6 @@ static double now(void)
 static void parts_fini(struct dafs_ck *ck)
 {
 	for (uint32_t grp = 0; grp < ck->ngroups; grp++) {
-		if (ck->inos)
-			free(ck->inos[grp]);
 		if (ck->parts && ck->parts[grp]) {
 			dafs_ck_vec_fini(&ck->parts[grp]->dirs);
 			dafs_ck_vec_fini(&ck->parts[grp]->dexts);
@@ -76,6 +74,8 @@ static void parts_fini(struct dafs_ck *ck)
 			free(ck->parts[grp]);
 		}
 	}
+	for (size_t i = 0; ck->inos && i < ck->nchunks; i++)
+		free(ck->inos[i]);
 	free(ck->inos);
 	free(ck->parts);
 	ck->inos = NULL;
@@ -142,7 +142,8 @@ static errcode_t round_init(struct dafs_ck *ck)
 	if (!err)
 		err = dafs_ck_bits_init(&ck->dup, ck->g.clusters);
 	ck->ngroups = ck->g.groups;
-	ck->inos = calloc(ck->g.groups, sizeof(*ck->inos));
+	ck->nchunks = ck->g.inodes / DAFS_CK_INO_CHUNK + 1;
+	ck->inos = calloc(ck->nchunks, sizeof(*ck->inos));
 	ck->parts = calloc(ck->g.groups, sizeof(*ck->parts));
 	if (!ck->inos || !ck->parts)
 		return ENOMEM;

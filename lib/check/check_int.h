@@ -37,7 +37,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the checker reads str
 
 /* ---- bitmaps (bits.c): pages of words, made when first written; NULL is all zeros, FULL all ones
  * ---- */
-#define DAFS_CK_PAGE_BITS 32768u
+#define DAFS_CK_PAGE_BITS 8192u
 struct dafs_ck_bits {
 	uint64_t nbits;
 	size_t npages;
@@ -114,6 +114,7 @@ enum {
 	DAFS_CKI_EA = 0x100, /* holds an attribute's value */
 	DAFS_CKI_ENC = 0x200,
 };
+#define DAFS_CK_INO_CHUNK 1024u
 struct dafs_ck_ino {
 	uint16_t links;	       /* as on disk */
 	_Atomic uint16_t refs; /* counted */
@@ -284,7 +285,8 @@ struct dafs_ck {
 
 	struct dafs_ck_bits found;    /* clusters in use */
 	struct dafs_ck_bits dup;      /* clusters claimed more than once */
-	struct dafs_ck_ino **inos;    /* by group; NULL: no inode of it was looked at */
+	_Atomic(struct dafs_ck_ino *) *inos; /* in chunks; NULL: none in use */
+	size_t nchunks;
 	struct dafs_ck_map refs_over; /* ino -> refs beyond 16 bits, in units of 65536 */
 	pthread_mutex_t refs_lock;
 
@@ -553,15 +555,36 @@ errcode_t dafs_ck_orphan_file(struct dafs_ck *ck);			/* orphan.c */
 errcode_t dafs_ck_quota_check(struct dafs_ck *ck);			/* quota.c */
 
 /* ---- inodes ---- */
-struct dafs_ck_ino *dafs_ck_ino(const struct dafs_ck *ck,
-				uint32_t ino); /* NULL: group not looked at */
+/* NULL: no inode near it is in use. */
+static inline struct dafs_ck_ino *dafs_ck_ino(const struct dafs_ck *ck, uint32_t ino)
+{
+	struct dafs_ck_ino *chunk;
+
+	if (!ino || ino > ck->g.inodes)
+		return NULL;
+	chunk = atomic_load_explicit(&ck->inos[(ino - 1) / DAFS_CK_INO_CHUNK],
+				     memory_order_acquire);
+	return chunk ? &chunk[(ino - 1) % DAFS_CK_INO_CHUNK] : NULL;
+}
+/* What is known of inodes [ino, ino + *n) (ino + *n - 1 <= g.inodes): the part of them that lies
+ * side by side; *n gets how many. NULL: none of these is in use. For serial phases and for inodes
+ * whose tables were read. */
+static inline struct dafs_ck_ino *dafs_ck_ino_run(const struct dafs_ck *ck, uint32_t ino,
+						  uint32_t *n)
+{
+	uint32_t left = DAFS_CK_INO_CHUNK - (ino - 1) % DAFS_CK_INO_CHUNK;
+
+	if (*n > left)
+		*n = left;
+	return dafs_ck_ino(ck, ino);
+}
 static inline unsigned dafs_ck_ino_flags(const struct dafs_ck *ck, uint32_t ino)
 {
 	const struct dafs_ck_ino *info = dafs_ck_ino(ck, ino);
 
 	return info ? info->flags : 0;
 }
-/* NULL: no memory. */
+/* NULL: no memory. Thread-safe. */
 struct dafs_ck_ino *dafs_ck_ino_make(struct dafs_ck *ck, uint32_t ino);
 struct dafs_ck_dir *dafs_ck_dir(const struct dafs_ck *ck, uint32_t ino); /* NULL: no directory */
 uint32_t dafs_ck_refs(struct dafs_ck *ck, uint32_t ino);

@@ -58,16 +58,16 @@ static errcode_t look_inode(struct dafs_ck_worker *w, uint32_t ino, struct ext2_
 static errcode_t look_group(struct dafs_ck_worker *w, uint64_t item)
 {
 	struct dafs_ck *ck = w->ck;
-	const struct dafs_ck_ino *infos = ck->inos[item];
 	struct ext2_inode_large *raw = malloc(ck->g.inode_size < 256 ? 256 : ck->g.inode_size);
 	errcode_t err = raw ? 0 : ENOMEM;
 
-	for (uint32_t i = 0; infos && i < ck->g.ipg && !err; i++) {
+	for (uint32_t i = 0; i < ck->g.ipg && !err; i++) {
 		uint32_t ino = (uint32_t)item * ck->g.ipg + i + 1;
+		unsigned flags = dafs_ck_ino_flags(ck, ino);
 
 		/* The resize inode maps metadata by design. */
-		if (infos[i].flags & DAFS_CKI_USED && !(infos[i].flags & DAFS_CKI_BB) &&
-		    ino != EXT2_RESIZE_INO && ino != EXT2_BAD_INO)
+		if (flags & DAFS_CKI_USED && !(flags & DAFS_CKI_BB) && ino != EXT2_RESIZE_INO &&
+		    ino != EXT2_BAD_INO)
 			err = look_inode(w, ino, raw);
 	}
 	free(raw);

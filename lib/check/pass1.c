@@ -92,11 +92,19 @@ static bool publish_dir(struct dafs_ck_worker *w, const struct dafs_ck_inode *in
 
 struct dafs_ck_ino *dafs_ck_ino_make(struct dafs_ck *ck, uint32_t ino)
 {
-	uint32_t grp = (ino - 1) / ck->g.ipg;
+	_Atomic(struct dafs_ck_ino *) *at = &ck->inos[(ino - 1) / DAFS_CK_INO_CHUNK];
+	struct dafs_ck_ino *chunk = atomic_load_explicit(at, memory_order_acquire), *made;
 
-	if (!ck->inos[grp])
-		ck->inos[grp] = calloc(ck->g.ipg, sizeof(**ck->inos));
-	return ck->inos[grp] ? &ck->inos[grp][(ino - 1) % ck->g.ipg] : NULL;
+	if (!chunk) {
+		made = calloc(DAFS_CK_INO_CHUNK, sizeof(*made));
+		if (!made)
+			return NULL;
+		if (atomic_compare_exchange_strong(at, &chunk, made))
+			chunk = made;
+		else
+			free(made);
+	}
+	return &chunk[(ino - 1) % DAFS_CK_INO_CHUNK];
 }
 
 static errcode_t publish(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
@@ -174,17 +182,18 @@ static bool block_is_garbage(const struct dafs_ck *ck, uint32_t first_ino, const
 }
 
 static errcode_t look_at_bytes(struct dafs_ck_worker *w, uint32_t ino, const uint8_t *bytes,
-			       bool garbage)
+			       bool csum_bad, bool garbage)
 {
 	const struct dafs_ck *ck = w->ck;
-	struct dafs_ck_inode in = { .ino = ino, .raw = (struct ext2_inode_large *)w->raw };
+	struct dafs_ck_inode in = { .ino = ino,
+				    .raw = (struct ext2_inode_large *)w->raw,
+				    .csum_bad = csum_bad,
+				    .garbage = garbage };
 
 	memcpy(w->raw, bytes, ck->g.inode_size);
 	if (ck->g.inode_size < sizeof(struct ext2_inode_large))
 		memset(w->raw + ck->g.inode_size, 0,
 		       sizeof(struct ext2_inode_large) - ck->g.inode_size);
-	in.csum_bad = ck->g.csum && !dafs_icodec_checksum_ok(&ck->img, ino, in.raw);
-	in.garbage = in.csum_bad && garbage;
 	return look(w, &in);
 }
 
@@ -222,13 +231,14 @@ static errcode_t scan_piece(struct dafs_ck_worker *w, uint32_t ino, uint32_t end
 		for (uint32_t i = 0; i < ck->g.inodes_per_blk && ino < end && !err; i++, ino++) {
 			const uint8_t *bytes = block + i * ck->g.inode_size;
 			const struct ext2_inode_large *raw = (const void *)bytes;
+			bool bad;
 
 			if (all_zero(bytes, ck->g.inode_size) && ino >= ck->g.first_ino)
 				continue;
-			if (garbage < 0 && ck->g.csum &&
-			    !dafs_icodec_checksum_ok(&ck->img, ino, raw))
+			bad = ck->g.csum && !dafs_icodec_checksum_ok(&ck->img, ino, raw);
+			if (bad && garbage < 0)
 				garbage = block_is_garbage(ck, ino - i, block);
-			err = look_at_bytes(w, ino, bytes, garbage > 0);
+			err = look_at_bytes(w, ino, bytes, bad, bad && garbage > 0);
 		}
 	}
 	return err;
@@ -246,7 +256,7 @@ static errcode_t scan_group(struct dafs_ck_worker *w, uint64_t item)
 	if (!n)
 		return 0;
 	w->part = ck->parts[grp] = calloc(1, sizeof(*w->part));
-	if (!w->part || !dafs_ck_ino_make(ck, ino))
+	if (!w->part)
 		return ENOMEM;
 	while (blks && !err) {
 		uint64_t count = blks < most ? blks : most;
@@ -351,15 +361,6 @@ struct dafs_ck_dir *dafs_ck_dir(const struct dafs_ck *ck, uint32_t ino)
 	struct dafs_ck_dir key = { .ino = ino };
 
 	return ck->ndirs ? bsearch(&key, ck->dirs, ck->ndirs, sizeof(key), dir_cmp) : NULL;
-}
-
-struct dafs_ck_ino *dafs_ck_ino(const struct dafs_ck *ck, uint32_t ino)
-{
-	const uint32_t grp = (ino - 1) / ck->g.ipg;
-
-	if (!ino || ino > ck->g.inodes || !ck->inos[grp])
-		return NULL;
-	return &ck->inos[grp][(ino - 1) % ck->g.ipg];
 }
 
 /* Metadata is in use whatever else is. */

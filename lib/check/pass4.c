@@ -147,10 +147,12 @@ errcode_t dafs_ck_pass4(struct dafs_ck *ck)
 			  .raw = malloc(ck->g.inode_size < 256 ? 256 : ck->g.inode_size) };
 	errcode_t err = l.raw ? 0 : ENOMEM;
 
-	for (uint32_t grp = 0; grp < ck->g.groups && !err; grp++) {
-		const struct dafs_ck_ino *infos = ck->inos[grp];
+	for (uint32_t at = 0, n; at < ck->g.inodes && !err; at += n) {
+		const struct dafs_ck_ino *infos;
 
-		for (uint32_t i = 0; infos && i < ck->g.ipg && !err; i++) {
+		n = ck->g.inodes - at;
+		infos = dafs_ck_ino_run(ck, at + 1, &n);
+		for (uint32_t i = 0; infos && i < n && !err; i++) {
 			unsigned flags = infos[i].flags;
 			/* The common case: named as often as it says. */
 			if (!(flags & DAFS_CKI_USED) || flags & (DAFS_CKI_IMAGIC | DAFS_CKI_BB))
@@ -158,7 +160,7 @@ errcode_t dafs_ck_pass4(struct dafs_ck *ck)
 			if (infos[i].links == infos[i].refs && infos[i].refs &&
 			    infos[i].refs <= LINK_MAX && !(flags & DAFS_CKI_EA))
 				continue;
-			err = look_inode(&l, grp * ck->g.ipg + i + 1);
+			err = look_inode(&l, at + i + 1);
 		}
 	}
 	if (!err && l.many_links && !ext2fs_has_feature_dir_nlink(&ck->sb) &&

@@ -243,31 +243,45 @@ static errcode_t look_blocks(struct group *g)
 
 /* ---- inode bitmaps ---- */
 
-static void want_inodes(struct group *g)
+/* False: none is in use. */
+static bool want_inodes(struct group *g)
 {
 	const struct dafs_ck *ck = g->w->ck;
-	const struct dafs_ck_ino *infos = ck->inos[g->grp];
+	uint32_t first = g->grp * ck->g.ipg + 1;
+	bool some = false;
 
 	memset(g->want, 0, ck->g.block_size);
 	g->dirs = 0;
-	for (uint32_t i = 0; infos && i < ck->g.ipg; i++) {
-		if (!(infos[i].flags & DAFS_CKI_USED))
-			continue;
-		g->want[i / 8] |= (uint8_t)(1u << i % 8);
-		g->dirs += (infos[i].flags & DAFS_CKI_TYPE) == EXT2_FT_DIR;
+	for (uint32_t at = 0, n; at < ck->g.ipg; at += n) {
+		const struct dafs_ck_ino *infos;
+
+		n = ck->g.ipg - at;
+		infos = dafs_ck_ino_run(ck, first + at, &n);
+		for (uint32_t i = 0; infos && i < n; i++) {
+			unsigned flags = infos[i].flags, bit = at + i;
+
+			if (!(flags & DAFS_CKI_USED))
+				continue;
+			some = true;
+			g->want[bit / 8] |= (uint8_t)(1u << bit % 8);
+			g->dirs += (flags & DAFS_CKI_TYPE) == EXT2_FT_DIR;
+		}
 	}
+	return some;
 }
 
 /* Directories are counted where the bitmap agrees that the inode is in use. */
 static void count_dirs(struct group *g)
 {
 	const struct dafs_ck *ck = g->w->ck;
-	const struct dafs_ck_ino *infos = ck->inos[g->grp];
 
 	g->dirs = 0;
-	for (uint32_t i = 0; infos && i < ck->g.ipg; i++)
-		g->dirs += (infos[i].flags & DAFS_CKI_TYPE) == EXT2_FT_DIR &&
-			   infos[i].flags & DAFS_CKI_USED && g->disk[i / 8] >> (i % 8) & 1;
+	for (uint32_t i = 0; i < ck->g.ipg; i++) {
+		unsigned flags = dafs_ck_ino_flags(ck, g->grp * ck->g.ipg + i + 1);
+
+		g->dirs += (flags & DAFS_CKI_TYPE) == EXT2_FT_DIR && flags & DAFS_CKI_USED &&
+			   g->disk[i / 8] >> (i % 8) & 1;
+	}
 }
 
 static bool find_inodes(struct group *g, const struct diff *d)
@@ -329,11 +343,10 @@ static errcode_t look_inodes(struct group *g)
 				    DAFS_CK_BMAP_INODE_PAD);
 	if (err)
 		return err;
-	if (uninit && !ck->inos[g->grp]) {
+	if (!want_inodes(g) && uninit) {
 		g->free_inodes = n;
 		goto counts;
 	}
-	want_inodes(g);
 	if (read)
 		err = dafs_ck_read(w, dafs_ck_gd_inode_bitmap(ck, g->grp), 1, g->disk);
 	else

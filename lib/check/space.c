@@ -215,7 +215,7 @@ static uint32_t free_seen(const struct dafs_ck *ck, uint32_t grp)
 	if (grp == 0)
 		i = ck->g.first_ino - 1;
 	for (; i < n; i++)
-		if (!ck->inos[grp] || !(ck->inos[grp][i].flags & DAFS_CKI_USED))
+		if (!(dafs_ck_ino_flags(ck, grp * ck->g.ipg + i + 1) & DAFS_CKI_USED))
 			return i;
 	return ck->g.ipg;
 }
