@@ -122,8 +122,8 @@ bool dafs_ck_bad_inode(struct dafs_ck_worker *w, uint32_t dir, uint32_t ino)
 		/* What the inode owns may be another matter now. */
 		ck->again = true;
 	}
-	if (!b.left && dafs_ck_ino(ck, ino))
-		dafs_ck_ino(ck, ino)->flags &= ~DAFS_CKI_BAD;
+	if (!b.left && !w->err)
+		w->err = dafs_ck_ino_change(ck, ino, 0, DAFS_CKI_BAD);
 out:
 	free(b.raw);
 	return cleared;

@@ -74,11 +74,7 @@ static void parts_fini(struct dafs_ck *ck)
 			free(ck->parts[grp]);
 		}
 	}
-	for (size_t i = 0; ck->inos && i < ck->nchunks; i++)
-		free(ck->inos[i]);
-	free(ck->inos);
 	free(ck->parts);
-	ck->inos = NULL;
 	ck->parts = NULL;
 }
 
@@ -96,7 +92,7 @@ static void round_fini(struct dafs_ck *ck)
 	ck->free_clusters = ck->free_inodes = NULL;
 	dafs_ck_bits_fini(&ck->found);
 	dafs_ck_bits_fini(&ck->dup);
-	dafs_ck_map_fini(&ck->refs_over);
+	dafs_ck_inos_fini(ck);
 	dafs_ck_xattr_fini(ck);
 	dafs_ck_map_fini(&ck->ea_inodes);
 	dafs_ck_vec_fini(&ck->policies);
@@ -142,10 +138,10 @@ static errcode_t round_init(struct dafs_ck *ck)
 	if (!err)
 		err = dafs_ck_bits_init(&ck->dup, ck->g.clusters);
 	ck->ngroups = ck->g.groups;
-	ck->nchunks = ck->g.inodes / DAFS_CK_INO_CHUNK + 1;
-	ck->inos = calloc(ck->nchunks, sizeof(*ck->inos));
+	if (!err)
+		err = dafs_ck_inos_init(ck);
 	ck->parts = calloc(ck->g.groups, sizeof(*ck->parts));
-	if (!ck->inos || !ck->parts)
+	if (!ck->parts)
 		return ENOMEM;
 	ck->node_budget = ck->g.blocks / 4 + 65536;
 	ck->progress = 0;
@@ -197,7 +193,7 @@ static errcode_t run_passes(struct dafs_ck *ck)
 		}
 		begin_pass(ck, &passes[i]);
 		err = passes[i].run(ck);
-		if (!err && (ck->found.nomem || ck->dup.nomem))
+		if (!err && (ck->found.nomem || ck->dup.nomem || ck->refs_nomem))
 			err = ENOMEM;
 		rep->result.seconds[passes[i].number] += now() - begun;
 	}

@@ -114,11 +114,20 @@ enum {
 	DAFS_CKI_EA = 0x100, /* holds an attribute's value */
 	DAFS_CKI_ENC = 0x200,
 };
-#define DAFS_CK_INO_CHUNK 1024u
 struct dafs_ck_ino {
 	uint16_t links;	       /* as on disk */
 	_Atomic uint16_t refs; /* counted */
 	uint16_t flags;
+};
+#define DAFS_CK_INO_CHUNK 1024u
+#define DAFS_CK_INO_WORDS (DAFS_CK_INO_CHUNK / 64)
+struct dafs_ck_chunk {
+	_Atomic uint64_t plain[DAFS_CK_INO_WORDS]; /* in use: a regular file, one link */
+	_Atomic uint64_t named[DAFS_CK_INO_WORDS]; /* ... that has a name */
+	uint64_t odd[DAFS_CK_INO_WORDS];	   /* the others have a row */
+	uint16_t base[DAFS_CK_INO_WORDS];	   /* rows of the words in front */
+	uint16_t n, room;			   /* of rows */
+	struct dafs_ck_ino *rows;
 };
 
 /* A run of a directory's blocks; pblk 0: a hole. */
@@ -285,9 +294,10 @@ struct dafs_ck {
 
 	struct dafs_ck_bits found;    /* clusters in use */
 	struct dafs_ck_bits dup;      /* clusters claimed more than once */
-	_Atomic(struct dafs_ck_ino *) *inos; /* in chunks; NULL: none in use */
+	_Atomic(struct dafs_ck_chunk *) *inos; /* inos.c; NULL: none in use */
 	size_t nchunks;
-	struct dafs_ck_map refs_over; /* ino -> refs beyond 16 bits, in units of 65536 */
+	struct dafs_ck_map refs_over; /* ino -> names beyond what inos has room for */
+	bool refs_nomem;
 	pthread_mutex_t refs_lock;
 
 	struct dafs_ck_part **parts; /* by group */
@@ -555,40 +565,59 @@ errcode_t dafs_ck_orphan_file(struct dafs_ck *ck);			/* orphan.c */
 errcode_t dafs_ck_quota_check(struct dafs_ck *ck);			/* quota.c */
 
 /* ---- inodes ---- */
-/* NULL: no inode near it is in use. */
-static inline struct dafs_ck_ino *dafs_ck_ino(const struct dafs_ck *ck, uint32_t ino)
+/* What is known of inodes (inos.c). */
+errcode_t dafs_ck_inos_init(struct dafs_ck *ck);
+void dafs_ck_inos_fini(struct dafs_ck *ck);
+static inline struct dafs_ck_chunk *dafs_ck_ino_chunk(const struct dafs_ck *ck, uint32_t ino)
 {
-	struct dafs_ck_ino *chunk;
-
 	if (!ino || ino > ck->g.inodes)
 		return NULL;
-	chunk = atomic_load_explicit(&ck->inos[(ino - 1) / DAFS_CK_INO_CHUNK],
-				     memory_order_acquire);
-	return chunk ? &chunk[(ino - 1) % DAFS_CK_INO_CHUNK] : NULL;
+	return atomic_load_explicit(&ck->inos[(ino - 1) / DAFS_CK_INO_CHUNK],
+				    memory_order_acquire);
 }
-/* What is known of inodes [ino, ino + *n) (ino + *n - 1 <= g.inodes): the part of them that lies
- * side by side; *n gets how many. NULL: none of these is in use. For serial phases and for inodes
- * whose tables were read. */
-static inline struct dafs_ck_ino *dafs_ck_ino_run(const struct dafs_ck *ck, uint32_t ino,
-						  uint32_t *n)
+/* Rows in front of bit at. */
+static inline unsigned dafs_ck_ino_rank(const struct dafs_ck_chunk *chunk, unsigned at)
 {
-	uint32_t left = DAFS_CK_INO_CHUNK - (ino - 1) % DAFS_CK_INO_CHUNK;
+	uint64_t before = chunk->odd[at / 64] & ((UINT64_C(1) << at % 64) - 1);
 
-	if (*n > left)
-		*n = left;
-	return dafs_ck_ino(ck, ino);
+	return chunk->base[at / 64] + (before ? (unsigned)__builtin_popcountll(before) : 0);
 }
+/* NULL: it has none. */
+static inline struct dafs_ck_ino *dafs_ck_ino_row(const struct dafs_ck_chunk *chunk, uint32_t ino)
+{
+	unsigned at = (ino - 1) % DAFS_CK_INO_CHUNK;
+
+	return chunk->odd[at / 64] >> at % 64 & 1 ? &chunk->rows[dafs_ck_ino_rank(chunk, at)]
+						  : NULL;
+}
+/* DAFS_CKI_*; 0: not in use, or not looked at. */
 static inline unsigned dafs_ck_ino_flags(const struct dafs_ck *ck, uint32_t ino)
 {
-	const struct dafs_ck_ino *info = dafs_ck_ino(ck, ino);
+	const struct dafs_ck_chunk *chunk = dafs_ck_ino_chunk(ck, ino);
+	const struct dafs_ck_ino *row;
+	unsigned at = (ino - 1) % DAFS_CK_INO_CHUNK;
 
-	return info ? info->flags : 0;
+	if (!chunk)
+		return 0;
+	if (atomic_load_explicit(&chunk->plain[at / 64], memory_order_relaxed) >> at % 64 & 1)
+		return DAFS_CKI_USED | EXT2_FT_REG_FILE;
+	row = dafs_ck_ino_row(chunk, ino);
+	return row ? row->flags : 0;
 }
-/* NULL: no memory. Thread-safe. */
-struct dafs_ck_ino *dafs_ck_ino_make(struct dafs_ck *ck, uint32_t ino);
-struct dafs_ck_dir *dafs_ck_dir(const struct dafs_ck *ck, uint32_t ino); /* NULL: no directory */
-uint32_t dafs_ck_refs(struct dafs_ck *ck, uint32_t ino);
+uint16_t dafs_ck_ino_links(const struct dafs_ck *ck, uint32_t ino); /* as on disk */
+/* What pass 1 found. Several threads may put inodes of different groups. ENOMEM. */
+errcode_t dafs_ck_ino_put(struct dafs_ck *ck, uint32_t ino, unsigned flags, uint16_t links);
+/* Set and clear flags. Serial phases only. ENOMEM. */
+errcode_t dafs_ck_ino_change(struct dafs_ck *ck, uint32_t ino, unsigned add, unsigned drop);
+/* Names counted. Adding is thread-safe; nothing is counted for an inode that is not known. */
+uint32_t dafs_ck_refs(const struct dafs_ck *ck, uint32_t ino);
 void dafs_ck_refs_add(struct dafs_ck *ck, uint32_t ino);
+/* Of the 64 inodes from ino on (ino - 1 a multiple of 64) those in use, ino's in bit 0; the
+ * directories among them are added to *dirs. */
+uint64_t dafs_ck_ino_used_word(const struct dafs_ck *ck, uint32_t ino, unsigned *dirs);
+/* Likewise those in use that are not just regular files with one link and one name. */
+uint64_t dafs_ck_ino_unsettled_word(const struct dafs_ck *ck, uint32_t ino);
+struct dafs_ck_dir *dafs_ck_dir(const struct dafs_ck *ck, uint32_t ino); /* NULL: no directory */
 /* Inodes with a number that means something (inores.c). True: done with it. */
 bool dafs_ck_inode_numbered(struct dafs_ck_worker *w, struct dafs_ck_inode *in);
 bool dafs_ck_is_quota_inum(const struct dafs_ck *ck, uint32_t ino);

@@ -43,7 +43,6 @@ void dafs_ck_inode_clear(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 errcode_t dafs_ck_inode_delete(struct dafs_ck *ck, uint32_t ino)
 {
 	struct ext2_inode_large *raw = dafs_ck_raw_alloc(ck);
-	struct dafs_ck_ino *info = dafs_ck_ino(ck, ino);
 	struct dafs_ck_inode in = { .ino = ino, .raw = raw };
 	errcode_t err = raw ? 0 : ENOMEM;
 
@@ -54,8 +53,8 @@ errcode_t dafs_ck_inode_delete(struct dafs_ck *ck, uint32_t ino)
 		err = dafs_ck_write_inode(ck->main, ino, raw);
 	}
 	free(raw);
-	if (info)
-		info->flags = 0;
+	if (!err)
+		err = dafs_ck_ino_change(ck, ino, 0, ~0u);
 	ck->again = true;
 	return err;
 }

@@ -90,35 +90,15 @@ static bool publish_dir(struct dafs_ck_worker *w, const struct dafs_ck_inode *in
 	return true;
 }
 
-struct dafs_ck_ino *dafs_ck_ino_make(struct dafs_ck *ck, uint32_t ino)
-{
-	_Atomic(struct dafs_ck_ino *) *at = &ck->inos[(ino - 1) / DAFS_CK_INO_CHUNK];
-	struct dafs_ck_ino *chunk = atomic_load_explicit(at, memory_order_acquire), *made;
-
-	if (!chunk) {
-		made = calloc(DAFS_CK_INO_CHUNK, sizeof(*made));
-		if (!made)
-			return NULL;
-		if (atomic_compare_exchange_strong(at, &chunk, made))
-			chunk = made;
-		else
-			free(made);
-	}
-	return &chunk[(ino - 1) % DAFS_CK_INO_CHUNK];
-}
-
 static errcode_t publish(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 {
 	struct dafs_ck *ck = w->ck;
-	struct dafs_ck_ino *info = dafs_ck_ino_make(ck, in->ino);
 	const struct dafs_ck_range *claims;
 
-	if (!info)
-		return ENOMEM;
-	info->flags = in->cki;
-	info->links = in->links;
 	if (in->cleared)
 		return 0;
+	if (in->cki && dafs_ck_ino_put(ck, in->ino, in->cki, in->links))
+		return ENOMEM;
 	dafs_ck_xattr_publish(w, in);
 	claims = w->claims.v;
 	for (size_t i = 0; i < w->claims.n; i++)
@@ -201,11 +181,10 @@ static errcode_t look_at_bytes(struct dafs_ck_worker *w, uint32_t ino, const uin
 static errcode_t mark_unreadable(struct dafs_ck_worker *w, uint32_t ino)
 {
 	for (uint32_t i = 0; i < w->ck->g.inodes_per_blk; i++) {
-		struct dafs_ck_ino *info = dafs_ck_ino_make(w->ck, ino + i);
+		errcode_t err = dafs_ck_ino_put(w->ck, ino + i, DAFS_CKI_BB | DAFS_CKI_USED, 0);
 
-		if (!info)
-			return ENOMEM;
-		info->flags = DAFS_CKI_BB | DAFS_CKI_USED;
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -382,15 +361,12 @@ static void claim_metadata(struct dafs_ck *ck)
 /* Inodes that are in use although their group's table was not looked at. */
 static errcode_t mark_reserved(struct dafs_ck *ck)
 {
-	for (uint32_t ino = 1; ino < ck->g.first_ino; ino++) {
-		struct dafs_ck_ino *info = dafs_ck_ino_make(ck, ino);
+	errcode_t err = 0;
 
-		if (!info)
-			return ENOMEM;
+	for (uint32_t ino = 1; ino < ck->g.first_ino && !err; ino++)
 		if (ino != EXT2_ROOT_INO)
-			info->flags |= DAFS_CKI_USED;
-	}
-	return 0;
+			err = dafs_ck_ino_change(ck, ino, DAFS_CKI_USED, 0);
+	return err;
 }
 
 errcode_t dafs_ck_pass1(struct dafs_ck *ck)

@@ -19,29 +19,6 @@
 
 /* ---- counting ---- */
 
-void dafs_ck_refs_add(struct dafs_ck *ck, uint32_t ino)
-{
-	struct dafs_ck_ino *info = dafs_ck_ino(ck, ino);
-	uint64_t *over;
-
-	if (!info || atomic_fetch_add_explicit(&info->refs, 1, memory_order_relaxed) != UINT16_MAX)
-		return;
-	/* 16 bits are enough for files; directories may have more subdirectories. */
-	pthread_mutex_lock(&ck->refs_lock);
-	over = dafs_ck_map_put(&ck->refs_over, ino, NULL);
-	if (over)
-		++*over;
-	pthread_mutex_unlock(&ck->refs_lock);
-}
-
-uint32_t dafs_ck_refs(struct dafs_ck *ck, uint32_t ino)
-{
-	const struct dafs_ck_ino *info = dafs_ck_ino(ck, ino);
-	const uint64_t *over = dafs_ck_map_get(&ck->refs_over, ino);
-
-	return (info ? info->refs : 0) + (over ? (uint32_t)*over << 16 : 0);
-}
-
 static errcode_t publish(struct dafs_ck_worker *w)
 {
 	const uint32_t *refs = w->refs.v;

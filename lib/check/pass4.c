@@ -70,7 +70,7 @@ static bool look_unattached(struct look *l, uint32_t ino, errcode_t *err)
 	struct dafs_ck_worker *w = ck->main;
 	bool done;
 
-	if (dafs_ck_ino(ck, ino)->flags & DAFS_CKI_BAD && dafs_ck_bad_inode(w, 0, ino))
+	if (dafs_ck_ino_flags(ck, ino) & DAFS_CKI_BAD && dafs_ck_bad_inode(w, 0, ino))
 		return true;
 	if (!dafs_ck_read_inode(w, ino, l->raw)) {
 		*err = w->err;
@@ -97,9 +97,8 @@ static bool look_unattached(struct look *l, uint32_t ino, errcode_t *err)
 static errcode_t look_links(struct look *l, uint32_t ino, uint32_t refs)
 {
 	struct dafs_ck *ck = l->ck;
-	const struct dafs_ck_ino *info = dafs_ck_ino(ck, ino);
-	bool dir = (info->flags & DAFS_CKI_TYPE) == EXT2_FT_DIR;
-	uint32_t links = info->links;
+	bool dir = (dafs_ck_ino_flags(ck, ino) & DAFS_CKI_TYPE) == EXT2_FT_DIR;
+	uint32_t links = dafs_ck_ino_links(ck, ino);
 
 	if (dir && refs > LINK_MAX) {
 		l->many_links = true;
@@ -141,26 +140,33 @@ static errcode_t look_inode(struct look *l, uint32_t ino)
 	return err ? err : look_links(l, ino, refs);
 }
 
+/* The common case: named as often as it says. */
+static bool is_settled(const struct dafs_ck *ck, uint32_t ino)
+{
+	unsigned flags = dafs_ck_ino_flags(ck, ino);
+	uint32_t refs;
+
+	if (!(flags & DAFS_CKI_USED) || flags & (DAFS_CKI_IMAGIC | DAFS_CKI_BB))
+		return true;
+	refs = dafs_ck_refs(ck, ino);
+	return refs == dafs_ck_ino_links(ck, ino) && refs && refs <= LINK_MAX &&
+	       !(flags & DAFS_CKI_EA);
+}
+
 errcode_t dafs_ck_pass4(struct dafs_ck *ck)
 {
 	struct look l = { .ck = ck,
 			  .raw = malloc(ck->g.inode_size < 256 ? 256 : ck->g.inode_size) };
 	errcode_t err = l.raw ? 0 : ENOMEM;
 
-	for (uint32_t at = 0, n; at < ck->g.inodes && !err; at += n) {
-		const struct dafs_ck_ino *infos;
+	for (uint64_t at = 0; at < ck->g.inodes && !err; at += 64) {
+		uint64_t some = dafs_ck_ino_unsettled_word(ck, (uint32_t)at + 1);
 
-		n = ck->g.inodes - at;
-		infos = dafs_ck_ino_run(ck, at + 1, &n);
-		for (uint32_t i = 0; infos && i < n && !err; i++) {
-			unsigned flags = infos[i].flags;
-			/* The common case: named as often as it says. */
-			if (!(flags & DAFS_CKI_USED) || flags & (DAFS_CKI_IMAGIC | DAFS_CKI_BB))
-				continue;
-			if (infos[i].links == infos[i].refs && infos[i].refs &&
-			    infos[i].refs <= LINK_MAX && !(flags & DAFS_CKI_EA))
-				continue;
-			err = look_inode(&l, at + i + 1);
+		for (; some && !err; some &= some - 1) {
+			uint32_t ino = (uint32_t)at + 1 + (uint32_t)__builtin_ctzll(some);
+
+			if (!is_settled(ck, ino))
+				err = look_inode(&l, ino);
 		}
 	}
 	if (!err && l.many_links && !ext2fs_has_feature_dir_nlink(&ck->sb) &&

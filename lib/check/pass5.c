@@ -253,19 +253,23 @@ static bool want_inodes(struct group *g)
 	memset(g->want, 0, ck->g.block_size);
 	g->dirs = 0;
 	for (uint32_t at = 0, n; at < ck->g.ipg; at += n) {
-		const struct dafs_ck_ino *infos;
+		uint64_t used;
+		unsigned flags;
 
-		n = ck->g.ipg - at;
-		infos = dafs_ck_ino_run(ck, first + at, &n);
-		for (uint32_t i = 0; infos && i < n; i++) {
-			unsigned flags = infos[i].flags, bit = at + i;
-
-			if (!(flags & DAFS_CKI_USED))
-				continue;
-			some = true;
-			g->want[bit / 8] |= (uint8_t)(1u << bit % 8);
-			g->dirs += (flags & DAFS_CKI_TYPE) == EXT2_FT_DIR;
+		n = 1;
+		if (!(at % 8) && !((first + at - 1) % 64) && at + 64 <= ck->g.ipg) {
+			n = 64;
+			used = dafs_ck_ino_used_word(ck, first + at, &g->dirs);
+			memcpy(g->want + at / 8, &used, 8);
+			some |= used != 0;
+			continue;
 		}
+		flags = dafs_ck_ino_flags(ck, first + at);
+		if (!(flags & DAFS_CKI_USED))
+			continue;
+		some = true;
+		g->want[at / 8] |= (uint8_t)(1u << at % 8);
+		g->dirs += (flags & DAFS_CKI_TYPE) == EXT2_FT_DIR;
 	}
 	return some;
 }

@@ -248,8 +248,7 @@ errcode_t dafs_ck_take_inode(struct dafs_ck *ck, uint32_t *ino)
 		err = extend_mark(ck, g, &index);
 		grp = g + 1;
 	}
-	if (err || index == ck->g.ipg)
-		return err;
-	*ino = (grp - 1) * ck->g.ipg + index + 1;
-	return dafs_ck_ino_make(ck, *ino) ? 0 : ENOMEM;
+	if (!err && index < ck->g.ipg)
+		*ino = (grp - 1) * ck->g.ipg + index + 1;
+	return err;
 }

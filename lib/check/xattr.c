@@ -112,8 +112,8 @@ static unsigned judge_large(struct dafs_ck_worker *w, const struct dafs_ck_inode
 		if (DAFS_CK_FIND(w, EA_INODE_FLAG, .ino = in->ino, .ref = ino)) {
 			value->i_flags |= EXT4_EA_INODE_FL;
 			w->err = dafs_ck_write_inode(w, ino, value);
-			if (dafs_ck_ino(ck, ino))
-				dafs_ck_ino(ck, ino)->flags |= DAFS_CKI_EA;
+			if (!w->err)
+				w->err = dafs_ck_ino_change(ck, ino, DAFS_CKI_EA, 0);
 		} else {
 			code = DAFS_CK_EA_INODE;
 		}
