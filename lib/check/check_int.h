@@ -240,9 +240,11 @@ struct dafs_ck_worker {
 	uint8_t *level[16];   /* scratch blocks: of a block map by level */
 	uint8_t *xblk;	      /* of attributes */
 	uint8_t *tmp;	      /* of anything short */
-	uint8_t *piece, *raw; /* pass 1: of an inode table; the inode at hand */
-	uint8_t *window;      /* blocks read ahead */
+	uint8_t *raw;	      /* pass 1: the inode at hand */
+	uint8_t *window;      /* blocks read ahead; pass 1: of an inode table */
 	uint64_t win_start, win_len;
+	uint64_t ahead_start, ahead_len; /* blocks the host is to be told of */
+	size_t dir_at;			 /* pass 2: place of the directory at hand in dir_order */
 	errcode_t err; /* first failure that ends the run */
 };
 
@@ -303,6 +305,7 @@ struct dafs_ck {
 	struct dafs_ck_part **parts; /* by group */
 	struct dafs_ck_dir *dirs;    /* sorted by ino */
 	size_t ndirs;
+	uint32_t *dir_order; /* pass 2: directories by their first blocks */
 	struct dafs_ck_dext *dexts;
 	size_t ndexts;
 
@@ -351,6 +354,11 @@ void dafs_ck_crew_fini(struct dafs_ck *ck);
 typedef errcode_t (*dafs_ck_item_fn)(struct dafs_ck_worker *w, uint64_t item);
 /* Run fn over items [0, n) on all workers with scan set. The first error ends it. */
 errcode_t dafs_ck_parallel(struct dafs_ck *ck, uint64_t n, dafs_ck_item_fn fn);
+/* The same; ahead is called for each item some time before fn, to say what it will read
+ * (dafs_ck_ahead). */
+typedef void (*dafs_ck_ahead_fn)(struct dafs_ck_worker *w, uint64_t item);
+errcode_t dafs_ck_parallel_ahead(struct dafs_ck *ck, uint64_t n, dafs_ck_item_fn fn,
+				 dafs_ck_ahead_fn ahead);
 
 /* ---- findings (find.c) ---- */
 /* A finding. With scan: put off, false. Else reported and counted; true when it is to be repaired
@@ -363,9 +371,18 @@ bool dafs_ck_find(struct dafs_ck_worker *w, const struct dafs_finding *f);
 /* Read count blocks. Blocks that cannot be read are zeros and make a finding (with scan: put off).
  * Errors: ENOMEM only. */
 errcode_t dafs_ck_read(struct dafs_ck_worker *w, uint64_t pblk, uint64_t count, void *buf);
-/* One block through the worker's window; run: how many of the following blocks will be wanted next.
- * Good until the next call. */
-errcode_t dafs_ck_read_window(struct dafs_ck_worker *w, uint64_t pblk, uint64_t run, uint8_t **buf);
+/* One block through the worker's window; run: how many blocks from it on will be wanted next, more:
+ * how many behind those are worth reading with them. Good until the next call. */
+errcode_t dafs_ck_read_window(struct dafs_ck_worker *w, uint64_t pblk, uint64_t run, uint64_t more,
+			      uint8_t **buf);
+/* A hint that the blocks will be read soon. Neighbours are merged and passed on together, by flush
+ * at the latest. */
+void dafs_ck_ahead(struct dafs_ck_worker *w, uint64_t pblk, uint64_t len);
+void dafs_ck_ahead_flush(struct dafs_ck_worker *w);
+static inline bool dafs_ck_in_window(const struct dafs_ck_worker *w, uint64_t pblk)
+{
+	return pblk >= w->win_start && pblk < w->win_start + w->win_len;
+}
 /* Give a block new contents (copied, checksums are the caller's). Visible to later reads; on disk
  * after the commit. Serial phases only. */
 errcode_t dafs_ck_write(struct dafs_ck_worker *w, uint64_t pblk, const void *buf);

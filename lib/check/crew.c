@@ -9,11 +9,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define AHEAD_ITEMS 4u
+
 struct crew {
 	struct dafs_ck *ck;
 	_Atomic uint64_t next;
 	uint64_t n;
 	dafs_ck_item_fn fn;
+	dafs_ck_ahead_fn ahead; /* NULL: none */
+	uint64_t distance;	/* items */
 	_Atomic bool stop;
 };
 
@@ -21,6 +25,17 @@ struct hand {
 	struct crew *crew;
 	struct dafs_ck_worker *w;
 };
+
+/* Say what is to be read for the item as far ahead as it goes; who takes the first one says what is
+ * in between, too. */
+static void look_ahead(struct crew *crew, struct dafs_ck_worker *w, uint64_t item)
+{
+	uint64_t at = item ? item + crew->distance : 0, end = item + crew->distance + 1;
+
+	for (; at < end && at < crew->n; at++)
+		crew->ahead(w, at);
+	dafs_ck_ahead_flush(w);
+}
 
 static void *crew_work(void *arg)
 {
@@ -34,6 +49,8 @@ static void *crew_work(void *arg)
 
 		if (item >= crew->n)
 			break;
+		if (crew->ahead)
+			look_ahead(crew, w, item);
 		w->put_off = false;
 		w->err = crew->fn(w, item);
 		if (!w->err && crew->ck->ctx->cancel)
@@ -47,7 +64,15 @@ static void *crew_work(void *arg)
 
 errcode_t dafs_ck_parallel(struct dafs_ck *ck, uint64_t n, dafs_ck_item_fn fn)
 {
-	struct crew crew = { .ck = ck, .n = n, .fn = fn };
+	return dafs_ck_parallel_ahead(ck, n, fn, NULL);
+}
+
+errcode_t dafs_ck_parallel_ahead(struct dafs_ck *ck, uint64_t n, dafs_ck_item_fn fn,
+				 dafs_ck_ahead_fn ahead)
+{
+	struct crew crew = {
+		.ck = ck, .n = n, .fn = fn, .ahead = ahead, .distance = ck->nworkers + AHEAD_ITEMS
+	};
 	unsigned hands = ck->nworkers < n ? ck->nworkers : (unsigned)(n ? n : 1);
 	struct hand *hand = calloc(hands, sizeof(*hand));
 	pthread_t *threads = calloc(hands, sizeof(*threads));

@@ -19,6 +19,8 @@
 
 #include "image/icodec.h"
 
+#define NEAR_BLKS 4u /* between directories: read over */
+
 /* ---- chains of entries ---- */
 
 static bool length_ok(const struct dafs_ck_look *l, uint32_t off)
@@ -243,6 +245,26 @@ static void drop_index(struct dafs_ck_look *l)
 	free(raw);
 }
 
+/* How many blocks behind the run are those of directories that come next. */
+static uint64_t next_blks(const struct dafs_ck_look *l, struct dafs_ck_dext run)
+{
+	const struct dafs_ck *ck = l->w->ck;
+	uint64_t end = run.pblk + run.len, from = end;
+
+	if (!l->w->scan || l->dir->ndext != 1)
+		return 0;
+	for (size_t i = l->w->dir_at + 1; i < ck->ndirs; i++) {
+		const struct dafs_ck_dir *next = &ck->dirs[ck->dir_order[i]];
+		const struct dafs_ck_dext *ext = &ck->dexts[next->dext];
+
+		if (!next->ndext || ext->pblk < end || ext->pblk - end > NEAR_BLKS ||
+		    ext->pblk - from > DAFS_CK_WINDOW_BYTES >> ck->g.block_bits)
+			break;
+		end = ext->pblk + ext->len;
+	}
+	return end - from;
+}
+
 static void look_blocks(struct dafs_ck_look *l)
 {
 	struct dafs_ck_worker *w = l->w;
@@ -257,7 +279,11 @@ static void look_blocks(struct dafs_ck_look *l)
 		for (uint32_t b = 0; run.pblk && b < run.len && !w->err; b++) {
 			l->lblk = run.lblk + b;
 			l->pblk = run.pblk + b;
-			w->err = dafs_ck_read_window(w, l->pblk, run.len - b, &l->buf);
+			w->err = dafs_ck_read_window(w, l->pblk, run.len - b,
+						     b || dafs_ck_in_window(w, l->pblk)
+							     ? 0
+							     : next_blks(l, run),
+						     &l->buf);
 			if (!w->err && !w->put_off)
 				look_block(l);
 			if (w->scan && w->put_off)

@@ -15,6 +15,8 @@
 #include "image/icodec.h"
 #include "image/txn.h"
 
+#define AHEAD_GAP_BLKS 8u
+
 static bool dev_read(struct dafs_ck *ck, uint64_t pblk, uint64_t count, void *buf)
 {
 	const struct dafs_dev_overlay *over = ck->dev->overlay;
@@ -100,19 +102,53 @@ errcode_t dafs_ck_read(struct dafs_ck_worker *w, uint64_t pblk, uint64_t count, 
 	return 0;
 }
 
-errcode_t dafs_ck_read_window(struct dafs_ck_worker *w, uint64_t pblk, uint64_t run, uint8_t **buf)
+void dafs_ck_ahead_flush(struct dafs_ck_worker *w)
+{
+	const struct dafs_ck *ck = w->ck;
+
+	if (w->ahead_len)
+		dafs_dev_ahead(ck->dev, w->ahead_start << ck->g.block_bits,
+			       w->ahead_len << ck->g.block_bits);
+	w->ahead_len = 0;
+}
+
+void dafs_ck_ahead(struct dafs_ck_worker *w, uint64_t pblk, uint64_t len)
+{
+	uint64_t end = w->ahead_start + w->ahead_len;
+
+	if (!dafs_ck_blk_ok(w->ck, pblk) || !len)
+		return;
+	/* A small gap costs less to read than another request. */
+	if (w->ahead_len && pblk >= w->ahead_start && pblk <= end + AHEAD_GAP_BLKS) {
+		if (pblk + len > end)
+			w->ahead_len = pblk + len - w->ahead_start;
+		return;
+	}
+	dafs_ck_ahead_flush(w);
+	w->ahead_start = pblk;
+	w->ahead_len = len;
+}
+
+errcode_t dafs_ck_read_window(struct dafs_ck_worker *w, uint64_t pblk, uint64_t run, uint64_t more,
+			      uint8_t **buf)
 {
 	uint64_t most = DAFS_CK_WINDOW_BYTES >> w->ck->g.block_bits;
 	errcode_t err = 0;
 
-	if (pblk < w->win_start || pblk >= w->win_start + w->win_len) {
+	if (!dafs_ck_in_window(w, pblk)) {
 		if (run > most)
 			run = most;
 		if (!run)
 			run = 1;
+		if (more > most - run)
+			more = most - run;
 		w->win_start = pblk;
-		w->win_len = run;
-		err = dafs_ck_read(w, pblk, run, w->window);
+		w->win_len = run + more;
+		/* What is not wanted yet may as well fail. */
+		if (!more || !dev_read(w->ck, pblk, run + more, w->window)) {
+			w->win_len = run;
+			err = dafs_ck_read(w, pblk, run, w->window);
+		}
 		/* What was put off is looked at again: it must read the bad block itself. */
 		if (w->put_off)
 			w->win_len = 0;

@@ -18,8 +18,6 @@
 
 #include "image/icodec.h"
 
-#define PIECE_BYTES (256u << 10)
-
 /* ---- publishing ---- */
 
 static void publish_stats(struct dafs_ck_worker *w, const struct dafs_ck_inode *in)
@@ -197,9 +195,10 @@ static errcode_t scan_piece(struct dafs_ck_worker *w, uint32_t ino, uint32_t end
 	errcode_t err;
 
 	w->put_off = false;
-	err = dafs_ck_read(w, pblk, blks, w->piece);
+	w->win_len = 0;
+	err = dafs_ck_read(w, pblk, blks, w->window);
 	for (uint64_t b = 0; b < blks && !err; b++) {
-		const uint8_t *block = w->piece + (b << ck->g.block_bits);
+		const uint8_t *block = w->window + (b << ck->g.block_bits);
 		int garbage = -1;
 
 		if (ck->bad_blocks.n && dafs_ck_map_get(&ck->bad_blocks, pblk + b + 1)) {
@@ -229,7 +228,7 @@ static errcode_t scan_group(struct dafs_ck_worker *w, uint64_t item)
 	uint32_t grp = (uint32_t)item, ino = grp * ck->g.ipg + 1;
 	uint32_t n = dafs_ck_grp_scan_inodes(ck, grp), end = ino + n;
 	uint64_t blks = (n + ck->g.inodes_per_blk - 1) / ck->g.inodes_per_blk;
-	uint64_t most = PIECE_BYTES >> ck->g.block_bits, at = dafs_ck_gd_itable(ck, grp);
+	uint64_t most = DAFS_CK_WINDOW_BYTES >> ck->g.block_bits, at = dafs_ck_gd_itable(ck, grp);
 	errcode_t err = 0;
 
 	if (!n)
@@ -247,6 +246,15 @@ static errcode_t scan_group(struct dafs_ck_worker *w, uint64_t item)
 	}
 	dafs_progress(ck->ctx, "inodes", atomic_fetch_add(&ck->progress, 1) + 1, ck->g.groups);
 	return err;
+}
+
+static void ahead_group(struct dafs_ck_worker *w, uint64_t item)
+{
+	struct dafs_ck *ck = w->ck;
+	uint32_t n = dafs_ck_grp_scan_inodes(ck, (uint32_t)item);
+
+	dafs_ck_ahead(w, dafs_ck_gd_itable(ck, (uint32_t)item),
+		      (n + ck->g.inodes_per_blk - 1) / ck->g.inodes_per_blk);
 }
 
 /* ---- what was put off ---- */
@@ -374,23 +382,20 @@ errcode_t dafs_ck_pass1(struct dafs_ck *ck)
 	errcode_t err = dafs_ck_bad_blocks_load(ck);
 
 	for (unsigned i = 0; i < ck->nworkers && !err; i++) {
-		ck->workers[i].piece =
-			malloc(PIECE_BYTES < ck->g.block_size ? ck->g.block_size : PIECE_BYTES);
 		ck->workers[i].raw = malloc(ck->g.inode_size < 256 ? 256 : ck->g.inode_size);
-		if (!ck->workers[i].piece || !ck->workers[i].raw)
+		if (!ck->workers[i].raw)
 			err = ENOMEM;
 	}
 	claim_metadata(ck);
 	if (!err)
-		err = dafs_ck_parallel(ck, ck->g.groups, scan_group);
+		err = dafs_ck_parallel_ahead(ck, ck->g.groups, scan_group, ahead_group);
 	if (!err)
 		err = look_again_all(ck);
 	if (!err)
 		err = mark_reserved(ck);
 	for (unsigned i = 0; i < ck->nworkers; i++) {
-		free(ck->workers[i].piece);
 		free(ck->workers[i].raw);
-		ck->workers[i].piece = ck->workers[i].raw = NULL;
+		ck->workers[i].raw = NULL;
 	}
 	if (!err)
 		err = dafs_ck_xattr_finish(ck);

@@ -15,7 +15,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define BATCH 16u /* directories an item */
+#define BATCH	   16u /* directories an item */
+#define AHEAD_RUNS 8u
+#define AHEAD_BLKS 64u
 
 /* ---- counting ---- */
 
@@ -45,11 +47,12 @@ static errcode_t look_batch(struct dafs_ck_worker *w, uint64_t item)
 	errcode_t err = 0;
 
 	for (size_t i = item * BATCH; i < end && !err; i++) {
-		struct dafs_ck_dir *dir = &ck->dirs[i];
+		struct dafs_ck_dir *dir = &ck->dirs[ck->dir_order[i]];
 		uint32_t dotdot = dir->dotdot, *later;
 
 		if (!(dafs_ck_ino_flags(ck, dir->ino) & DAFS_CKI_USED))
 			continue;
+		w->dir_at = i;
 		err = dafs_ck_dir_look(w, dir);
 		if (err)
 			break;
@@ -60,11 +63,58 @@ static errcode_t look_batch(struct dafs_ck_worker *w, uint64_t item)
 		dir->dotdot = dotdot;
 		later = dafs_ck_vec_add(&w->later, sizeof(*later));
 		if (later)
-			*later = (uint32_t)i;
+			*later = ck->dir_order[i];
 		else
 			err = ENOMEM;
 	}
 	return err;
+}
+
+static void ahead_batch(struct dafs_ck_worker *w, uint64_t item)
+{
+	const struct dafs_ck *ck = w->ck;
+	size_t end = (item + 1) * BATCH < ck->ndirs ? (item + 1) * BATCH : ck->ndirs;
+
+	for (size_t i = item * BATCH; i < end; i++) {
+		const struct dafs_ck_dir *dir = &ck->dirs[ck->dir_order[i]];
+		const struct dafs_ck_dext *runs = ck->dexts + dir->dext;
+
+		/* (Of a large one the host notices by itself that it is read on and on.) */
+		for (uint32_t k = 0; k < dir->ndext && k < AHEAD_RUNS; k++)
+			dafs_ck_ahead(w, runs[k].pblk,
+				      runs[k].len < AHEAD_BLKS ? runs[k].len : AHEAD_BLKS);
+	}
+}
+
+static uint64_t first_blk(const struct dafs_ck *ck, uint32_t index)
+{
+	const struct dafs_ck_dir *dir = &ck->dirs[index];
+
+	return dir->ndext ? ck->dexts[dir->dext].pblk : 0;
+}
+
+static int place_cmp(const void *a, const void *b, void *arg)
+{
+	uint64_t x = first_blk(arg, *(const uint32_t *)a), y = first_blk(arg, *(const uint32_t *)b);
+
+	return x < y ? -1 : x > y;
+}
+
+/* Directories are read in the order in which they lie, not in that of their numbers. */
+static errcode_t order_dirs(struct dafs_ck *ck)
+{
+	bool sorted = true;
+
+	ck->dir_order = malloc((ck->ndirs + 1) * sizeof(*ck->dir_order));
+	if (!ck->dir_order)
+		return ENOMEM;
+	for (size_t i = 0; i < ck->ndirs; i++) {
+		ck->dir_order[i] = (uint32_t)i;
+		sorted &= !i || first_blk(ck, (uint32_t)i) >= first_blk(ck, (uint32_t)i - 1);
+	}
+	if (!sorted)
+		qsort_r(ck->dir_order, ck->ndirs, sizeof(*ck->dir_order), place_cmp, ck);
+	return 0;
 }
 
 static int index_cmp(const void *a, const void *b)
@@ -211,7 +261,12 @@ errcode_t dafs_ck_pass2(struct dafs_ck *ck)
 
 	if (ck->g.casefold)
 		ck->nls = ext2fs_load_nls_table(ck->sb.s_encoding);
-	err = dafs_ck_parallel(ck, (ck->ndirs + BATCH - 1) / BATCH, look_batch);
+	err = order_dirs(ck);
+	if (!err)
+		err = dafs_ck_parallel_ahead(ck, (ck->ndirs + BATCH - 1) / BATCH, look_batch,
+					     ahead_batch);
+	free(ck->dir_order);
+	ck->dir_order = NULL;
 	if (!err)
 		err = look_again_all(ck);
 	if (!err)

@@ -18,6 +18,8 @@
 
 #include "base/crc32c.h"
 
+#define BATCH 16u /* groups an item: their bitmaps often lie side by side */
+
 struct group {
 	struct dafs_ck_worker *w;
 	uint32_t grp;
@@ -414,10 +416,10 @@ errcode_t dafs_ck_write_bitmaps(struct dafs_ck *ck, uint32_t grp)
 
 /* ---- the pass ---- */
 
-static errcode_t look_group(struct dafs_ck_worker *w, uint64_t item)
+static errcode_t look_group(struct dafs_ck_worker *w, uint32_t grp)
 {
 	struct group g = {
-		.w = w, .grp = (uint32_t)item, .disk = w->level[0], .want = w->level[1]
+		.w = w, .grp = grp, .disk = w->level[0], .want = w->level[1]
 	};
 	errcode_t err = look_blocks(&g);
 
@@ -430,6 +432,34 @@ static errcode_t look_group(struct dafs_ck_worker *w, uint64_t item)
 	if (w->scan && w->put_off)
 		w->ck->gd_flags[g.grp] |= DAFS_CKG_LATER;
 	return 0;
+}
+
+static errcode_t look_batch(struct dafs_ck_worker *w, uint64_t item)
+{
+	const struct dafs_ck *ck = w->ck;
+	uint32_t grp = (uint32_t)item * BATCH;
+	uint32_t end = ck->g.groups - grp > BATCH ? grp + BATCH : ck->g.groups;
+	errcode_t err = 0;
+
+	for (; grp < end && !err; grp++) {
+		w->put_off = false;
+		err = look_group(w, grp);
+	}
+	return err;
+}
+
+static void ahead_batch(struct dafs_ck_worker *w, uint64_t item)
+{
+	const struct dafs_ck *ck = w->ck;
+	uint32_t from = (uint32_t)item * BATCH;
+	uint32_t end = ck->g.groups - from > BATCH ? from + BATCH : ck->g.groups;
+
+	for (uint32_t grp = from; grp < end; grp++)
+		if (!(ck->g.gd_csum && dafs_ck_gd(ck, grp)->bg_flags & EXT2_BG_BLOCK_UNINIT))
+			dafs_ck_ahead(w, dafs_ck_gd_block_bitmap(ck, grp), 1);
+	for (uint32_t grp = from; grp < end; grp++)
+		if (!(ck->g.gd_csum && dafs_ck_gd(ck, grp)->bg_flags & EXT2_BG_INODE_UNINIT))
+			dafs_ck_ahead(w, dafs_ck_gd_inode_bitmap(ck, grp), 1);
 }
 
 static void check_sums(struct dafs_ck *ck)
@@ -465,7 +495,8 @@ errcode_t dafs_ck_pass5(struct dafs_ck *ck)
 	ck->free_inodes = calloc(ck->g.groups, sizeof(*ck->free_inodes));
 	if (!ck->free_clusters || !ck->free_inodes)
 		return ENOMEM;
-	err = dafs_ck_parallel(ck, ck->g.groups, look_group);
+	err = dafs_ck_parallel_ahead(ck, (ck->g.groups + BATCH - 1) / BATCH, look_batch,
+				     ahead_batch);
 	for (uint32_t grp = 0; grp < ck->g.groups && !err; grp++)
 		if (ck->gd_flags[grp] & DAFS_CKG_LATER)
 			err = look_group(ck->main, grp);

@@ -400,6 +400,16 @@ errcode_t dafs_dev_read(struct dafs_dev *dev, void *buf, size_t len_bytes, uint6
 	return err ? io_failure(dev, err, "read", off, len_bytes) : 0;
 }
 
+void dafs_dev_ahead(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes)
+{
+	if (off >= dev->size_bytes)
+		return;
+	if (len_bytes > dev->size_bytes - off)
+		len_bytes = dev->size_bytes - off;
+	(void)posix_fadvise(dev->fd, (off_t)(dev->start_bytes + off), (off_t)len_bytes,
+			    POSIX_FADV_WILLNEED);
+}
+
 errcode_t dafs_dev_writev(struct dafs_dev *dev, const struct iovec *iov, int niov, uint64_t off)
 {
 	uint64_t len_bytes = 0;

@@ -86,6 +86,8 @@ void dafs_dev_close(struct dafs_dev *dev);
  * errno. A file grows by what is written past its end. Reads and writes may be issued by several
  * threads. */
 errcode_t dafs_dev_read(struct dafs_dev *dev, void *buf, size_t len_bytes, uint64_t off);
+/* A range will be read soon: the host may begin to. Only a hint; parts past the end do not matter. */
+void dafs_dev_ahead(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes);
 errcode_t dafs_dev_write(struct dafs_dev *dev, const void *buf, size_t len_bytes, uint64_t off);
 errcode_t dafs_dev_writev(struct dafs_dev *dev, const struct iovec *iov, int niov, uint64_t off);
 /* Copy from a file descriptor (see copy_from above): EXDEV, EOPNOTSUPP, EINVAL or ENOSYS, without
