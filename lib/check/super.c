@@ -235,29 +235,38 @@ static bool indirect_read(struct dafs_ck *ck, uint64_t blk, uint32_t *buf)
 	return dafs_ck_blk_ok(ck, blk) && !dafs_ck_read(ck->main, blk, 1, buf);
 }
 
+/* Groups but the first one that have a copy of the superblock, no more than most. */
+static uint32_t super_groups(const struct dafs_ck *ck, uint32_t *groups, uint32_t most)
+{
+	uint32_t n = 0;
+
+	for (uint32_t grp = 1; grp < ck->g.groups && n < most; grp++)
+		if (dafs_ck_has_super(ck, grp))
+			groups[n++] = grp;
+	return n;
+}
+
 /* Every reserved descriptor block of group 0 is an indirect block that lists its copies. */
 static const char *resize_map_wrong(struct dafs_ck *ck, uint64_t dind_blk)
 {
 	uint32_t per_blk = ck->g.block_size / 4;
 	uint32_t *dind = (uint32_t *)ck->main->level[0], *ind = (uint32_t *)ck->main->level[1];
+	/* (One more than a block can list, to see that there is.) */
+	uint32_t *groups = (uint32_t *)ck->main->level[2];
+	uint32_t n = super_groups(ck, groups, per_blk + 1);
 	uint64_t pblk = dafs_ck_desc_blk(ck, 0, 0) + ck->g.desc_blks;
 	uint32_t at = ck->g.desc_blks;
 
 	if (!indirect_read(ck, dind_blk, dind))
 		return "double indirect block";
 	for (uint32_t i = 0; i < ck->sb.s_reserved_gdt_blocks; i++, at++, pblk++) {
-		uint32_t n = 0;
-
 		at %= per_blk;
 		if (dind[at] != pblk || !indirect_read(ck, pblk, ind))
 			return "reserved block";
-		for (uint32_t grp = 1; grp < ck->g.groups; grp++) {
-			if (!dafs_ck_has_super(ck, grp))
-				continue;
-			if (n >= per_blk || ind[n] != (uint32_t)(pblk + (uint64_t)grp * ck->g.bpg))
+		for (uint32_t k = 0; k < n; k++)
+			if (k == per_blk ||
+			    ind[k] != (uint32_t)(pblk + (uint64_t)groups[k] * ck->g.bpg))
 				return "copy of a reserved block";
-			n++;
-		}
 	}
 	return NULL;
 }
