@@ -156,7 +156,8 @@ static bool has_data(const struct dafs_ck *ck, const struct ext2_inode_large *ra
 	return raw->i_blocks > (dafs_ck_acl(ck, raw) ? ck->g.block_size / 512 << ck->g.cbits : 0);
 }
 
-/* What the inode is to be charged for, once it is published. */
+/* What the inode is to be charged for, once it is published. Nobody is charged for the quota files
+ * themselves, nor for the orphan file. */
 static void charge(const struct dafs_ck *ck, struct dafs_ck_inode *in)
 {
 	if (!ck->g.quota || in->raw->i_flags & EXT4_EA_INODE_FL ||

@@ -396,6 +396,25 @@ static errcode_t finish_redo(struct session *s)
 	return err;
 }
 
+/* A commit that was interrupted while it wrote the flag needs_recovery may have left half of the
+ * superblock: it is right with the flag as it was, and the journal is empty then (image/txn.h). */
+static errcode_t finish_flag(struct session *s)
+{
+	struct ext2_super_block sb;
+	errcode_t err;
+
+	if (s->dev->size_bytes < SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE)
+		return 0;
+	err = dafs_dev_read(s->dev, &sb, sizeof(sb), SUPERBLOCK_OFFSET);
+	if (err || sb.s_magic != EXT2_SUPER_MAGIC || !ext2fs_has_feature_metadata_csum(&sb) ||
+	    sb.s_checksum == dafs_ck_sb_csum(&sb))
+		return err;
+	sb.s_feature_incompat ^= EXT3_FEATURE_INCOMPAT_RECOVER;
+	if (sb.s_checksum != dafs_ck_sb_csum(&sb))
+		return 0;
+	return dafs_dev_write(s->dev, &sb, sizeof(sb), SUPERBLOCK_OFFSET);
+}
+
 static void replay(struct session *s, struct dafs_ck *ck)
 {
 	bool *replayed = &s->report->result.replayed;
@@ -467,6 +486,8 @@ static errcode_t run_mode(struct session *s)
 
 	if (s->opts->mode != DAFS_CHECK_NO) {
 		err = finish_redo(s);
+		if (!err)
+			err = finish_flag(s);
 		if (!err)
 			err = settle(s);
 	}

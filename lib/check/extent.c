@@ -166,6 +166,18 @@ static bool report_extent(struct tree *t, unsigned code, const struct extent *ex
 	return true;
 }
 
+/* One wrong start must not cost the extents behind it: of those that cannot be together this one goes
+ * if it would take two or more others with it. */
+static bool misplaced(const struct tree *t, const struct node *nd, const struct ext3_extent *raw)
+{
+	const struct ext3_extent *end =
+		(const struct ext3_extent *)(nd->eh + 1) + nd->eh->eh_entries;
+
+	return end - raw > 2 && raw[1].ee_block < raw->ee_block &&
+	       raw[2].ee_block < raw->ee_block && raw[1].ee_block < raw[2].ee_block &&
+	       raw[1].ee_block >= t->in->next_lblk && raw[1].ee_block >= nd->low;
+}
+
 static void look_extent(struct tree *t, struct node *nd, const struct ext3_extent *raw)
 {
 	struct dafs_ck_inode *in = t->in;
@@ -175,6 +187,8 @@ static void look_extent(struct tree *t, struct node *nd, const struct ext3_exten
 	if (ex.unwritten)
 		ex.len -= UNWRITTEN;
 	code = judge(t, nd, &ex);
+	if (code == DAFS_CK_CODES && misplaced(t, nd, raw))
+		code = DAFS_CK_EXT_ORDER;
 	if (code == DAFS_CK_CODES)
 		in->next_lblk = ex.lblk + ex.len;
 	else if (report_extent(t, code, &ex))

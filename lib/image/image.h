@@ -90,7 +90,8 @@ bool dafs_image_journal_untouched(const struct dafs_image *img);
 void dafs_image_drop_journal(struct dafs_image *img);
 void dafs_image_unwrap(struct dafs_image *img);
 
-/* Replay the journal of a wrapped image to the device and empty it; nothing to be done: 0.
+/* Replay the journal of a wrapped image to the device and empty it, and clear the flag
+ * needs_recovery; nothing to be done: 0.
  * *replayed: there was something. With DAFS_IMAGE_SALVAGE transactions are replayed up to the first
  * that is damaged, and single damaged blocks are left out: *torn says so. */
 errcode_t dafs_image_replay(struct dafs_image *img, bool *replayed, bool *torn);

@@ -110,6 +110,7 @@ static bool settle(const struct dafs_image *wrapped, bool *torn, errcode_t *err)
 
 errcode_t dafs_image_replay(struct dafs_image *img, bool *replayed, bool *torn)
 {
+	bool flag = ext2fs_has_feature_journal_needs_recovery(img->fs->super);
 	struct dafs_journal *j = NULL;
 	errcode_t err = open_journal(img, &j);
 
@@ -117,7 +118,8 @@ errcode_t dafs_image_replay(struct dafs_image *img, bool *replayed, bool *torn)
 	*replayed = !err && dafs_journal_needs_recovery(j);
 	if (*replayed)
 		dafs_notice(img->ctx, "%s: replaying the journal", img->dev->address);
-	if (*replayed && !settle(img, torn, &err)) {
+	/* The flag alone is what an interrupted commit left behind its empty log. */
+	if (!err && (*replayed || flag) && !settle(img, torn, &err)) {
 		err = replay_log(img, j);
 		*torn = j->torn;
 	}

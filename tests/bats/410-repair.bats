@@ -1,0 +1,325 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-or-later
+# dafsck -y, a kind of damage a row. For every row: dafsck -n finds it under its name; after -y neither e2fsck nor dafsck --strict has
+# anything to say; every file that e2fsck -y saves is there, and every file whose contents were not what was damaged.
+
+load helpers
+
+setup() {
+  dafs_setup
+  mkdir -p src/dir/sub/deep src/big images
+  seq 1 9000 >src/file
+  seq 9000 -1 1 >src/other
+  for i in $(seq 1 30); do echo "number $i" >"src/dir/n$i"; done
+  for i in $(seq 1 150); do echo "entry $i" >"src/big/a-rather-long-name-for-an-entry-$i"; done
+  echo deep >src/dir/sub/deep/down
+  echo bad >src/dir/uniquename12
+  echo worse >src/dir/uniquename13
+  ln -s file src/link
+  ln -s "$(printf '%0100d' 7)" src/long-link
+}
+
+# An image of src, kept for the next row that wants the same.
+fresh() { # IMAGE MKE2FS-OPTION...
+  local image=$1 key
+  shift
+  key=base.$(md5sum <<<"$*" | cut -c1-12)
+  if [ ! -f "$key" ]; then
+    mke2fs -q -F -t ext4 -b 1024 -d src "$@" "$key" 12M >mke2fs.log 2>&1 || { cat mke2fs.log; return 1; }
+    # mke2fs -d does not count what it copies, nor makes indexes.
+    e2fsck -fyD "$key" >/dev/null 2>&1 || true
+  fi
+  cp --sparse=always "$key" "$image"
+}
+db() { # IMAGE COMMAND...
+  local image=$1
+  shift
+  printf '%s\n' "$@" | debugfs -w -f - "$image" >>debugfs.log 2>&1
+}
+pblk() { debugfs -R "bmap $2 ${3:-0}" "$1" 2>/dev/null; }           # IMAGE PATH [LBLK]
+ino() { debugfs -R "stat $2" "$1" 2>/dev/null | sed -n 's/^Inode: \([0-9]*\).*/\1/p'; } # IMAGE PATH
+poke() { printf '%b' "$4" | dd of="$1" bs=1 seek=$(($2 * 1024 + $3)) conv=notrunc status=none; } # IMAGE BLOCK OFFSET BYTES
+wipe() { dd if=/dev/zero of="$1" bs=1024 seek="$2" count="${3:-1}" conv=notrunc status=none; }  # IMAGE BLOCK [BLOCKS]
+
+# Hashes of the regular files of an image, and of src without some of it.
+hashes() { # IMAGE
+  rm -rf tree && mkdir tree
+  dafsdebug -R "rdump / tree" "$1" >/dev/null 2>&1
+  find tree -type f -exec sha1sum {} + | cut -d' ' -f1 | sort
+}
+of_src() { # PATH... that may be gone
+  local -a but=()
+  local path
+  for path in "$@"; do but+=(! -path "src/$path"); done
+  find src -type f "${but[@]}" -exec sha1sum {} + | cut -d' ' -f1 | sort
+}
+
+# The image in place, damaged: found as CODE, repaired, nothing lost but what is named.
+row() { # IMAGE CODE-REGEX [GONE...]
+  local image=$1 code=$2 n=0
+  shift 2
+  echo "== $image"
+  e2fsck -fn "$image" >/dev/null 2>&1 || n=$?
+  cp --sparse=always "$image" "images/$image.img"
+  printf '%s\t%s\t1\t0\n' "$image" "$n" >images/verdicts.tsv
+  dafsck -fn --strict "$image" >found 2>&1 && { echo "nothing found"; return 1; }
+  grep -q "\[$code\]" found || { echo "not found as $code:"; cat found; return 1; }
+  local got=0
+  dafsck -fn "$image" >/dev/null || got=$?
+  [ $((n != 0)) -eq $((got != 0)) ] || { echo "e2fsck $n, dafsck $got"; return 1; }
+  # (other: where both save things, but not the same: new names, and which of two extents is right.)
+  [ -n "${other:-}" ] || "$DAFS_SRCDIR/tests/fsck-compare" -y -v images || return 1
+  dafsck -fy "$image" >said 2>&1 || [ $? -eq 1 ]
+  [ -z "${other:-}" ] || assert_fsck_clean "$image" >/dev/null
+  [ -z "$(comm -23 <(of_src "$@") <(hashes "$image"))" ] || { echo "contents lost:"; cat said; return 1; }
+  rm -f images/*.img "$image"
+}
+
+plain=(-O ^metadata_csum)
+
+@test "blocks claimed twice are cloned" {
+  fresh two "${plain[@]}"
+  db two "sif /other block[5] $(pblk two /file)"
+  row two dup.inode other
+  fresh meta "${plain[@]}"
+  db meta "sif /dir/n3 block[5] 1"
+  row meta dup.inode dir/n3
+  fresh many "${plain[@]}"
+  local b
+  b=$(pblk many /file)
+  db many "sif /dir/n3 block[5] $b" "sif /dir/n4 block[5] $b" "sif /dir/n5 block[5] $b"
+  row many dup.inode dir/n3 dir/n4 dir/n5
+  fresh bigal "${plain[@]}" -O bigalloc,^resize_inode -C 8192
+  db bigal "sif /other block[5] $(pblk bigal /file)"
+  row bigal dup.inode other
+}
+
+@test "directories: cut off, in a circle, with two names, with damaged entries" {
+  fresh cut
+  db cut "unlink /dir"
+  row cut tree.unconnected
+  fresh circle
+  db circle "ln /dir /dir/sub/again" "unlink /dir"
+  row circle tree.loop
+  fresh names
+  db names "ln /dir/sub /second"
+  row names entry.link-to-directory
+  fresh twice "${plain[@]}"
+  sed -i 's/uniquename13/uniquename12/' twice
+  other=1 row twice entry.duplicate
+  fresh slash "${plain[@]}"
+  sed -i 's/uniquename12/unique\/ame12/' slash
+  row slash entry.name
+  fresh type "${plain[@]}"
+  sed -i 's/\x0c\x01uniquename12/\x0c\x02uniquename12/' type
+  row type entry.type
+  fresh length "${plain[@]}"
+  poke length "$(pblk length /dir/sub)" 16 '\3\0'
+  row length dir.corrupt
+  fresh dot "${plain[@]}"
+  poke dot "$(pblk dot /dir/sub)" 8 'x'
+  row dot dir.dot-not-first
+  fresh dotdot "${plain[@]}"
+  poke dotdot "$(pblk dotdot /dir/sub)" 12 '\2\0\0\0'
+  row dotdot tree.dotdot
+  fresh gone
+  db gone "clri /dir/n7"
+  row gone entry.unused dir/n7
+  fresh block "${plain[@]}"
+  wipe block "$(pblk block /dir/sub)"
+  row block dir.corrupt
+}
+
+@test "indexes of directories" {
+  fresh root "${plain[@]}"
+  poke root "$(pblk root /big)" 28 '\x77'
+  row root htree.hash
+  fresh node "${plain[@]}"
+  poke node "$(pblk node /big)" 40 '\xff\xff\xff\x7f'
+  row node htree.invalid
+  fresh far "${plain[@]}"
+  poke far "$(pblk far /big)" 44 '\xff\xff\xff\x0f'
+  row far htree.block
+  fresh count "${plain[@]}"
+  poke count "$(pblk count /big)" 34 '\xff\xff'
+  row count htree.count
+  fresh csum
+  db csum "sif /big flags 0x80000" "sif /dir/sub flags 0x81000"
+  row csum htree.root
+}
+
+@test "the root directory and lost+found" {
+  fresh nodir
+  db nodir "sif <2> mode 0100644"
+  row nodir inode.root-no-dir
+  fresh noroot
+  db noroot "clri <2>"
+  row noroot tree.no-root
+  fresh wiped "${plain[@]}"
+  wipe wiped "$(pblk wiped /)"
+  row wiped dir.corrupt
+  fresh nolost
+  db nolost "rmdir /lost+found" "unlink /dir/n8" "unlink /file"
+  row nolost tree.no-lost-found
+  fresh lostfile
+  db lostfile "rmdir /lost+found" "write src/file lost+found" "unlink /dir/n8"
+  row lostfile tree.lost-found-file
+}
+
+@test "inodes: without a name, wrong fields, wrong counts" {
+  fresh loose
+  db loose "unlink /dir/n8" "unlink /file" "unlink /link"
+  row loose tree.unattached
+  fresh links
+  db links "sif /file links_count 9"
+  row links inode.links
+  fresh size
+  db size "sif /other size 1"
+  row size inode.size other
+  fresh mode
+  db mode "sif /dir/n8 mode 0"
+  row mode inode.mode dir/n8
+  fresh many
+  db many "sif /dir/n8 dtime 1600000000" "sif /dir/n9 blocks 99" "sif /dir/n10 flags 0" "sif /dir/n11 faddr 3"
+  row many inode.dtime dir/n10
+  fresh csum
+  db csum "sif /dir/n8 checksum 0x1234"
+  row csum inode.checksum
+  fresh orphans
+  local a b
+  a=$(ino orphans /dir/n8) b=$(ino orphans /dir/n9)
+  db orphans "unlink /dir/n8" "unlink /dir/n9" "sif <$a> links_count 0" "sif <$b> links_count 0" "sif <$a> dtime $b" \
+    "ssv last_orphan $a"
+  row orphans inode.orphan dir/n8 dir/n9
+}
+
+@test "extent trees: header, order, overlap, cycle, out of bounds" {
+  fresh header "${plain[@]}"
+  db header "sif /other block[0] 7"
+  row header extent.header other
+  fresh start "${plain[@]}"
+  db start "sif /other block[5] 99999999"
+  row start extent.start other
+  local image holes=() i
+  for i in $(seq 1 2 20); do holes+=("punch /other $i $i"); done
+  for image in overlap order cycle index; do
+    fresh "$image" "${plain[@]}"
+    db "$image" "${holes[@]}"
+    cp "$image" before
+    local leaf
+    leaf=$(debugfs -R "ex /other" "$image" 2>/dev/null | awk '$1 == "0/" { print $8; exit }')
+    [ -n "$leaf" ]
+    case $image in
+      overlap) poke overlap "$leaf" 16 '\5' ;;
+      order) poke order "$leaf" 24 '\x77' ;;
+      cycle) poke cycle "$leaf" 6 '\1' && poke cycle "$leaf" 16 "$(printf '\\x%02x\\x%02x' $((leaf & 255)) $((leaf >> 8)))" ;;
+      index) db index "sif /other block[3] 50" ;;
+    esac
+    case $image in
+      overlap) other=1 row overlap extent.order other ;;
+      order) row order extent.order other ;;
+      cycle) other=1 row cycle 'extent\.[a-z-]*' other ;;
+      index) row index extent.index other ;;
+    esac
+  done
+  fresh blockmap "${plain[@]}" -O ^extent,^64bit
+  db blockmap "sif /other block[IND] 99999999"
+  row blockmap block.illegal other
+}
+
+@test "bitmaps, counts, descriptors, superblock, resize inode" {
+  fresh bits
+  db bits "freeb 2000 300" "setb 6000 77" "freei <20>" "seti <1500>"
+  row bits bitmap.blocks
+  fresh wiped
+  wipe wiped "$(dumpe2fs wiped 2>/dev/null | sed -n 's/.*Block bitmap at \([0-9]*\).*/\1/p' | head -n 1)"
+  row wiped bitmap.blocks
+  fresh counts
+  db counts "set_bg 0 free_blocks_count 7" "set_bg 0 used_dirs_count 77" "ssv free_blocks_count 7"
+  row counts group.free-blocks
+  fresh place
+  db place "set_bg 0 block_bitmap 99999999" "set_bg 0 checksum calc"
+  row place desc.primary
+  fresh super
+  wipe super 1
+  row super super.primary
+  fresh descs
+  wipe descs 2
+  row descs desc.primary
+  fresh resize "${plain[@]}"
+  db resize "sif <7> block[DIND] 0"
+  row resize resize.invalid
+  fresh backups
+  wipe backups 8193
+  row backups super.backup
+}
+
+@test "journal: inode, superblock, transactions without the flag; none at all" {
+  fresh inode
+  db inode "sif <8> mode 0" "unlink /dir/n8"
+  row inode journal.inode
+  fresh lost
+  db lost "clri <8>" "unlink /dir/n8"
+  row lost journal.inode
+  fresh super
+  wipe super "$(pblk super '<8>')"
+  row super journal.super
+  fresh none -O ^has_journal
+  db none "unlink /dir/n8" "freeb 2000 30"
+  row none tree.unattached
+  fresh ext3 -O ^extent,^64bit,^metadata_csum,^flex_bg -I 128
+  db ext3 "unlink /dir/n8" "sif /dir/n9 block[0] 1"
+  row ext3 dup.inode dir/n9
+}
+
+@test "features: inline data, large attribute values, casefold, quota, orphan file" {
+  fresh inline "${plain[@]}" -O inline_data -I 256
+  db inline "unlink /dir/n9" "sif /dir/n10 flags 0"
+  row inline inode.size dir/n10
+  fresh value -O ea_inode
+  head -c 3000 /dev/urandom | base64 >value.text
+  db value "ea_set -f value.text /file user.big" "unlink /dir/n9"
+  row value tree.unattached
+  fresh fold "${plain[@]}" -O casefold -E encoding=utf8
+  db fold "mkdir /fold" "sif /fold flags 0x40080000" "ln /dir/n1 /fold/name" "ln /dir/n2 /fold/NAME"
+  other=1 row fold entry.duplicate
+  fresh quota -O quota
+  wipe quota "$(pblk quota '<3>' 1)"
+  row quota quota.usage
+  fresh orphan -O orphan_file
+  local number
+  number=$(dumpe2fs -h orphan 2>/dev/null | sed -n 's/^Orphan file inode: *//p')
+  wipe orphan "$(pblk orphan "<$number>")"
+  row orphan orphan.file
+}
+
+@test "multi-mount protection (slow: both checkers wait)" {
+  [ -n "${DAFS_TEST_LONG:-}" ] || skip "DAFS_TEST_LONG"
+  fresh mmp -O mmp
+  db mmp "unlink /dir/n9"
+  row mmp tree.unattached
+}
+
+@test "a killed repair leaves the image as it was or repaired: every fault at some operations" {
+  local -a damage=("clri /dir/n5" "sif /file size 1" "unlink /dir/n7" "sif /dir/n9 links_count 7" "sif /dir/n11 block[5] 2"
+    "freeb 900 60" "unlink /dir")
+  fresh journal
+  db journal "${damage[@]}"
+  fresh none -O ^has_journal
+  db none "${damage[@]}"
+  fresh inode
+  db inode "${damage[@]}" "sif <8> mode 0" "sif <8> block[0] 0"
+  fresh super
+  wipe super "$(pblk super '<8>')"
+  db super "${damage[@]}"
+  fresh replay
+  db replay "jo" "jw -b 3000 /dev/zero" "jc"
+  db replay "${damage[@]}"
+  run_tool 0 "$DAFS_BUILDDIR/tests/fault/repairs" --stride "${DAFS_FAULT_STRIDE:-6}" journal none inode super replay
+}
+
+@test "the repair's fault injector sees what is not durable" {
+  fresh journal
+  db journal "unlink /dir" "unlink /file"
+  run_tool 1 "$DAFS_BUILDDIR/tests/fault/repairs" --no-sync --fault reorder journal
+}
