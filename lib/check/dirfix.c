@@ -58,11 +58,12 @@ static uint32_t entry_len(const struct dafs_ck *ck, const struct dafs_dirent_dis
 
 static bool entry_ok(const struct dafs_ck *ck, const uint8_t *buf, uint32_t off, uint32_t room)
 {
-	const struct dafs_dirent_disk *de = (const void *)(buf + off);
+	const struct dafs_dirent_disk *de;
 	uint32_t len;
 
 	if (off + sizeof(*de) > room)
 		return false;
+	de = (const void *)(buf + off);
 	len = entry_len(ck, de);
 	return len >= sizeof(*de) && len % 4 == 0 && len <= room - off &&
 	       sizeof(*de) + de->name_len <= len;

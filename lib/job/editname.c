@@ -10,6 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Out of memory is an error to return, not the end of the process. */
+#ifndef HASH_NONFATAL_OOM
+#define HASH_NONFATAL_OOM 1
+#endif
+#include <uthash.h>
+
 #include "job/listing.h"
 
 static errcode_t make_dir(struct dafs *fs, const char *path, uint16_t mode, struct dafs_inode **ret)
@@ -24,33 +30,48 @@ static errcode_t make_dir(struct dafs *fs, const char *path, uint16_t mode, stru
 	return dafs_ns_create(fs->ns, dir, name, len, (uint16_t)(S_IFDIR | (mode & 07777)), ret);
 }
 
-errcode_t dafs_edit_make_dirs(struct dafs *fs, const char *path, uint16_t mode, struct dafs_inode **ret, bool *made)
+/* The directory at path, made when absent; its parent is there. */
+static errcode_t need_dir(struct dafs *fs, const char *path, uint16_t mode, struct dafs_inode **ret, bool *made)
 {
 	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_FOLLOW, ret);
-	size_t len = strlen(path);
-	char *up;
 
-	*made = false;
 	if (!err && !S_ISDIR((*ret)->mode))
 		return dafs_fail(fs->ctx, ENOTDIR, "%s", path);
 	if (err != ENOENT)
 		return dafs_session_fail(fs, err, path);
 	fs->ctx->detail[0] = '\0';
-	up = strdup(path);
-	if (!up)
-		return ENOMEM;
-	while (len > 1 && up[len - 1] == '/')
-		up[--len] = '\0';
-	while (len > 1 && up[len - 1] != '/')
-		len--;
-	up[len] = '\0';
-	/* A path that has no directory part left and is absent cannot be made: the root always exists. */
-	err = len ? dafs_edit_make_dirs(fs, up, 0755, ret, made) : ENOENT;
-	free(up);
-	if (!err)
-		err = make_dir(fs, path, mode, ret);
+	err = make_dir(fs, path, mode, ret);
 	*made = !err;
 	return dafs_session_fail(fs, err, path);
+}
+
+errcode_t dafs_edit_make_dirs(struct dafs *fs, const char *path, uint16_t mode, struct dafs_inode **ret, bool *made)
+{
+	size_t len = strlen(path), at = 0;
+	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_FOLLOW, ret);
+	char *part;
+
+	*made = false;
+	if (err != ENOENT)
+		return !err && !S_ISDIR((*ret)->mode) ? dafs_fail(fs->ctx, ENOTDIR, "%s", path) : dafs_session_fail(fs, err, path);
+	fs->ctx->detail[0] = '\0';
+	part = strdup(path);
+	if (!part)
+		return ENOMEM;
+	while (len > 1 && part[len - 1] == '/')
+		part[--len] = '\0';
+	/* From the top: each part that ends before a slash, then the whole. */
+	err = len ? 0 : ENOENT;
+	while (!err && at < len) {
+		at += strspn(part + at, "/");
+		at += strcspn(part + at, "/");
+		part[at] = '\0';
+		err = need_dir(fs, part, at == len ? mode : 0755, ret, made);
+		if (at < len)
+			part[at] = '/';
+	}
+	free(part);
+	return err;
 }
 
 errcode_t dafs_mkdir(struct dafs *fs, const char *path, mode_t mode, bool parents)
@@ -63,20 +84,89 @@ errcode_t dafs_mkdir(struct dafs *fs, const char *path, mode_t mode, bool parent
 	return dafs_session_fail(fs, make_dir(fs, path, (uint16_t)mode, &inode), path);
 }
 
-errcode_t dafs_edit_remove_tree(struct dafs *fs, struct dafs_inode *dir, const char *name, size_t name_len)
-{
-	struct dafs_listing list = { 0 };
+/* A directory on the way down: its names, and how far they are gone through. */
+struct level {
+	uint64_t id;
+	struct level *up;
+	struct dafs_inode *dir;	/* holds name */
+	const char *name;
+	size_t name_len;
 	struct dafs_inode *inode;
-	errcode_t err = dafs_ns_child(fs->ns, dir, name, name_len, &inode);
+	struct dafs_listing list;
+	size_t at;
+	UT_hash_handle hh;
+};
+
+/* The way from the tree's root to where the removal is. A damaged image may have a directory in itself. */
+struct way {
+	struct dafs *fs;
+	struct level *top, *all;
+};
+
+static errcode_t enter(struct way *way, struct dafs_inode *dir, const char *name, size_t name_len, struct dafs_inode *inode)
+{
+	struct level *level, *again;
+
+	HASH_FIND(hh, way->all, &inode->id, sizeof(inode->id), again);
+	if (again)
+		return dafs_fail(way->fs->ctx, DAFS_ET_CORRUPT_DIR, "%.*s: a directory that lies in itself", (int)name_len, name);
+	level = calloc(1, sizeof(*level));
+	if (!level)
+		return ENOMEM;
+	*level = (struct level){ .id = inode->id, .up = way->top, .dir = dir, .name = name, .name_len = name_len, .inode = inode };
+	HASH_ADD(hh, way->all, id, sizeof(level->id), level);
+	if (!level->hh.tbl) {
+		free(level);
+		return ENOMEM;
+	}
+	way->top = level;
+	return dafs_listing_read(way->fs, inode, &level->list);
+}
+
+static void leave(struct way *way)
+{
+	struct level *level = way->top;
+
+	way->top = level->up;
+	HASH_DEL(way->all, level);
+	dafs_listing_fini(&level->list);
+	free(level);
+}
+
+/* One name: taken away, or entered when it is a directory's. */
+static errcode_t remove_name(struct way *way, struct dafs_inode *dir, const char *name, size_t name_len)
+{
+	struct dafs_inode *inode;
+	errcode_t err = dafs_ns_child(way->fs->ns, dir, name, name_len, &inode);
 
 	if (err)
 		return err;
 	if (S_ISDIR(inode->mode))
-		err = dafs_listing_read(fs, inode, &list);
-	for (size_t i = 0; i < list.n && !err; i++)
-		err = dafs_edit_remove_tree(fs, inode, list.v[i].name, strlen(list.v[i].name));
-	dafs_listing_fini(&list);
-	return err ? err : dafs_ns_unlink(fs->ns, dir, name, name_len, true);
+		return enter(way, dir, name, name_len, inode);
+	return dafs_ns_unlink(way->fs->ns, dir, name, name_len, true);
+}
+
+/* Not by recursion: how deep a tree is, is the image's to say. */
+errcode_t dafs_edit_remove_tree(struct dafs *fs, struct dafs_inode *dir, const char *name, size_t name_len)
+{
+	struct way way = { .fs = fs };
+	errcode_t err = remove_name(&way, dir, name, name_len);
+
+	while (!err && way.top) {
+		struct level *level = way.top;
+
+		if (level->at < level->list.n) {
+			const char *next = level->list.v[level->at++].name;
+
+			err = remove_name(&way, level->inode, next, strlen(next));
+			continue;
+		}
+		err = dafs_ns_unlink(fs->ns, level->dir, level->name, level->name_len, true);
+		leave(&way);
+	}
+	while (way.top)
+		leave(&way);
+	return err;
 }
 
 errcode_t dafs_remove(struct dafs *fs, const char *path, bool recursive, bool missing_ok)

@@ -49,6 +49,8 @@ const struct dafs_listing_entry *dafs_listing_find(const struct dafs_listing *li
 {
 	struct dafs_listing_entry key = { .name = (char *)name };
 
+	if (!list->n)
+		return NULL;
 	return bsearch(&key, list->v, list->n, sizeof(*list->v), by_name);
 }
 
