@@ -37,6 +37,11 @@ AC_DEFUN([DAFS_COMPILER_FLAGS], [
 		[AS_HELP_STRING([--enable-sanitizers],
 			[build everything with AddressSanitizer and UndefinedBehaviorSanitizer])],
 		[], [enable_sanitizers=no])
+	AC_ARG_ENABLE([fuzzing],
+		[AS_HELP_STRING([--enable-fuzzing],
+			[link tests/fuzz with libFuzzer (clang); implies --enable-sanitizers])],
+		[], [enable_fuzzing=no])
+	AS_IF([test "$enable_fuzzing" != no], [enable_sanitizers=yes])
 
 	DAFS_CFLAGS="-std=gnu17 -pthread"
 	DAFS_LDFLAGS="-pthread"
@@ -50,7 +55,10 @@ AC_DEFUN([DAFS_COMPILER_FLAGS], [
 		DAFS_LDFLAGS="$DAFS_LDFLAGS $dafs_san"
 		AC_DEFINE([DAFS_SANITIZED], [1], [Built with AddressSanitizer and UBSan])
 	], [DAFS_LDFLAGS="$DAFS_LDFLAGS -Wl,--as-needed"])
+	AS_IF([test "$enable_fuzzing" != no],
+		[DAFS_CFLAGS="$DAFS_CFLAGS -fsanitize=fuzzer-no-link"])
 	AC_SUBST([DAFS_CFLAGS])
 	AC_SUBST([DAFS_LDFLAGS])
 	AM_CONDITIONAL([SANITIZED], [test "$enable_sanitizers" != no])
+	AM_CONDITIONAL([FUZZING], [test "$enable_fuzzing" != no])
 ])
