@@ -33,6 +33,11 @@ replay() { # TARGET
 @test "the cache" { replay cache; }
 @test "scripts" { replay script; }
 
+@test "mutated images through dafsck, dafsdebug and dawrite" {
+  TMPDIR=$T run_tool 0 timeout 600 "$DAFS_BUILDDIR/tests/fuzz/mutate" --count "${DAFS_TEST_MUTATIONS:-60}" --seed "${DAFS_TEST_SEED:-1}"
+  has_output " images, 0 findings"
+}
+
 @test "a directory that lies in itself is refused, not walked for ever" {
   run_tool 0 mkdafs -q img 8M
   run_tool 0 dawrite -f img mkdir -p /a/b

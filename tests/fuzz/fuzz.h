@@ -159,5 +159,8 @@ void fuzz_seed_input(const char *name, const struct fuzz_input *in);
 /* Every inode of every base: its bytes, and those of its blocks that kinds (bits of enum fuzz_kind)
  * has. Those without such blocks are left out unless FUZZ_INODE is all that is asked for. */
 void fuzz_seed_inodes(unsigned kinds);
+/* Every structure of a base; its bytes stay where they are. */
+void fuzz_structures(size_t number, void (*fn)(void *arg, const struct fuzz_record *rec),
+		     void *arg);
 
 #endif

@@ -146,7 +146,7 @@ static void fill_files(struct dafs *fs, const struct fuzz_base *base)
 		put(fs, "/blocks", (uint64_t)i * bs, bs);
 	if (strstr(base->features, "extents"))
 		ok("unwritten", dafs_fallocate(fs, "/whole", 8192, 8192, false));
-	put(fs, "/far", bs == 1024 ? 70000000 : 40000000, 10);
+	put(fs, "/far", 2000000, 10);
 	memset(value, 'v', sizeof(value));
 	ok("small xattr", dafs_setxattr(fs, "/tiny", "user.small", "value", 5));
 	ok("xattrs", dafs_setxattr(fs, "/whole", "user.large", value, sizeof(value)));

@@ -14,6 +14,7 @@
 
 static struct fuzz_mem *in_use;
 static char folder[256];
+static pid_t owner;
 
 static struct fuzz_mem *mem_of(struct dafs_dev *dev)
 {
@@ -172,8 +173,11 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 	return remove(path);
 }
 
+/* By who made it: not by a child. */
 static void remove_folder(void)
 {
+	if (getpid() != owner)
+		return;
 	nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -188,6 +192,7 @@ const char *fuzz_folder(void)
 	snprintf(folder, sizeof(folder), "%s/dafs-fuzz.XXXXXX", above);
 	if (!mkdtemp(folder))
 		fuzz_die(above, errno);
+	owner = getpid();
 	atexit(remove_folder);
 	setenv("TMPDIR", folder, 1);
 	return folder;

@@ -56,11 +56,20 @@ static void request(struct dafsdebug *dd, const char *name, const char *option, 
 	dafsdebug_run(dd, argc, argv);
 }
 
+/* A sparse file may be as large as it says: its zeros are no use to anybody here. */
+static bool small(struct dafsdebug *dd, uint32_t ino)
+{
+	enum { LARGE = 1 << 20 };
+	struct dafs_inspect in;
+
+	return !dafs_inspect_inode(dd->img, ino, &in) && in.attr.size <= LARGE;
+}
+
 static void look(const struct watched *w, uint8_t what)
 {
 	static const char *const of_inode[][2] = {
 		{ "stat", NULL }, { "ls", "-ldc" }, { "htree_dump", NULL }, { "ea_list", NULL },
-		{ "cat", NULL }, { "frag", NULL }, { "ex", NULL }, { "blocks", NULL },
+		{ "frag", NULL }, { "ex", NULL }, { "blocks", NULL },
 		{ "imap", NULL }, { "testi", NULL }, { "ncheck", "-c" },
 	};
 	struct dafsdebug dd = { .cli = { .tool = &tool, .json = what & FUZZ_JSON, .quiet = true },
@@ -80,6 +89,8 @@ static void look(const struct watched *w, uint8_t what)
 		request(&dd, "icheck", NULL, "100");
 		for (unsigned i = 0; i < w->n; i++) {
 			snprintf(path, sizeof(path), "<%u>", w->ino[i]);
+			if (small(&dd, w->ino[i]))
+				request(&dd, "cat", NULL, path);
 			for (size_t k = 0; k < sizeof(of_inode) / sizeof(of_inode[0]); k++) {
 				bool number = !strcmp(of_inode[k][0], "ncheck");
 

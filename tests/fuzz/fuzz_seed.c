@@ -191,3 +191,65 @@ void fuzz_seed_inodes(unsigned kinds)
 					fuzz_seed_input(name, &in);
 			}
 }
+
+static void add_static(const struct fuzz_base *base,
+		       void (*fn)(void *arg, const struct fuzz_record *rec), void *arg)
+{
+	ext2_filsys fs = base->img->fs;
+	uint32_t bs = base->img->block_size;
+	struct fuzz_record rec = { .kind = FUZZ_SUPER, .bytes = base->sound.bytes + 1024,
+				   .len = 1024 };
+
+	fn(arg, &rec);
+	rec.len = bs;
+	for (uint16_t i = 0; i < fs->desc_blocks; i++) {
+		rec.kind = FUZZ_DESCS;
+		rec.where = i;
+		rec.bytes = base->sound.bytes +
+			    bs * ext2fs_descriptor_block_loc2(fs, fs->super->s_first_data_block, i);
+		rec.len = fs->group_desc_count * EXT2_DESC_SIZE(fs->super) < bs ?
+				  fs->group_desc_count * EXT2_DESC_SIZE(fs->super) : bs;
+		fn(arg, &rec);
+	}
+	rec.len = 128;
+	for (uint16_t grp = 0; grp < fs->group_desc_count; grp++) {
+		rec.where = grp;
+		rec.kind = FUZZ_BBITMAP;
+		rec.bytes = base->sound.bytes + bs * ext2fs_block_bitmap_loc(fs, grp);
+		fn(arg, &rec);
+		rec.kind = FUZZ_IBITMAP;
+		rec.bytes = base->sound.bytes + bs * ext2fs_inode_bitmap_loc(fs, grp);
+		fn(arg, &rec);
+	}
+	for (uint16_t lblk = 0; base->journal && lblk < 4; lblk++) {
+		rec = (struct fuzz_record){ .kind = FUZZ_LOG, .where = lblk, .len = 512,
+					    .bytes = base->sound.bytes + fuzz_log_off(base, lblk) };
+		fn(arg, &rec);
+	}
+}
+
+void fuzz_structures(size_t number, void (*fn)(void *arg, const struct fuzz_record *rec), void *arg)
+{
+	const unsigned kinds = 1u << FUZZ_INODE | 1u << FUZZ_EXTENTS | 1u << FUZZ_LEAF |
+			       1u << FUZZ_XATTRS;
+	static struct fuzz_input in;
+	struct fuzz_base *base = fuzz_base(number);
+
+	add_static(base, fn, arg);
+	for (uint32_t ino = 1; ino <= 40; ino++) {
+		const uint8_t *at = in.bytes + FUZZ_HEAD_BYTES;
+		struct fuzz_record rec;
+
+		if (!collect(&in, number, ino, kinds, 0))
+			continue;
+		while (fuzz_record_next(&at, in.bytes + in.len, &rec)) {
+			uint8_t *own = malloc(rec.len);
+
+			if (!own)
+				fuzz_die("structures", ENOMEM);
+			memcpy(own, rec.bytes, rec.len);
+			rec.bytes = own;
+			fn(arg, &rec);
+		}
+	}
+}
