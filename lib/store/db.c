@@ -73,8 +73,8 @@ static const char *const text[DAFS_DB_STMTS] = {
 	[DAFS_DB_SLOT_PUT] = "INSERT INTO slot VALUES(?, ?)",
 	[DAFS_DB_SLOT_DEL] = "DELETE FROM slot WHERE start = ?",
 	[DAFS_DB_SLOT_ALL] = "SELECT start, len FROM slot ORDER BY start",
-	[DAFS_DB_FLUSH_GET] = "SELECT tag, everything, mounts, mtime, checked, wtime, wtime_after, "
-			      "content, content_after, sequence FROM flush",
+	[DAFS_DB_FLUSH_GET] = ("SELECT tag, everything, mounts, mtime, checked, wtime, wtime_after, "
+			      "content, content_after, sequence FROM flush"),
 	[DAFS_DB_FLUSH_PUT] = "INSERT OR REPLACE INTO flush VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[DAFS_DB_FLUSH_DEL] = "DELETE FROM flush",
 	[DAFS_DB_FLUSHED_PUT] = "INSERT OR REPLACE INTO flushed VALUES(?, ?, ?)",

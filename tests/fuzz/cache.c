@@ -51,7 +51,8 @@ static const struct table tables[] = {
 	{ "run", "id, seg", { "id", "seg", "rec" } },
 	{ "name", "dir, name", { "dir", "name", "id", "image", "kind", "sum" } },
 	{ "slot", "start", { "start", "len" } },
-	{ "flush", "one", { "tag", "everything", "mounts", "mtime", "content" } },
+	{ "flush", "one", { "tag", "everything", "mounts", "mtime", "checked", "wtime",
+			    "wtime_after", "content", "content_after", "sequence" } },
 	{ "flushed", "id", { "id", "ino" } },
 };
 enum { NTABLES = sizeof(tables) / sizeof(tables[0]) };

@@ -90,7 +90,7 @@ void fuzz_begin(void)
 	stdout = nowhere;
 	stderr = nowhere;
 	/* What fills a disk is found as what fills the memory is. */
-	setrlimit(RLIMIT_FSIZE, &(struct rlimit){ FILE_MOST_BYTES, FILE_MOST_BYTES });
+	setrlimit(RLIMIT_FSIZE, &(struct rlimit){ FILE_MOST_BYTES, RLIM_INFINITY });
 	setenv("SOURCE_DATE_EPOCH", "1700000000", 1);
 	setenv("DEBUGFS_PAGER", "__none__", 1);
 	write_config();

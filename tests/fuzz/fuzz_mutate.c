@@ -55,7 +55,7 @@ static size_t mutate_bytes(uint8_t *data, size_t size, size_t max_size, const ui
 {
 	uint8_t *head = data + (record - data), *bytes = head + FUZZ_RECORD_BYTES;
 	const uint8_t *p = record;
-	size_t room = max_size - size, len, now, behind;
+	size_t room = max_size > size ? max_size - size : 0, len, now, behind;
 	struct fuzz_record rec;
 	uint16_t stored;
 

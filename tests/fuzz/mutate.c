@@ -283,6 +283,8 @@ static const struct tool repairs[] = {
 	{ "dafsck -fn after it", mutate_dafsck, { "dafsck", "-fn", "image" } },
 };
 
+enum { NLOOKS = sizeof(looks) / sizeof(looks[0]), NREPAIRS = sizeof(repairs) / sizeof(repairs[0]) };
+
 static uint64_t rss_kib(void)
 {
 	unsigned long size = 0, resident = 0;
@@ -309,18 +311,18 @@ static void *watch(void *arg)
 	return arg;
 }
 
-static void limit(void)
+static void limit(unsigned times)
 {
 	int fd = open(report, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	pthread_t thread;
 
 	need(fd >= 0 && dup2(fd, STDERR_FILENO) >= 0 && chdir(folder) == 0, report);
 	need(dup2(fileno(stdout), STDOUT_FILENO) >= 0, report); /* /dev/null (fuzz_begin) */
-	setrlimit(RLIMIT_CPU, &(struct rlimit){ MOST_CPU_SEC, MOST_CPU_SEC + 1 });
+	setrlimit(RLIMIT_CPU, &(struct rlimit){ MOST_CPU_SEC * times, MOST_CPU_SEC * times + 1 });
 	setrlimit(RLIMIT_FSIZE, &(struct rlimit){ MOST_FILE_BYTES, MOST_FILE_BYTES });
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	signal(SIGXFSZ, SIG_IGN);
-	alarm(MOST_CPU_SEC * 12); /* of the clock, where all wait for something */
+	alarm(MOST_CPU_SEC * 12 * times); /* of the clock, where all wait for something */
 	need(pthread_create(&thread, NULL, watch, NULL) == 0, "thread");
 }
 
@@ -338,24 +340,32 @@ static int run_main(const struct tool *tool)
 	return tool->main(argc, argv);
 }
 
-/* The tools one after the other in a child of their own; what became of it. */
+/* One after the other; the worst status. */
+static int run_mains(const struct tool *tools, size_t n)
+{
+	int worst = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int own = run_main(&tools[i]);
+
+		worst = own > worst ? own : worst;
+		tidy(false);
+	}
+	return worst;
+}
+
+/* The tools in a child of their own; what became of it. */
 static int run_child(const struct tool *tools, size_t n)
 {
-	int status = 0, worst = 0;
+	int status = 0;
 	pid_t pid;
 
 	need(truncate(report, 0) == 0 || errno == ENOENT, report);
 	pid = fork();
 	need(pid >= 0, "fork");
 	if (!pid) {
-		limit();
-		for (size_t i = 0; i < n; i++) {
-			int own = run_main(&tools[i]);
-
-			worst = own > worst ? own : worst;
-			tidy(false);
-		}
-		exit(worst);
+		limit(1);
+		exit(run_mains(tools, n));
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
@@ -414,24 +424,67 @@ static void run_group(const struct tool *tools, size_t n, const char *what)
 
 static void run_tools(const char *what)
 {
-	run_group(looks, sizeof(looks) / sizeof(looks[0]), what);
-	run_group(repairs, sizeof(repairs) / sizeof(repairs[0]), what);
+	run_group(looks, NLOOKS, what);
+	run_group(repairs, NREPAIRS, what);
 	run.images++;
+}
+
+static void make_mutation(unsigned long n)
+{
+	static struct fuzz_input in;
+
+	write_image(mutation(n, &in));
+	need(rename(image, path_of("before")) == 0, image);
+}
+
+/* Many images in one child, which costs less; false: one of them was not well. */
+static bool run_batch(unsigned long first, unsigned long end)
+{
+	int status = 0, worst = 0, own;
+	pid_t pid = fork();
+
+	need(pid >= 0, "fork");
+	if (!pid) {
+		limit((unsigned)(end - first));
+		for (unsigned long n = first; n < end; n++) {
+			make_mutation(n);
+			copy_file(path_of("before"), image);
+			own = run_mains(looks, NLOOKS);
+			worst = own > worst ? own : worst;
+			tidy(true);
+			copy_file(path_of("before"), image);
+			own = run_mains(repairs, NREPAIRS);
+			worst = own > worst ? own : worst;
+			tidy(true);
+		}
+		exit(worst);
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return fine(status);
 }
 
 static void run_mutations(void)
 {
-	static struct fuzz_input in;
+	enum { BATCH = 25 };
+	unsigned long last = run.first + run.count, end;
 	char what[64];
 
 	for (size_t i = 0; i < fuzz_nbases; i++)
 		structures(i);
-	for (unsigned long n = run.first; n < run.first + run.count; n++) {
-		dafs_dev_wrap = NULL;
-		write_image(mutation(n, &in));
-		need(rename(image, path_of("before")) == 0, image);
-		snprintf(what, sizeof(what), "mutation-%lu-%lu", run.seed, n);
-		run_tools(what);
+	dafs_dev_wrap = NULL;
+	for (unsigned long first = run.first; first < last; first = end) {
+		end = last - first < BATCH ? last : first + BATCH;
+		if (run_batch(first, end)) {
+			run.images += end - first;
+			continue;
+		}
+		tidy(true);
+		for (unsigned long n = first; n < end; n++) {
+			make_mutation(n);
+			snprintf(what, sizeof(what), "mutation-%lu-%lu", run.seed, n);
+			run_tools(what);
+		}
 	}
 }
 
@@ -493,6 +546,7 @@ int main(int argc, char **argv)
 	}
 	fuzz_begin();
 	dup2(out, STDOUT_FILENO);
+	setrlimit(RLIMIT_FSIZE, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY });
 	prepare();
 	if (optind == argc)
 		run_mutations();
