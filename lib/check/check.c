@@ -9,7 +9,8 @@
  * changed nothing; then all is committed.
  *
  * Preen is two runs: a trial that changes and reports nothing, and then, if all there is can be
- * repaired safely, one that repairs; if not, one that reports.
+ * repaired safely, one that repairs; if not, one that reports. Where the trial found nothing at all
+ * the second run only does what comes before pass 1, and commits.
  */
 #include "config.h"
 
@@ -192,6 +193,8 @@ static errcode_t run_passes(struct dafs_ck *ck)
 			break;
 		}
 		begin_pass(ck, &passes[i]);
+		if (ck->sound && passes[i].number && !ck->changes)
+			continue;
 		err = passes[i].run(ck);
 		if (!err && (ck->found.nomem || ck->dup.nomem || ck->refs_nomem))
 			err = ENOMEM;
@@ -328,6 +331,7 @@ struct session {
 	struct dafs_check_report *report;
 	struct dafs_undo *undo; /* NULL: none */
 	bool mmp;		/* taken */
+	bool sound;		/* a trial found nothing at all */
 };
 
 static struct dafs_ck ck_of(const struct session *s, enum dafs_check_mode mode, bool trial)
@@ -346,6 +350,8 @@ static errcode_t run(struct session *s, enum dafs_check_mode mode, bool trial, b
 {
 	struct dafs_ck ck = ck_of(s, mode, trial);
 	errcode_t err = run_init(&ck);
+
+	ck.sound = s->sound;
 
 	if (!err)
 		err = dafs_ck_open_super(&ck);
@@ -458,12 +464,21 @@ static errcode_t settle(struct session *s)
 
 static errcode_t run_preen(struct session *s)
 {
-	bool replayed = s->report->result.replayed, torn = s->report->result.torn, unsafe;
+	struct dafs_check_result *r = &s->report->result;
+	bool replayed = r->replayed, torn = r->torn, unsafe;
 	errcode_t err = run(s, DAFS_CHECK_NO, true, &unsafe);
+	uint64_t found = 0;
 
-	memset(&s->report->result, 0, sizeof(s->report->result));
-	s->report->result.replayed = replayed;
-	s->report->result.torn = torn;
+	for (unsigned i = 0; i <= DAFS_CHECK_FATAL; i++)
+		found += r->left[i];
+	/* (Discarding needs to know what is free.) */
+	s->sound = !err && !unsafe && !found && !r->clean_skipped && !s->opts->discard;
+	/* What the trial counted stands then. */
+	if (!s->sound) {
+		memset(r, 0, sizeof(*r));
+		r->replayed = replayed;
+		r->torn = torn;
+	}
 	if (err == ENOMEM || err == DAFS_ET_CANCELLED)
 		return err;
 	return run(s, unsafe ? DAFS_CHECK_NO : DAFS_CHECK_PREEN, false, NULL);

@@ -263,6 +263,7 @@ struct dafs_ck {
 	bool fixing;		   /* mode is not NO */
 	bool trial;		   /* preen: is everything safe to repair? Nothing is reported */
 	bool unsafe;		   /* ... no */
+	bool sound;		   /* a trial found nothing: what passes 1 and on look at stands */
 	bool again;   /* a repair made what earlier passes know out of date: start over */
 	bool no_room; /* for a repair */
 	unsigned round;
