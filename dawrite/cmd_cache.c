@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cli/json.h"
+#include "job/recover.h"
 
 /* Put "FILE:LINE: " before the detail of what failed on that line. */
 static errcode_t name_line(struct dawrite *dw, errcode_t err, const char *file, unsigned long line)
@@ -236,14 +237,12 @@ static void status_json(struct dawrite *dw, const struct dafs_store_status *st)
 	dafs_cli_json_put(stdout, out);
 }
 
-errcode_t dawrite_status(void *arg, const struct dafs_cli_args *args)
+static errcode_t status(struct dawrite *dw)
 {
-	struct dawrite *dw = arg;
 	struct dafs_store_status st = { .size = sizeof(st) };
 	errcode_t err = dawrite_open(dw, false);
 	const struct dafs_reserve *rs;
 
-	(void)args;
 	if (!err)
 		err = dafs_store_status(dw->fs->store, &st);
 	if (err)
@@ -263,6 +262,63 @@ errcode_t dawrite_status(void *arg, const struct dafs_cli_args *args)
 	printf("  clusters: %" PRIu64 " reserved, %" PRIu64 " promised for metadata, %" PRIu64 " free in the image\n",
 	       rs->dirty_clusters, rs->promised_clusters, rs->free_clusters);
 	return 0;
+}
+
+static void print_note(void *arg, const char *line)
+{
+	struct dawrite *dw = arg;
+
+	fprintf(stderr, "%s: %s\n", dw->image, line);
+}
+
+static void recover_json(struct dawrite *dw, const struct dafs_recover_stats *st)
+{
+	struct json_object *out = json_object_new_object();
+
+	dafs_cli_json_str(out, "image", dw->image);
+	dafs_cli_json_str(out, "target", st->target);
+	dafs_cli_json_str(out, "refused", st->why ? error_message(st->why) : "");
+	dafs_cli_json_u64(out, "files", st->files);
+	dafs_cli_json_u64(out, "directories", st->dirs);
+	dafs_cli_json_u64(out, "others", st->others);
+	dafs_cli_json_u64(out, "data_bytes", st->bytes);
+	dafs_cli_json_u64(out, "lost", st->lost);
+	dafs_cli_json_put(stdout, out);
+}
+
+/* What is pending goes to a folder of the host, whatever state the cache is in. */
+static errcode_t recover(struct dawrite *dw, const char *target)
+{
+	struct dafs_recover_request req = { .cache_dir = dw->cache_dir, .target = target,
+					    .note = print_note, .arg = dw };
+	struct dafs_recover_stats st;
+	errcode_t err = dafs_recover_run(&dw->cli.ctx, dw->image, &req, &st);
+
+	if (err == ENOENT && !st.target[0]) {
+		printf("%s: nothing pending\n", dw->image);
+		return 0;
+	}
+	if (err)
+		return err;
+	if (dw->cli.json) {
+		recover_json(dw, &st);
+		return 0;
+	}
+	if (st.why)
+		printf("%s: %s\n", dw->image, error_message(st.why));
+	printf("%s: saved %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
+	       " bytes of pending data in %s; %" PRIu64 " lost\n",
+	       dw->image, st.files, st.dirs, st.others, st.bytes, st.target, st.lost);
+	return 0;
+}
+
+errcode_t dawrite_status(void *arg, const struct dafs_cli_args *args)
+{
+	struct dawrite *dw = arg;
+
+	if (dafs_cli_value(args, 'r'))
+		return recover(dw, args->argc ? args->argv[0] : NULL);
+	return args->argc ? dafs_fail(&dw->cli.ctx, DAFS_ET_USAGE, "%s", args->argv[0]) : status(dw);
 }
 
 errcode_t dawrite_discard(void *arg, const struct dafs_cli_args *args)

@@ -51,6 +51,10 @@ static const struct dafs_cli_opt ls_opts[] = {
 	{ .letter = 'l', .help = "Long listing: mode, links, owner, size, time (UTC)." },
 	{ 0 }
 };
+static const struct dafs_cli_opt status_opts[] = {
+	{ .id = 'r', .name = "recover", .help = "Save what is pending into DIR (IMAGE.recovered), from a damaged cache what is left." },
+	{ 0 }
+};
 static const struct dafs_cli_opt flush_opts[] = {
 	{ .letter = 'n', .name = "dry-run", .help = "Print the plan and change nothing." },
 	{ .id = 'm', .name = "max-bytes", .arg = "SIZE", .help = "Write back about this much data and keep the rest pending." },
@@ -97,8 +101,8 @@ const struct dafs_cli_cmd dawrite_cmds[] = {
 	  .min = 1, .max = 1, .run = dawrite_script },
 	{ .name = "flush", .synopsis = "[--dry-run] [--max-bytes SIZE] [PATH...]", .help = "Place and write what is pending.",
 	  .opts = flush_opts, .min = 0, .max = DAFS_CLI_MANY, .flags = DAWRITE_WHOLE, .run = dawrite_flush_cmd },
-	{ .name = "status", .synopsis = "", .help = "Say what is pending.", .min = 0, .max = 0, .flags = DAWRITE_WHOLE,
-	  .run = dawrite_status },
+	{ .name = "status", .synopsis = "[--recover [DIR]]", .help = "Say what is pending, or save it from a cache that is refused.",
+	  .opts = status_opts, .min = 0, .max = 1, .flags = DAWRITE_WHOLE, .run = dawrite_status },
 	{ .name = "discard", .synopsis = "", .help = "Drop what is pending.", .min = 0, .max = 0, .flags = DAWRITE_WHOLE,
 	  .run = dawrite_discard },
 	{ 0 }

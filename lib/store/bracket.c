@@ -307,6 +307,20 @@ static errcode_t settle_nothing(struct dafs_store *st)
 	return err ? err : forget_flush(st);
 }
 
+static bool is_committed(const struct dafs_store *st)
+{
+	return dafs_txn_last_tag_is(st->img, st->tag, sizeof(st->tag));
+}
+
+errcode_t dafs_bracket_in_image(struct dafs_store *st, bool *in_image)
+{
+	struct flush_row flush;
+	errcode_t err = load_flush_row(st, &flush);
+
+	*in_image = !err && flush.there && flush.everything && is_committed(st);
+	return err;
+}
+
 errcode_t dafs_bracket_settle(struct dafs_store *st)
 {
 	bool reader = st->flags & DAFS_STORE_RDONLY, committed;
@@ -318,7 +332,7 @@ errcode_t dafs_bracket_settle(struct dafs_store *st)
 		return err;
 	if (!flush.there)
 		return dafs_state_check_print(st);
-	committed = dafs_txn_last_tag_is(st->img, st->tag, sizeof(st->tag));
+	committed = is_committed(st);
 	/* Nothing is left that another change could meet. */
 	if (committed && flush.everything)
 		return reader ? ENOENT : dafs_store_drop(st);

@@ -52,7 +52,7 @@ static errcode_t load_segments(struct dafs_store *st, struct dafs_inode *inode)
 	return err;
 }
 
-static errcode_t decode(struct dafs_store *st, const void *rec, size_t len,
+errcode_t dafs_load_row(struct dafs_store *st, const void *rec, size_t len,
 			struct dafs_inode *inode)
 {
 	const struct dafs_rec_env env = dafs_store_env(st);
@@ -76,7 +76,7 @@ static errcode_t load_inode(void *arg, struct dafs_inode *inode)
 	if (!st->db.handle)
 		return ENOENT;
 	if (st->ahead && st->ahead_id == inode->id)
-		return decode(st, st->ahead, st->ahead_len, inode);
+		return dafs_load_row(st, st->ahead, st->ahead_len, inode);
 	err = dafs_db_use(&st->db, DAFS_DB_INODE_GET, &stmt);
 	if (err)
 		return err;
@@ -85,18 +85,18 @@ static errcode_t load_inode(void *arg, struct dafs_inode *inode)
 	if (!err && !row)
 		err = ENOENT;
 	if (!err)
-		err = decode(st, sqlite3_column_blob(stmt, 0),
-			     (size_t)sqlite3_column_bytes(stmt, 0), inode);
+		err = dafs_load_row(st, sqlite3_column_blob(stmt, 0),
+				    (size_t)sqlite3_column_bytes(stmt, 0), inode);
 	sqlite3_reset(stmt);
 	return err;
 }
 
 /* Columns id, image, kind, sum of a name's row; name and name_len are set. */
-static errcode_t read_name(struct dafs_store *st, sqlite3_stmt *stmt, uint64_t dir,
+static errcode_t read_name(struct dafs_store *st, sqlite3_stmt *stmt, int from, uint64_t dir,
 			   struct dafs_ns_name *name)
 {
-	int64_t id = sqlite3_column_int64(stmt, 0), image = sqlite3_column_int64(stmt, 1),
-		kind = sqlite3_column_int64(stmt, 2);
+	int64_t id = sqlite3_column_int64(stmt, from), image = sqlite3_column_int64(stmt, from + 1),
+		kind = sqlite3_column_int64(stmt, from + 2);
 
 	name->id = (uint64_t)id;
 	name->image_ino = (uint32_t)image;
@@ -104,7 +104,7 @@ static errcode_t read_name(struct dafs_store *st, sqlite3_stmt *stmt, uint64_t d
 	name->recased = kind >> 8;
 	if (id < 0 || image < 0 || image > UINT32_MAX || kind < 0 || kind > 0x1ff ||
 	    (!id && !image) ||
-	    (uint32_t)sqlite3_column_int64(stmt, 3) != dafs_rec_name_sum(dir, name))
+	    (uint32_t)sqlite3_column_int64(stmt, from + 3) != dafs_rec_name_sum(dir, name))
 		return dafs_db_damaged(&st->db, "row of a name in directory", dir);
 	return 0;
 }
@@ -127,7 +127,7 @@ static errcode_t load_name(void *arg, uint64_t dir, const char *name, uint8_t na
 	sqlite3_bind_blob(stmt, 2, name, name_len, SQLITE_STATIC);
 	err = dafs_db_step(&st->db, stmt, &row);
 	if (!err)
-		err = row ? read_name(st, stmt, dir, out) : ENOENT;
+		err = row ? read_name(st, stmt, 0, dir, out) : ENOENT;
 	sqlite3_reset(stmt);
 	return err;
 }
@@ -136,6 +136,25 @@ static bool is_name(const char *name, int len)
 {
 	return name && len > 0 && len <= EXT2_NAME_LEN && !memchr(name, '/', (size_t)len) &&
 	       !memchr(name, '\0', (size_t)len);
+}
+
+/* A name's row with the name itself in column at, and the rest before it. */
+static errcode_t named_row(struct dafs_store *st, sqlite3_stmt *stmt, int at, uint64_t dir,
+			   struct dafs_ns_name *name)
+{
+	int len = sqlite3_column_bytes(stmt, at);
+
+	*name = (struct dafs_ns_name){ .name = sqlite3_column_blob(stmt, at) };
+	if (!is_name(name->name, len))
+		return dafs_db_damaged(&st->db, "row of a name in directory", dir);
+	name->name_len = (uint8_t)len;
+	return read_name(st, stmt, at - 4, dir, name);
+}
+
+errcode_t dafs_load_name_row(struct dafs_store *st, sqlite3_stmt *stmt, uint64_t dir,
+			     struct dafs_ns_name *name)
+{
+	return named_row(st, stmt, 5, dir, name);
 }
 
 static errcode_t load_names(void *arg, uint64_t dir, dafs_ns_name_fn fn, void *fn_arg)
@@ -152,15 +171,9 @@ static errcode_t load_names(void *arg, uint64_t dir, dafs_ns_name_fn fn, void *f
 		return err;
 	sqlite3_bind_int64(stmt, 1, (int64_t)dir);
 	while (!(err = dafs_db_step(&st->db, stmt, &row)) && row) {
-		int len = sqlite3_column_bytes(stmt, 4);
-		struct dafs_ns_name name = { .name = sqlite3_column_blob(stmt, 4) };
+		struct dafs_ns_name name;
 
-		if (!is_name(name.name, len)) {
-			err = dafs_db_damaged(&st->db, "row of a name in directory", dir);
-			break;
-		}
-		name.name_len = (uint8_t)len;
-		err = read_name(st, stmt, dir, &name);
+		err = named_row(st, stmt, 4, dir, &name);
 		if (!err)
 			err = fn(fn_arg, &name);
 		if (err)

@@ -131,15 +131,21 @@ static errcode_t look_for_db(struct dafs_place *place)
 	return !err && !st.st_size ? ENOENT : err;
 }
 
-static errcode_t open_existing(struct dafs_store *st)
+static errcode_t open_db(struct dafs_store *st)
 {
 	errcode_t err = open_place(st, false);
 
 	if (!err)
 		err = look_for_db(&st->place);
-	if (!err)
-		err = dafs_db_open(st->ctx, st->place.path, st->flags & DAFS_STORE_RDONLY, false,
-				   &st->db);
+	return err ? err
+		   : dafs_db_open(st->ctx, st->place.path, st->flags & DAFS_STORE_RDONLY, false,
+				  &st->db);
+}
+
+static errcode_t open_existing(struct dafs_store *st)
+{
+	errcode_t err = open_db(st);
+
 	if (!err)
 		err = dafs_state_load(st);
 	if (!err)
@@ -157,21 +163,49 @@ static errcode_t clear_leftovers(struct dafs_store *st, bool create)
 	return err || create ? err : ENOENT;
 }
 
-errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int flags,
-			  struct dafs_store **ret)
+static struct dafs_store *store_new(struct dafs_image *img, const char *cache_dir, int flags)
 {
 	struct dafs_store *st = calloc(1, sizeof(*st));
-	errcode_t err = 0;
 
-	*ret = NULL;
 	if (!st)
-		return ENOMEM;
+		return NULL;
 	st->ctx = img->ctx;
 	st->img = img;
 	st->flags = flags;
 	st->usual = !cache_dir;
 	st->place.fd = -1;
 	set_up(st);
+	return st;
+}
+
+errcode_t dafs_store_open_unjudged(struct dafs_image *img, const char *cache_dir,
+				   struct dafs_store **ret)
+{
+	struct dafs_store *st = store_new(img, cache_dir, DAFS_STORE_RDONLY);
+	errcode_t err;
+
+	*ret = NULL;
+	if (!st)
+		return ENOMEM;
+	err = dafs_place_path(img, cache_dir, &st->path);
+	if (!err)
+		err = open_db(st);
+	if (err)
+		dafs_store_close(st);
+	else
+		*ret = st;
+	return err;
+}
+
+errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int flags,
+			  struct dafs_store **ret)
+{
+	struct dafs_store *st = store_new(img, cache_dir, flags);
+	errcode_t err = 0;
+
+	*ret = NULL;
+	if (!st)
+		return ENOMEM;
 	if (!(flags & DAFS_STORE_EPHEMERAL)) {
 		err = dafs_place_path(img, cache_dir, &st->path);
 		if (!err)

@@ -66,6 +66,11 @@ errcode_t dafs_state_bind(struct dafs_store *st);
 /* load.c */
 extern const struct dafs_ns_backing dafs_load_backing;
 struct dafs_rec_env dafs_store_env(struct dafs_store *st);
+/* An inode (id set, all else zero) from its row, with the rows of its runs; what was filled in on failure
+ * is the caller's to free. A name from a row (dir, id, image, kind, sum, name), good until the next step. */
+errcode_t dafs_load_row(struct dafs_store *st, const void *rec, size_t len, struct dafs_inode *inode);
+errcode_t dafs_load_name_row(struct dafs_store *st, sqlite3_stmt *stmt, uint64_t dir,
+			     struct dafs_ns_name *name);
 
 /* save.c: rows of everything that changed in ns; ns' counters and rs into the state (not saved yet). */
 errcode_t dafs_save(struct dafs_store *st, struct dafs_ns *ns, const struct dafs_reserve *rs);
@@ -86,6 +91,13 @@ errcode_t dafs_store_need_spool(struct dafs_store *st);
 errcode_t dafs_store_drop(struct dafs_store *st);
 /* Make place and database, with the state row's values but nothing committed. */
 errcode_t dafs_store_make(struct dafs_store *st);
+
+/* store.c: the place and the database of an existing cache, for reading, and nothing judged. */
+errcode_t dafs_store_open_unjudged(struct dafs_image *img, const char *cache_dir,
+				   struct dafs_store **ret);
+
+/* bracket.c: is there an interrupted flush that took everything, and is it in the image? */
+errcode_t dafs_bracket_in_image(struct dafs_store *st, bool *in_image);
 
 /* bracket.c: an interrupted flush. ENOENT: it took everything, and this is a reader. */
 errcode_t dafs_bracket_settle(struct dafs_store *st);

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A cache that was damaged, or whose image was changed by others: noticed, never flushed, and what is left of it can be saved.
+load helpers
+
+# Something of every kind pending over an image with a file in it.
+pending() {
+  rm -rf src img img.dacache img.recovered
+  mkdafs -q img 16M
+  seq 1 20000 | dawrite -q img write /old
+  dawrite -q img flush
+  mkdir -p src/dir/sub
+  seq 1 5000 >src/dir/one
+  seq 5000 9000 >src/dir/sub/two
+  ln src/dir/one src/dir/sub/again
+  ln -s ../one src/dir/sub/link
+  chmod 640 src/dir/one
+  setfattr -n user.note -v words src/dir/sub/two
+  dawrite -q img import src /
+  printf 'XXXX' | dawrite -q img write -o 4096 /old
+  dawrite -q img mkdir -m 0750 /empty
+}
+
+recovered_all() {
+  compare_trees src/dir img.recovered/dir
+  [ -d img.recovered/empty ]
+  (seq 1 20000 | head -c 4096; printf XXXX; seq 1 20000 | tail -c +4101) | cmp - img.recovered/old
+}
+
+flip() { # FILE OFFSET
+  local byte
+  byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+  # shellcheck disable=SC2059
+  printf "\\x$(printf %02x $((byte ^ 255)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# The image is as it was, whatever was tried.
+refused() { # MESSAGE
+  local was
+  was=$(cksum <img)
+  run_tool 1 dawrite img flush
+  has_stderr "$1"
+  [ "$(cksum <img)" = "$was" ]
+  [ -e img.dacache/cache.db ]
+}
+
+@test "a sound cache can be saved as well, and stays" {
+  pending
+  run_tool 0 dawrite img status --recover
+  has_output "0 lost"
+  recovered_all
+  run_tool 1 dawrite img status --recover
+  has_stderr "img.recovered"
+  run_tool 0 dawrite img status --recover elsewhere
+  compare_trees src/dir elsewhere/dir
+  run_tool 2 dawrite img status elsewhere || run_tool 1 dawrite img status elsewhere
+  dawrite -q img flush
+  assert_fsck_clean img
+  run_tool 0 dawrite img status --recover
+  has_output "nothing pending"
+}
+
+@test "flipped bytes in the spool: the file is named, nothing is flushed, the rest is saved" {
+  pending
+  flip img.dacache/spool 10
+  refused "fails its checksum"
+  run_tool 0 dawrite img status --recover
+  has_output "1 lost"
+  has_stderr "block 0"
+  cmp src/dir/sub/two img.recovered/dir/sub/two
+  # Of the damaged file all but that block.
+  cmp <(tail -c +4097 src/dir/one) <(tail -c +4097 img.recovered/dir/one)
+}
+
+@test "flipped bytes anywhere in the database are noticed or mean nothing" {
+  local at size whole noticed=0
+  pending
+  cp -r img.dacache kept
+  cp img img.kept
+  dawrite -q img flush
+  dafsdebug -R 'rdump / whole' img || { mkdir whole && dafsdebug -R 'rdump / whole' img; }
+  whole=$PWD/whole
+  size=$(stat -c %s kept/cache.db)
+  for ((at = 24; at < size; at += size / 60)); do
+    rm -rf img img.dacache out
+    cp img.kept img
+    cp -r kept img.dacache
+    flip img.dacache/cache.db "$at"
+    if dawrite -q img flush 2>/dev/null; then
+      mkdir out
+      dafsdebug -R 'rdump / out' img
+      diff -r --no-dereference out "$whole"
+    else
+      noticed=$((noticed + 1))
+      [ "$(cksum <img)" = "$(cksum <img.kept)" ]
+    fi
+  done
+  [ "$noticed" -gt 3 ]
+}
+
+@test "a truncated database, a lost spool, lost checksums: refused, and what is left is saved" {
+  local size
+  pending
+  size=$(stat -c %s img.dacache/cache.db)
+  truncate -s $((size / 2 / 4096 * 4096)) img.dacache/cache.db
+  refused "damaged"
+  dawrite img status --recover || [ $? -eq 1 ]
+
+  pending
+  rm img.dacache/spool
+  refused "damaged"
+  run_tool 0 dawrite img status --recover
+  has_stderr "lost"
+  [ -d img.recovered/empty ]
+  [ "$(readlink img.recovered/dir/sub/link)" = ../one ]
+
+  pending
+  rm img.dacache/spool.sum
+  refused "damaged"
+
+  pending
+  truncate -s 4096 img.dacache/spool
+  refused "damaged"
+  run_tool 0 dawrite img status --recover
+  has_stderr "lost: "
+  cmp <(head -c 4096 src/dir/one) <(head -c 4096 img.recovered/dir/one)
+}
+
+@test "a row that is gone: the others are saved" {
+  need sqlite3
+  pending
+  sqlite3 img.dacache/cache.db "UPDATE inode SET rec = zeroblob(20) WHERE id = (SELECT id FROM name WHERE CAST(name AS TEXT) = 'one')"
+  refused "damaged"
+  run_tool 0 dawrite img status --recover
+  has_stderr "lost: inode"
+  cmp src/dir/sub/two img.recovered/dir/sub/two
+  [ ! -e img.recovered/dir/one ]
+}
+
+@test "the image was changed by others: refused by name, and what was pending can be saved" {
+  pending
+  debugfs -w -R 'mkdir by-others' img
+  refused "changed behind its offline cache"
+  has_stderr img
+  run_tool 0 dawrite img status --recover
+  has_output "changed behind its offline cache"
+  recovered_all
+  run_tool 0 dawrite -q img discard
+  run_tool 0 dawrite -q img import img.recovered /
+  run_tool 0 dawrite -q img flush
+  assert_fsck_clean img
+  dawrite img cat /dir/one | cmp - src/dir/one
+
+  pending
+  resize2fs img 24M
+  refused "changed behind its offline cache"
+  pending
+  tune2fs -U random img
+  refused "belongs to another file system"
+  pending
+  e2fsck -fy img || [ $? -le 1 ]
+  refused "changed behind its offline cache"
+}
+
+@test "the image was mounted for writing: refused; for reading: goes on" {
+  need_root_loop
+  pending
+  mkdir mnt
+  mount_ro img mnt
+  unmount mnt
+  run_tool 0 dawrite -q img flush
+  pending
+  mount_rw img mnt
+  unmount mnt
+  refused "changed behind its offline cache"
+}
+
+@test "a cache of a newer version, open to others, a link, or another user's is refused" {
+  need sqlite3
+  pending
+  [ "$(stat -c %a img.dacache)" = 700 ]
+  [ "$(stat -c %a img.dacache/* | sort -u)" = 600 ]
+  sqlite3 img.dacache/cache.db 'PRAGMA user_version = 99'
+  refused "newer version"
+  run_tool 1 dawrite img status --recover
+  has_stderr "newer version"
+
+  pending
+  chmod 0755 img.dacache
+  refused "not safe"
+  chmod 0700 img.dacache
+  chmod 0644 img.dacache/spool
+  refused "not safe"
+  chmod 0600 img.dacache/spool
+  mv img.dacache real
+  ln -s real img.dacache
+  refused "not safe"
+  rm img.dacache
+  mv real img.dacache
+  mv img.dacache/spool real.spool
+  ln -s ../real.spool img.dacache/spool
+  refused "not safe"
+  rm img.dacache/spool
+  mv real.spool img.dacache/spool
+  if [ "$(id -u)" = 0 ]; then
+    chown 12345 img.dacache
+    refused "belongs to another user"
+    chown 0 img.dacache
+    chown 12345 img.dacache/cache.db
+    refused "belongs to another user"
+    chown 0 img.dacache/cache.db
+  fi
+  run_tool 0 dawrite -q img flush
+  assert_fsck_clean img
+}
