@@ -8,8 +8,8 @@
  * bits, checksum v1/v2/v3, revoke, escape. What is in the fast-commit area is replayed, too
  * (fc_int.h); it is left without.
  *
- * The log holds at most one transaction of ours: it is written while the journal is empty, from the
- * first block of the log on, and made reachable by one write of the journal superblock when all of
+ * The log holds at most one transaction of ours: it is written while the journal is empty, from where
+ * the last one ended, round the end of the log, and made reachable by one write of the journal superblock when all of
  * it is durable. That write is the commit. The kernel and e2fsck can replay at any moment after it,
  * and see an empty journal at any moment before.
  *

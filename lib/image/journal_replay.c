@@ -154,8 +154,10 @@ errcode_t dafs_journal_sequence(struct dafs_journal *j, uint32_t *sequence)
 	if (!j->sb.start || j->next_tid)
 		return 0;
 	err = dafs_journal_scan(j, &log);
-	if (!err)
+	if (!err) {
 		*sequence = j->next_tid = log.end_tid + 1;
+		j->head = log.head;
+	}
 	dafs_log_fini(&log);
 	return err;
 }

@@ -2,8 +2,8 @@
 /*
  * journal_write - one transaction into the empty log, and the log empty again.
  *
- * Layout: descriptors, each followed by its blocks; revoke blocks; the commit block. All from the
- * first block of the log on, in writes of up to a megabyte. Nothing points there until the journal
+ * Layout: descriptors, each followed by its blocks; revoke blocks; the commit block. All from where the
+ * last transaction ended (s_head), round the end of the log, in writes of up to a megabyte. Nothing points there until the journal
  * superblock does.
  */
 #include "config.h"
@@ -316,6 +316,15 @@ static errcode_t mark_recovery(struct dafs_image *img, bool needed)
 	return dafs_dev_write(img->dev, &sb, sizeof(sb), SUPERBLOCK_OFFSET);
 }
 
+/* Where the log goes on: behind the last transaction, so that each begins where the one before it ended
+ * and goes round. 0 in a journal that never held one, or that somebody emptied who does not say. */
+static uint32_t head_of(const struct dafs_journal *j)
+{
+	uint32_t head = be32toh(j->sb.head);
+
+	return head >= j->first && head < j->last ? head : j->first;
+}
+
 /* The commit itself: the journal superblock points to a transaction that is durable. */
 static errcode_t begin_log(struct dafs_journal *j, uint32_t lblk, uint32_t tid)
 {
@@ -335,6 +344,7 @@ errcode_t dafs_journal_write(struct dafs_journal *j, const struct dafs_journal_b
 {
 	struct dafs_image *img = j->img;
 	struct writer w = { .j = j, .crc32 = ~0u };
+	uint32_t start;
 	errcode_t err;
 
 	if (j->sb.start)
@@ -348,6 +358,8 @@ errcode_t dafs_journal_write(struct dafs_journal *j, const struct dafs_journal_b
 	if (!w.batch)
 		return ENOMEM;
 	prepare_features(j);
+	start = head_of(j);
+	w.from = w.at = start - j->first;
 	w.tid = be32toh(j->sb.sequence) + 1;
 	if (!w.tid)
 		w.tid = 1;
@@ -365,7 +377,8 @@ errcode_t dafs_journal_write(struct dafs_journal *j, const struct dafs_journal_b
 		err = dafs_dev_sync(img->dev);
 	if (err)
 		return err;
-	return begin_log(j, j->first, w.tid);
+	j->head = j->first + w.at % (j->last - j->first);
+	return begin_log(j, start, w.tid);
 }
 
 errcode_t dafs_journal_replace(struct dafs_journal *j, uint32_t tid,
@@ -393,7 +406,9 @@ errcode_t dafs_journal_replace(struct dafs_journal *j, uint32_t tid,
 		err = dafs_dev_sync(j->img->dev);
 	if (err)
 		return err;
-	return begin_log(j, j->head, tid);
+	at = j->head;
+	j->head = j->first + w.at % (j->last - j->first);
+	return begin_log(j, at, tid);
 }
 
 errcode_t dafs_journal_empty(struct dafs_journal *j)
@@ -409,6 +424,7 @@ errcode_t dafs_journal_empty(struct dafs_journal *j)
 		}
 		j->sb.sequence = htobe32(j->next_tid);
 		j->sb.start = 0;
+		j->sb.head = htobe32(j->head);
 		/* Fast commits belong to a transaction that is gone now; the kernel clears the
 		 * flag, too. */
 		j->sb.incompat &= htobe32(~(uint32_t)JBD2_INCOMPAT_FAST_COMMIT);

@@ -123,3 +123,14 @@ kernel_has_it() { # IMAGE OPTIONS [COMMAND...]
     has_stderr "changed behind its offline cache"
   done
 }
+
+@test "the log goes on where it ended, and round its end; e2fsck and the kernel replay it" {
+  local start end
+  cut_off journal-wrap flush 100
+  run_tool 0 debugfs -R 'logdump -S' left/img
+  start=$(sed -n 's/^Journal starts at block \([0-9]*\),.*/\1/p' <<<"$output")
+  end=$(sed -n 's/.* at block \([0-9]*\): end of journal.*/\1/p' <<<"$output" | tail -n 1)
+  [ "$end" -lt "$start" ]
+  run_tool 0 faults --others --work journal-wrap --phase flush --fault stop --stride 60
+  has_output " 0 failures"
+}

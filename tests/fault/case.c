@@ -116,26 +116,6 @@ static int in_child(child_fn fn, const void *arg, int64_t now_sec, const struct 
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
 }
 
-static errcode_t do_base(struct dafs_ctx *ctx, const void *arg)
-{
-	const struct work *work = arg;
-	struct dafs *fs = NULL;
-	errcode_t err = dafs_mkfs_run(ctx, image, &work->mkfs, NULL);
-
-	if (!err)
-		err = dafs_session_open(ctx, image, DAFS_SESSION_RW, NULL, &fs);
-	if (!err)
-		err = dafs_begin(fs);
-	if (!err)
-		err = work->before(fs);
-	if (!err)
-		err = dafs_end(fs);
-	if (!err)
-		err = dafs_flush(fs);
-	dafs_close(fs);
-	return err;
-}
-
 static errcode_t one_step(struct dafs *fs, work_fn step)
 {
 	errcode_t err = dafs_begin(fs);
@@ -146,6 +126,27 @@ static errcode_t one_step(struct dafs *fs, work_fn step)
 	if (err)
 		dafs_cancel(fs);
 	return err ? err : dafs_end(fs);
+}
+
+static errcode_t do_base(struct dafs_ctx *ctx, const void *arg)
+{
+	const struct work *work = arg;
+	struct dafs *fs = NULL;
+	errcode_t err = dafs_mkfs_run(ctx, image, &work->mkfs, NULL);
+
+	if (!err)
+		err = dafs_session_open(ctx, image, DAFS_SESSION_RW, NULL, &fs);
+	if (!err)
+		err = one_step(fs, work->before);
+	if (!err)
+		err = dafs_flush(fs);
+	for (unsigned i = 0; i < 2 && work->again[i] && !err; i++) {
+		err = one_step(fs, work->again[i]);
+		if (!err)
+			err = dafs_flush(fs);
+	}
+	dafs_close(fs);
+	return err;
 }
 
 struct steps {

@@ -291,16 +291,47 @@ static errcode_t wrap_before(struct dafs *fs)
 }
 
 /* Each file's block is live, so each is journaled. */
-static errcode_t wrap_1(struct dafs *fs)
+static errcode_t touch_blocks(struct dafs *fs, unsigned n, unsigned version)
 {
 	char path[64];
 
-	for (unsigned i = 0; i < 800; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		snprintf(path, sizeof(path), "/w/f%03u", i);
-		TRY(fill(fs, path, 100, 50, 2));
+		TRY(fill(fs, path, 100, 50, version));
 	}
 	return 0;
 }
+
+static errcode_t wrap_1(struct dafs *fs)
+{
+	return touch_blocks(fs, 800, 2);
+}
+
+/* The log's head goes near its end, so that the next transaction goes round. */
+static errcode_t round_before(struct dafs *fs)
+{
+	TRY(dafs_mkdir(fs, "/w", 0755, false));
+	TRY(fill_many(fs, "/w/f", 0, 800, 1000, 1));
+	return some_files(fs);
+}
+
+static errcode_t round_again(struct dafs *fs)
+{
+	return touch_blocks(fs, 600, 3);
+}
+
+static errcode_t round_more(struct dafs *fs)
+{
+	return touch_blocks(fs, 600, 4);
+}
+
+static errcode_t round_1(struct dafs *fs)
+{
+	TRY(touch_blocks(fs, 250, 2));
+	TRY(remove_many(fs, "/d/f", 0, 12));
+	return fill_many(fs, "/d/f", 4, 16, 2000, 2);
+}
+
 
 static errcode_t inline_before(struct dafs *fs)
 {
@@ -325,27 +356,28 @@ static errcode_t inline_1(struct dafs *fs)
 	}
 
 const struct work works[] = {
-	{ "fresh", FS(8, 1024), some_files, { fresh_1, fresh_2 }, "/new/a" },
-	{ "overwrite-small", FS(8, 1024), some_files, { small_1, small_2 }, "/big" },
-	{ "overwrite-large", FS(16, 4096), some_files, { large_1 }, "/d" },
-	{ "in-passes", FS(8, 1024), some_files, { passes_1, rename_2 }, "300000" },
-	{ "overwrite-all", FS(16, 1024), some_files, { all_1 }, NULL },
-	{ "overwrite-tight", FS(9, 1024), tight_before, { tight_1 }, "/big" },
-	{ "rename-over", FS(8, 1024), some_files, { rename_1, rename_2 }, "/conf" },
-	{ "recreate", FS(8, 1024), some_files, { recreate_1, recreate_2 }, "/d" },
-	{ "dir-split", FS(8, 1024), split_before, { split_1, split_2 }, NULL },
-	{ "extents-grow", FS(8, 1024), grow_before, { grow_1, grow_2 }, "/holes" },
-	{ "xattr-block", FS(8, 1024, .inode_size = 128), xattr_before, { xattr_1, xattr_2 }, "/x001" },
+	{ "fresh", FS(8, 1024), some_files, { fresh_1, fresh_2 }, "/new/a", { NULL } },
+	{ "overwrite-small", FS(8, 1024), some_files, { small_1, small_2 }, "/big", { NULL } },
+	{ "overwrite-large", FS(16, 4096), some_files, { large_1 }, "/d", { NULL } },
+	{ "in-passes", FS(8, 1024), some_files, { passes_1, rename_2 }, "300000", { NULL } },
+	{ "overwrite-all", FS(16, 1024), some_files, { all_1 }, NULL, { NULL } },
+	{ "overwrite-tight", FS(9, 1024), tight_before, { tight_1 }, "/big", { NULL } },
+	{ "rename-over", FS(8, 1024), some_files, { rename_1, rename_2 }, "/conf", { NULL } },
+	{ "recreate", FS(8, 1024), some_files, { recreate_1, recreate_2 }, "/d", { NULL } },
+	{ "dir-split", FS(8, 1024), split_before, { split_1, split_2 }, NULL, { NULL } },
+	{ "extents-grow", FS(8, 1024), grow_before, { grow_1, grow_2 }, "/holes", { NULL } },
+	{ "xattr-block", FS(8, 1024, .inode_size = 128), xattr_before, { xattr_1, xattr_2 }, "/x001", { NULL } },
 	{ "bigalloc", FS(16, 1024, .cluster_size = 16384, .features = "bigalloc"), cluster_before,
-	  { cluster_1, cluster_2 }, "/part" },
+	  { cluster_1, cluster_2 }, "/part", { NULL } },
 	{ "no-journal", FS(8, 1024, .features = "^has_journal"), some_files,
-	  { small_1, recreate_1, fresh_1 }, "/new" },
-	{ "no-journal-tight", FS(8, 1024, .features = "^has_journal"), tight_before, { tight_1 }, "/big" },
+	  { small_1, recreate_1, fresh_1 }, "/new", { NULL } },
+	{ "no-journal-tight", FS(8, 1024, .features = "^has_journal"), tight_before, { tight_1 }, "/big", { NULL } },
 	{ "no-csum", FS(8, 1024, .features = "^metadata_csum,^64bit"), some_files,
-	  { rename_1, recreate_1 }, "/conf" },
-	{ "journal-full", FS(8, 1024), wrap_before, { wrap_1 }, NULL },
-	{ "inline", FS(8, 1024, .features = "inline_data"), inline_before, { inline_1 }, "/d" },
+	  { rename_1, recreate_1 }, "/conf", { NULL } },
+	{ "journal-full", FS(8, 1024), wrap_before, { wrap_1 }, NULL, { NULL } },
+	{ "journal-wrap", FS(8, 1024), round_before, { round_1 }, "/d", { round_again, round_more } },
+	{ "inline", FS(8, 1024, .features = "inline_data"), inline_before, { inline_1 }, "/d", { NULL } },
 	{ "orphan-file", FS(8, 1024, .features = "orphan_file"), some_files,
-	  { small_1, recreate_1 }, "/d" },
+	  { small_1, recreate_1 }, "/d", { NULL } },
 };
 const size_t nworks = sizeof(works) / sizeof(works[0]);
