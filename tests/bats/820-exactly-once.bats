@@ -134,3 +134,51 @@ kernel_has_it() { # IMAGE OPTIONS [COMMAND...]
   run_tool 0 faults --others --work journal-wrap --phase flush --fault stop --stride 60
   has_output " 0 failures"
 }
+
+@test "an image whose journal is on another device is refused by name, for writing" {
+  need_root_loop
+  local journal disk
+  truncate -s 16M jdev img
+  journal=$(losetup -f --show jdev)
+  disk=$(losetup -f --show img)
+  mke2fs -q -F -b 4096 -O journal_dev "$journal"
+  mke2fs -q -F -b 4096 -t ext4 -J device="$journal" "$disk"
+  losetup -d "$disk" "$journal"
+  run_tool 1 dawrite img mkdir /d
+  has_stderr external
+  e2fsck -n img || true
+  [ ! -e img.dacache ]
+}
+
+@test "removing more than a journal holds is cut into transactions, and each can be cut off" {
+  local files=6000 i
+  [ -z "${DAFS_TEST_LONG:-}" ] || files=100000
+  mkdafs -q -b 1024 -J size=1 -N $((files + files / 20 + 100)) img $((files / 100 + 64))M
+  run_tool 0 python3 - "$files" <<'PY'
+import io, sys, tarfile
+with tarfile.open("many.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+    for i in range(int(sys.argv[1])):
+        info = tarfile.TarInfo("big/d%03d/f%06d" % (i // 20, i))
+        info.size = 10
+        tar.addfile(info, io.BytesIO(b"%010d" % i))
+PY
+  dawrite -q img import many.tar /
+  dawrite -q img flush
+  cp --sparse=always img full
+  run_tool 0 dawrite -q img rm -r /big
+  run_tool 0 dawrite --json img flush
+  [ "$(jq .transactions <<<"$output")" -gt 1 ]
+  assert_fsck_clean img
+  run_tool 1 dawrite img stat /big
+  # The same, cut off: what is left is a whole tree, and goes with the next flush.
+  need strace
+  for i in 8 20; do
+    cp --sparse=always full img
+    dawrite -q img rm -r /big
+    strace -f -qq -o trace -e trace=fdatasync -e inject=fdatasync:signal=KILL:when=$i dawrite -q img flush || true
+    run_tool 0 dawrite -q img flush
+    assert_fsck_clean img
+    run_tool 1 dawrite img stat /big
+    [ ! -e img.dacache ]
+  done
+}
