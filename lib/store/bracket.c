@@ -111,7 +111,9 @@ errcode_t dafs_store_flush_begin(struct dafs_store *st, const struct dafs_change
 	*tag_len = 0;
 	if (!st->db.handle)
 		return 0;
-	err = dafs_txn_open(st);
+	err = dafs_origin_check(st, cs);
+	if (!err)
+		err = dafs_txn_open(st);
 	if (err)
 		return err;
 	err = make_tag(st);
@@ -166,6 +168,8 @@ errcode_t dafs_store_flush_end(struct dafs_store *st, const struct dafs_changese
 	err = delete_flushed(st, cs);
 	if (!err)
 		err = dafs_save(st, ns, rs);
+	if (!err)
+		err = dafs_origin_renew(st);
 	if (!err)
 		err = dafs_slots_save(st);
 	if (!err)

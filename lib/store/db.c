@@ -31,6 +31,7 @@ static const char schema[] =
 	"CREATE TABLE name(dir INTEGER NOT NULL, name BLOB NOT NULL, id INTEGER NOT NULL,"
 	" image INTEGER NOT NULL, kind INTEGER NOT NULL, sum INTEGER NOT NULL,"
 	" PRIMARY KEY(dir, name)) WITHOUT ROWID;"
+	"CREATE TABLE origin(id INTEGER PRIMARY KEY, sum INTEGER NOT NULL);"
 	"CREATE TABLE slot(start INTEGER PRIMARY KEY, len INTEGER NOT NULL);"
 	"CREATE INDEX slot_len ON slot(len);"
 	"CREATE TABLE flush(one INTEGER PRIMARY KEY CHECK(one = 1), tag BLOB NOT NULL,"
@@ -65,6 +66,8 @@ static const char *const text[DAFS_DB_STMTS] = {
 	[DAFS_DB_NAME_DEL_ALL] = "DELETE FROM name WHERE dir = ?",
 	[DAFS_DB_NAME_DIR] =
 		"SELECT id, image, kind, sum, name FROM name WHERE dir = ? ORDER BY name",
+	[DAFS_DB_ORIGIN_GET] = "SELECT sum FROM origin WHERE id = ?",
+	[DAFS_DB_ORIGIN_PUT] = "INSERT INTO origin VALUES(?, ?)",
 	[DAFS_DB_SLOT_FIT] =
 		"SELECT start, len FROM slot WHERE len >= ? ORDER BY len, start LIMIT 1",
 	[DAFS_DB_SLOT_BEFORE] =

@@ -118,7 +118,9 @@ static errcode_t save_inode(void *arg, const struct dafs_inode *inode, enum dafs
 
 	if (row == DAFS_NS_ROW_GONE)
 		return dafs_save_delete(st, inode->id, S_ISREG(inode->mode), S_ISDIR(inode->mode));
-	err = dafs_rec_put_inode(&st->buf, &env, inode, &segs);
+	err = dafs_origin_note(st, inode->id);
+	if (!err)
+		err = dafs_rec_put_inode(&st->buf, &env, inode, &segs);
 	if (!err)
 		err = dafs_db_use(&st->db, DAFS_DB_INODE_PUT, &stmt);
 	if (err)

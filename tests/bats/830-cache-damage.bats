@@ -150,6 +150,11 @@ refused() { # MESSAGE
   assert_fsck_clean img
   dawrite img cat /dir/one | cmp - src/dir/one
 
+  # An inode alone, and nothing that the superblock would tell.
+  pending
+  debugfs -w -R 'set_inode_field /old mode 0100600' img
+  refused "changed behind its offline cache"
+  has_stderr "inode 12"
   pending
   resize2fs img 24M
   refused "changed behind its offline cache"
