@@ -228,7 +228,9 @@ bool dafs_cli_start(struct dafs_cli *cli, const struct dafs_cli_tool *tool, void
 	cli->ctx.progress_arg = cli;
 	cli->ctx.notice = say_notice;
 	cli->ctx.notice_arg = cli;
-	assert(!dafs_cli_verify(&cli->ctx, tool));
+	if (!err)
+		err = dafs_cli_verify(&cli->ctx, tool);
+	assert(err != DAFS_ET_INTERNAL); /* the tables are our own */
 	if (!err)
 		err = parse_options(&parse, argc, argv);
 	if (!err && !parse.print) {

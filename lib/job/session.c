@@ -296,6 +296,22 @@ static errcode_t execute(struct dafs *fs, struct dafs_plan *plan, struct dafs_ch
 	return dafs_store_flush_end(fs->store, cs, fs->ns, &fs->reserve);
 }
 
+/* A cache whose files hold more than it says in sum is damaged: nothing of it is flushed. */
+static errcode_t check_held(struct dafs *fs, const struct dafs_changeset *cs)
+{
+	uint64_t held = 0;
+
+	if (!fs->cached)
+		return 0;
+	for (size_t i = 0; i < cs->n; i++) {
+		if (S_ISREG(cs->inodes[i]->mode))
+			held += dafs_delalloc_held_clusters(fs->img, cs->inodes[i]);
+	}
+	if (held <= fs->reserve.dirty_clusters)
+		return 0;
+	return dafs_fail(fs->ctx, DAFS_ET_CACHE_DAMAGED, "%s: its files hold more than is reserved", fs->img->dev->address);
+}
+
 /* One change set: collected, planned, and executed unless this is a dry run. *n: inodes in it. */
 static errcode_t flush_once(struct dafs *fs, const struct dafs_flush_request *req, const struct dafs_ns_selection *sel,
 			    struct dafs_flush_stats *stats, size_t *n)
@@ -308,7 +324,8 @@ static errcode_t flush_once(struct dafs *fs, const struct dafs_flush_request *re
 	if (err)
 		return err;
 	*n = cs.n;
-	if (cs.n || req->dry_run)
+	err = check_held(fs, &cs);
+	if (!err && (cs.n || req->dry_run))
 		err = dafs_plan_new(fs->img, &cs, &req->opts, &plan);
 	if (!err && plan && req->plan_fn)
 		err = req->plan_fn(req->plan_arg, fs, plan);

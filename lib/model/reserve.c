@@ -22,7 +22,7 @@ errcode_t dafs_reserve_take(struct dafs_reserve *rs, uint64_t n, uint64_t m, boo
 {
 	uint64_t room = unheld(rs, privileged);
 
-	assert(dafs_reserve_verify(rs));
+	assert(rs->from_cache || dafs_reserve_verify(rs));
 	if (n > room)
 		return DAFS_ET_NOSPC_RESERVE;
 	if (m > room - n)
@@ -33,9 +33,18 @@ errcode_t dafs_reserve_take(struct dafs_reserve *rs, uint64_t n, uint64_t m, boo
 	return 0;
 }
 
+/* What may be taken from a counter: all of it is our own doing, or a cache says so, whose rows may contradict
+ * each other. */
+static uint64_t at_most(const struct dafs_reserve *rs, uint64_t n, uint64_t counter)
+{
+	assert(n <= counter || rs->from_cache);
+	return n <= counter ? n : counter;
+}
+
 void dafs_reserve_release(struct dafs_reserve *rs, uint64_t n, uint64_t m)
 {
-	assert(n <= rs->dirty_clusters && m <= rs->bound_clusters);
+	n = at_most(rs, n, rs->dirty_clusters);
+	m = at_most(rs, m, rs->bound_clusters);
 	rs->dirty_clusters -= n;
 	rs->bound_clusters -= m;
 	if (rs->promised_clusters > rs->bound_clusters)
@@ -44,15 +53,16 @@ void dafs_reserve_release(struct dafs_reserve *rs, uint64_t n, uint64_t m)
 
 void dafs_reserve_claim(struct dafs_reserve *rs, uint64_t n)
 {
-	assert(n <= rs->dirty_clusters && n <= rs->free_clusters);
+	n = at_most(rs, n, rs->dirty_clusters);
+	n = at_most(rs, n, rs->free_clusters);
 	rs->dirty_clusters -= n;
 	rs->free_clusters -= n;
 }
 
 errcode_t dafs_reserve_take_inodes(struct dafs_reserve *rs, uint64_t n)
 {
-	assert(rs->promised_inodes <= rs->free_inodes);
-	if (n > rs->free_inodes - rs->promised_inodes)
+	assert(rs->from_cache || rs->promised_inodes <= rs->free_inodes);
+	if (rs->promised_inodes > rs->free_inodes || n > rs->free_inodes - rs->promised_inodes)
 		return DAFS_ET_NOINODES;
 	rs->promised_inodes += n;
 	return 0;
@@ -60,8 +70,7 @@ errcode_t dafs_reserve_take_inodes(struct dafs_reserve *rs, uint64_t n)
 
 void dafs_reserve_release_inodes(struct dafs_reserve *rs, uint64_t n)
 {
-	assert(n <= rs->promised_inodes);
-	rs->promised_inodes -= n;
+	rs->promised_inodes -= at_most(rs, n, rs->promised_inodes);
 }
 
 bool dafs_reserve_verify(const struct dafs_reserve *rs)

@@ -33,6 +33,9 @@ struct dafs_reserve {
 	uint64_t resv_clusters;
 	uint64_t free_inodes;
 	uint64_t promised_inodes; /* inodes that pending new files will take */
+	/* A cache's figures are among these: where its rows contradict each other no assertion
+	 * fails, and as much is given back as there is. */
+	bool from_cache;
 };
 
 /* Reserve n data clusters and m metadata clusters (promised and bound rise) at once, or nothing.
@@ -41,7 +44,8 @@ struct dafs_reserve {
  * (the data alone would) leave everything as it was. */
 errcode_t dafs_reserve_take(struct dafs_reserve *rs, uint64_t n, uint64_t m, bool privileged);
 
-/* Give back n data and m metadata clusters that were reserved (asserts that they were): bound falls
+/* Give back n data and m metadata clusters that were reserved (asserts that they were, but see
+ * from_cache): bound falls
  * by m, promised to bound at most. */
 void dafs_reserve_release(struct dafs_reserve *rs, uint64_t n, uint64_t m);
 

@@ -142,6 +142,7 @@ errcode_t dafs_store_load_reserve(struct dafs_store *st, struct dafs_reserve *rs
 
 	if (!st->db.handle)
 		return 0;
+	rs->from_cache = true;
 	rs->dirty_clusters += s->dirty;
 	rs->promised_clusters += s->promised;
 	rs->bound_clusters += s->bound;

@@ -38,6 +38,12 @@ replay() { # TARGET
   has_output " images, 0 findings"
 }
 
+@test "memory ends: nothing crashes, nothing is half done" {
+  [ -z "${DAFS_SANITIZED:-}" ] || skip "the sanitizer has a malloc of its own"
+  TMPDIR=$T run_tool 0 timeout 600 "$DAFS_BUILDDIR/tests/fuzz/nomem" --stride "${DAFS_TEST_STRIDE:-97}"
+  has_stderr " 0 failures"
+}
+
 @test "a directory that lies in itself is refused, not walked for ever" {
   run_tool 0 mkdafs -q img 8M
   run_tool 0 dawrite -f img mkdir -p /a/b
