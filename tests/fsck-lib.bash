@@ -55,9 +55,12 @@ holds_more() { # FILE-OF-E2FSCK FILE-OF-DAFSCK
 }
 
 # Every file of the first inventory is in the second one. One that moved is in lost+found there; one that e2fsck put into
-# lost+found may have kept its name.
+# lost+found may have kept its name; one that is as it was before the damage ($work/list.sound, if there) needs no more.
 saved() { # LIST-OF-E2FSCK LIST-OF-DAFSCK
-  LC_ALL=C comm -23 "$1" "$2" >"$work/moved"
+  LC_ALL=C comm -23 "$1" "$2" >"$work/moved.all"
+  [ -f "$work/list.sound" ] || : >"$work/list.sound"
+  LC_ALL=C comm -12 "$work/list.sound" "$2" | cut -f2 >"$work/as-before"
+  LC_ALL=C awk -F'\t' 'FNR == NR { good[$1]; next } !($2 in good)' "$work/as-before" "$work/moved.all" >"$work/moved"
   LC_ALL=C comm -13 "$1" "$2" >"$work/extra"
   LC_ALL=C awk -F'\t' '
     FNR == NR { if ($2 ~ /^\.\/lost\+found\//) lost[$1]++; else named[$1]++; next }
@@ -101,7 +104,7 @@ repairs() { # Y
   [ -z "$said" ] || echo "e2fsck -fn: ${said//$'\n'/ | }"
   run_dafsck "$work/out2" -fn --strict "$work/image" || again=$?
   [ "$again" -eq 0 ] || echo "a second run: $again"
-  [ "$1" -lt 8 ] || return
+  [ "$1" -lt 8 ] && [ -z "${no_files:-}" ] || return
   inventory "$work/theirs" tree.theirs >"$work/list.theirs" || return
   inventory "$work/image" tree >"$work/list" || { echo "its files cannot be read in time"; return; }
   lost=$(saved "$work/list.theirs" "$work/list")
