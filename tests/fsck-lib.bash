@@ -44,14 +44,20 @@ remarks() {
   grep -avE '^(Pass [0-9]|e2fsck 1\.|$)|: [0-9]+/[0-9]+ files \(' || true
 }
 
-# Does one file hold all that the other one holds, and maybe more where that has zeros or has ended?
-holds_more() { # FILE-OF-E2FSCK FILE-OF-DAFSCK
-  [ -f "$1" ] && [ -f "$2" ] && perl -e '
-    open A, "<", $ARGV[0] or exit 1; open B, "<", $ARGV[1] or exit 1;
+# Does one file hold all that the other one holds, and maybe more where that has zeros or has ended? What is as it was before
+# the damage ($sound, an image, if there) is right in any case.
+holds_more() { # PATH
+  local theirs=$work/tree.theirs/$1 ours=$work/tree/$1
+  [ -f "$theirs" ] && [ -f "$ours" ] || return
+  : >"$work/before"
+  [ -z "${sound:-}" ] || debugfs -R "dump \"/${1#./}\" $work/before" "$sound" >/dev/null 2>&1
+  perl -e '
+    open A, "<", $ARGV[0] or exit 1; open B, "<", $ARGV[1] or exit 1; open C, "<", $ARGV[2] or exit 1;
     while (my $n = read A, $a, 512) {
-      my $m = read B, $b, 512;
-      exit 1 if substr($b, 0, $n) ne $a && $a =~ /[^\0]/;
-    }' "$1" "$2"
+      read B, $b, 512;
+      read C, $c, 512;
+      exit 1 if substr($b, 0, $n) ne $a && $a =~ /[^\0]/ && $b ne $c;
+    }' "$theirs" "$ours" "$work/before"
 }
 
 # Every file of the first inventory is in the second one. One that moved is in lost+found there; one that e2fsck put into
@@ -67,7 +73,7 @@ saved() { # LIST-OF-E2FSCK LIST-OF-DAFSCK
     lost[$1]-- > 0 { next }
     $2 ~ /^\.\/lost\+found\// && named[$1]-- > 0 { next }
     { print }' "$work/extra" "$work/moved" | while IFS=$'\t' read -r what path; do
-    holds_more "$work/tree.theirs/$path" "$work/tree/$path" || printf '%s %s\n' "${what:0:10}" "$path"
+    holds_more "$path" || printf '%s %s\n' "${what:0:10}" "$path"
   done | head -n 3
 }
 

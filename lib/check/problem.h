@@ -30,9 +30,12 @@
 	P(SB_DESC_SIZE, "super.desc-size", DAMAGE, YES, "fix", \
 	  "superblock: descriptors of %f bytes, should be %w", \
 	  "The size of a group descriptor is impossible; that of all known kernels is taken.") \
-	P(SB_SHORT, "super.size", DAMAGE, NONE, NULL, \
+	P(SB_SHORT, "super.size", SUMMARY, NONE, NULL, \
 	  "the file system has %f blocks, the device only %w", \
 	  "The image or device is shorter than the file system in it.") \
+	P(SB_SHORT_FIX, "super.cut-off", DAMAGE, NONE, NULL, \
+	  "the file system has %f blocks, the device only %w: it cannot be made whole", \
+	  "What super.size says, in a run that repairs.") \
 	P(SB_INODES, "super.inodes", DAMAGE, YES, "fix", \
 	  "superblock: %f inodes, but the groups have %w", \
 	  "The count of inodes is not groups times inodes per group.") \
@@ -108,6 +111,9 @@
 	P(GD_UNUSED, "desc.unused-inodes", SUMMARY, SAFE, "fix", \
 	  "group %g: %f inodes said to be unused, only %w are free", \
 	  "bg_itable_unused is larger than the free inodes allow.") \
+	P(GD_ROOT_HIDDEN, "desc.root-unused", DAMAGE, YES, "fix", \
+	  "group %g: the root directory's inode is said to be unused", \
+	  "The flags or bg_itable_unused would hide all files.") \
 	P(RESIZE_INODE, "resize.invalid", SUMMARY, YES, "recreate", "the resize inode is not valid: %t", \
 	  "Inode 7 does not map the reserved descriptor blocks.") \
 	P(RESIZE_CLEAR, "resize.not-clear", SUMMARY, YES, "clear", \

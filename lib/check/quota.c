@@ -357,12 +357,17 @@ static errcode_t map_blocks(struct file *f, uint32_t ino, struct ext2_inode_larg
 
 static void new_inode(struct dafs_ck *ck, struct ext2_inode_large *raw)
 {
+	struct ext3_extent_header *eh = (void *)raw->i_block;
+
 	memset(raw, 0, ck->g.inode_size);
 	raw->i_mode = LINUX_S_IFREG | 0600;
 	raw->i_links_count = 1;
 	raw->i_atime = raw->i_ctime = raw->i_mtime = (uint32_t)ck->ctx->now_sec;
-	if (ck->g.extents)
+	if (ck->g.extents) {
 		raw->i_flags = EXT4_EXTENTS_FL;
+		eh->eh_magic = EXT3_EXT_MAGIC;
+		eh->eh_max = (sizeof(raw->i_block) - sizeof(*eh)) / sizeof(struct ext3_extent);
+	}
 	if (ck->g.inode_size > EXT2_GOOD_OLD_INODE_SIZE)
 		raw->i_extra_isize = ck->sb.s_want_extra_isize;
 }

@@ -30,8 +30,11 @@ static void check_sizes(struct dafs_ck *ck)
 	uint32_t most = g->inode_size - EXT2_GOOD_OLD_INODE_SIZE;
 	struct dafs_ck_worker *w = ck->main;
 
-	if (dev_blks < g->blocks)
+	/* A look can go on as long as nothing is met that is cut off; nothing can be made whole. */
+	if (dev_blks < g->blocks && ck->opts->mode == DAFS_CHECK_NO)
 		DAFS_CK_FIND(w, SB_SHORT, .found = g->blocks, .want = dev_blks);
+	else if (dev_blks < g->blocks)
+		DAFS_CK_FIND(w, SB_SHORT_FIX, .found = g->blocks, .want = dev_blks);
 	if (sb->s_inodes_count != g->inodes &&
 	    DAFS_CK_FIND(w, SB_INODES, .found = sb->s_inodes_count, .want = g->inodes))
 		sb->s_inodes_count = g->inodes;
@@ -180,6 +183,11 @@ static void check_descriptor(struct dafs_ck *ck, uint32_t grp)
 		dafs_ck_gd_seal(ck, grp);
 	}
 	unused = dafs_ck_gd_unused(ck, grp);
+	/* The root is in use in any case: what hides it hides all files. */
+	if (!grp && !ck->gd_flags[0] && dafs_ck_grp_scan_inodes(ck, 0) < EXT2_ROOT_INO &&
+	    DAFS_CK_FIND(w, GD_ROOT_HIDDEN, .grp = grp))
+		distrust(ck, grp, EXT2_BG_INODE_UNINIT);
+	unused = dafs_ck_gd_unused(ck, grp);
 	if (ck->g.gd_csum && (unused > free_inodes || unused > ck->g.ipg) &&
 	    DAFS_CK_FIND(w, GD_UNUSED, .grp = grp, .found = unused, .want = free_inodes))
 		distrust(ck, grp, EXT2_BG_INODE_UNINIT);
@@ -309,8 +317,7 @@ static errcode_t check_resize_inode(struct dafs_ck *ck)
 		goto out;
 	}
 	if (others || !raw->i_links_count || !(raw->i_mode & LINUX_S_IFREG) ||
-	    !raw->i_block[EXT2_DIND_BLOCK] ||
-	    !dafs_ck_blk_ok(ck, raw->i_block[EXT2_DIND_BLOCK]))
+	    !raw->i_block[EXT2_DIND_BLOCK] || !dafs_ck_blk_ok(ck, raw->i_block[EXT2_DIND_BLOCK]))
 		why = "the inode";
 	else
 		why = resize_map_wrong(ck, raw->i_block[EXT2_DIND_BLOCK]);

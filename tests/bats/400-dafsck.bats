@@ -159,11 +159,15 @@ setb 6000 10"
   has_output "[desc.primary]"
 }
 
-@test "an image shorter than its file system is damaged" {
+@test "an image shorter than its file system: said, as e2fsck does; not repaired" {
   make_image img 16M -t ext4
   truncate -s 15M img
-  run_tool 4 dafsck -fn img
+  run_tool 0 e2fsck -fn img
+  run_tool 0 dafsck -fn img
   has_output "[super.size]"
+  run_tool 4 dafsck -fn --strict img
+  run_tool 4 dafsck -fy img
+  has_output "[super.cut-off]"
 }
 
 @test "findings and verdict are the same for any number of threads" {
