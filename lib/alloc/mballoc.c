@@ -281,7 +281,7 @@ static void trace_kept(const struct dafs_mballoc *ma, const struct dafs_alloc_re
 
 /* The pieces as blocks, appended to out. */
 static errcode_t append_pieces(const struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
-			       struct dafs_extlist *out)
+			       uint32_t lead, struct dafs_extlist *out)
 {
 	struct dafs_extent last = { 0 };
 	uint32_t lblk = req->lblk, end = req->lblk + req->len;
@@ -293,7 +293,7 @@ static errcode_t append_pieces(const struct dafs_mballoc *ma, const struct dafs_
 		trace_request(ma, req);
 	for (size_t i = 0; i < ma->pieces.n && lblk < end; i++) {
 		const struct dafs_mb_piece *p = &ma->pieces.v[i];
-		uint32_t off = lblk & cluster_mask(ma);
+		uint32_t off = (lblk & cluster_mask(ma)) + (i ? 0 : lead);
 		uint64_t pblk = first_pblk(ma, p->start) + off;
 		uint64_t len = (p->n << ma->space.cluster_bits) - off, kept = 0;
 		errcode_t err;
@@ -331,22 +331,50 @@ static errcode_t place_blks(struct dafs_mballoc *ma, const struct dafs_alloc_req
 	return place_clusters(ma, req, n);
 }
 
+/* Requests that take what they ask for and nothing beside it. */
+#define PLAIN_FLAGS (DAFS_ALLOC_KERNEL | DAFS_ALLOC_TIGHT | DAFS_ALLOC_GOAL_ONLY)
+
+/* The request with its lead and what follows it, in one run; no piece where none holds them. */
+static errcode_t place_behind(struct dafs_mballoc *ma, const struct dafs_alloc_req *req)
+{
+	struct dafs_alloc_req all = *req;
+	errcode_t err;
+
+	if (!req->lead || req->lead > req->lblk)
+		return 0;
+	all.lblk -= req->lead;
+	err = place_blks(ma, &all, (uint64_t)req->lead + req->len + req->more);
+	if (err == DAFS_ET_NOSPC_ALLOC || (!err && ma->pieces.n > 1)) {
+		give_back(ma);
+		err = 0;
+	}
+	return err;
+}
+
 errcode_t dafs_mballoc_place(struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
 			     struct dafs_extlist *out)
 {
 	bool more = req->more && !(req->flags & (DAFS_ALLOC_KERNEL | DAFS_ALLOC_TIGHT));
-	errcode_t err;
+	uint32_t lead = 0;
+	errcode_t err = 0;
 
 	if (!req->len || req->len > UINT32_MAX - req->lblk)
 		return DAFS_ET_RANGE;
 	ma->looked = dafs_spacemap_looked(ma->map);
-	err = place_blks(ma, req, (uint64_t)req->len + (more ? req->more : 0));
+	ma->pieces.n = 0;
+	if (!ma->space.cluster_bits && !(req->flags & PLAIN_FLAGS)) {
+		err = place_behind(ma, req);
+		if (err || ma->pieces.n)
+			lead = req->lead;
+	}
+	if (!err && !ma->pieces.n)
+		err = place_blks(ma, req, (uint64_t)req->len + (more ? req->more : 0));
 	if (more && (err == DAFS_ET_NOSPC_ALLOC || (!err && !ma->pieces.n))) {
 		give_back(ma);
 		err = place_blks(ma, req, req->len);
 	}
 	if (!err)
-		err = append_pieces(ma, req, out);
+		err = append_pieces(ma, req, lead, out);
 	if (err)
 		give_back(ma);
 	if (err == DAFS_ET_NOSPC_ALLOC)

@@ -57,6 +57,9 @@ struct dafs_alloc_req {
 	 * of it, and what is behind len stays taken from other requests of this allocator (the
 	 * kernel's inode preallocation). Where that is not to be had, len alone. */
 	uint32_t more;
+	/* So many blocks before it are to stay free for what is written there another time, where a
+	 * free run holds both. Not with bigalloc. */
+	uint32_t lead;
 	uint64_t ino; /* for the trace, with the nearest blocks that the file has to both sides */
 	uint32_t lleft, lright;
 	uint64_t pleft, pright;

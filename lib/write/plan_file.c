@@ -17,7 +17,7 @@
  * it. */
 enum { SMALL_OVER_BLKS = 16 };
 
-/* A hole of a sparse file up to this long is left free on disk as well. */
+/* A hole of a sparse file, at its begin as well, up to this long is left free on disk too. */
 enum { GAP_MOST_BLKS = 256 };
 
 uint64_t dafs_plan_file_new_blks(const struct dafs_plan *plan, size_t item)
@@ -125,6 +125,9 @@ static errcode_t place(struct dafs_plan *plan, size_t item, const struct dafs_wb
 
 	if (had && !plan->tight)
 		goal_behind(plan, &edits->v[had - 1], run->lblk, &req.goal);
+	else if (run->lblk <= GAP_MOST_BLKS && run->lblk <= plan->gap_budget_blks)
+		req.lead = run->lblk;
+	plan->gap_budget_blks -= req.lead;
 	plan->stats.runs++;
 	err = dafs_plan_place_run(plan, &req);
 	if (!err)
@@ -168,6 +171,17 @@ static errcode_t grow(struct dafs_plan *plan, size_t item, const struct dafs_wb_
 	return 0;
 }
 
+/* Where unwritten blocks end that go on from extent m, whatever their places: one chunk, as the
+ * kernel's writeback collects it. */
+static uint32_t unwritten_until(const struct dafs_extlist *map, size_t m, uint32_t end)
+{
+	uint32_t until = dafs_extent_end(&map->v[m]);
+
+	while (until < end && ++m < map->n && map->v[m].unwritten && map->v[m].lblk == until)
+		until = dafs_extent_end(&map->v[m]);
+	return until < end ? until : end;
+}
+
 /* Bytes for blocks that have their place: chosen at the write, unwritten in the image, or written
  * there. */
 static errcode_t over_run(struct dafs_plan *plan, size_t item, const struct dafs_wb_run *run,
@@ -176,7 +190,7 @@ static errcode_t over_run(struct dafs_plan *plan, size_t item, const struct dafs
 {
 	const struct dafs_inode *inode = plan->cs->inodes[item];
 	const struct dafs_extlist *placed = &inode->u.file->placed;
-	uint32_t end = run->lblk + run->len, stop;
+	uint32_t end = run->lblk + run->len, stop, chunk_end = 0;
 	errcode_t err = 0;
 
 	for (uint32_t at = run->lblk; at < end && !err; at = stop) {
@@ -196,8 +210,11 @@ static errcode_t over_run(struct dafs_plan *plan, size_t item, const struct dafs
 			e = &map->v[m];
 			stop = dafs_extent_end(e) < end ? dafs_extent_end(e) : end;
 			if (e->unwritten && run->kind == DAFS_WB_OVER) {
-				dafs_plan_trace_chunk(plan, plan->items[item].ino, at, stop - at,
-						      "U");
+				if (at >= chunk_end) {
+					chunk_end = unwritten_until(map, m, end);
+					dafs_plan_trace_chunk(plan, plan->items[item].ino, at,
+							      chunk_end - at, "U");
+				}
 				dafs_plan_trace_convert(plan, plan->items[item].ino, at, stop - at,
 							e);
 			}

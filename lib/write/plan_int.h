@@ -215,6 +215,7 @@ struct dafs_place_req {
 	struct dafs_extlist *edits;
 	uint32_t lblk, len;
 	uint32_t more;	/* blocks behind it that go another time (dafs_alloc_req) */
+	uint32_t lead;	/* blocks before it that may come another time */
 	uint64_t goal;	/* 0: the planner's own */
 	unsigned flags; /* DAFS_ALLOC_DATA or _META; with _GOAL_ONLY: there or not at all */
 	bool unwritten;

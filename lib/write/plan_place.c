@@ -70,6 +70,8 @@ static errcode_t ask(struct dafs_plan *plan, const struct dafs_place_req *req, u
 
 	if (lblk + len == req->lblk + req->len)
 		ar.more = req->more;
+	if (lblk == req->lblk)
+		ar.lead = req->lead;
 	if (plan->img->ctx->trace)
 		name_neighbours(req, &ar);
 
@@ -368,9 +370,25 @@ static int by_seq(const void *a, const void *b)
 	return x->item < y->item ? -1 : x->item > y->item;
 }
 
-/* Files in another order, nothing grouped: by the time they were first dirtied (--order dirty: each of
- * them whole, then the next), or, where room is tight, the largest first, so that the small ones fill
- * what those leave (what grows in place did so before). */
+/* A file whose runs are unwritten in parts: where they may stand in a row. */
+static void window_for(struct dafs_plan *plan, size_t item)
+{
+	const struct dafs_inode *inode = plan->cs->inodes[item];
+	uint64_t blks = dafs_plan_file_new_blks(plan, item), window;
+
+	if (plan->opts.kernel_place || (inode->state & DAFS_I_WHOLE) || !inode->u.file ||
+	    !inode->u.file->falloc.n)
+		return;
+	if (!plan->data_goal)
+		plan->data_goal = near_inode(plan, plan->items[item].ino);
+	window = dafs_mballoc_find_window(plan->ma, plan->data_goal, blks);
+	if (window)
+		plan->data_goal = window;
+}
+
+/* Files in another order, nothing grouped: by the time they were first dirtied (--order dirty), or,
+ * where room is tight, the largest first, so that the small ones fill what those leave (what grows in
+ * place did so before). */
 static errcode_t place_files_sorted(struct dafs_plan *plan)
 {
 	struct seq_item *order = calloc(plan->cs->n ? plan->cs->n : 1, sizeof(*order));
@@ -391,11 +409,15 @@ static errcode_t place_files_sorted(struct dafs_plan *plan)
 	}
 	if (!err)
 		qsort(order, n, sizeof(*order), by_seq);
-	for (size_t i = 0; i < n && !err; i++) {
-		if (!plan->tight && !(plan->cs->inodes[order[i].item]->state & DAFS_I_NEW))
+	/* What grows in place does so first: nobody else may take those blocks. */
+	for (size_t i = 0; i < n && !err && !plan->tight; i++) {
+		if (!(plan->cs->inodes[order[i].item]->state & DAFS_I_NEW))
 			err = dafs_plan_file_grow(plan, order[i].item);
-		if (!err)
-			err = place_file(plan, order[i].item);
+	}
+	for (size_t i = 0; i < n && !err; i++) {
+		if (!plan->tight)
+			window_for(plan, order[i].item);
+		err = place_file(plan, order[i].item);
 	}
 	free(order);
 	return err;

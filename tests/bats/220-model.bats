@@ -27,9 +27,17 @@ model() {
   touch -d @1 host
   run_tool 0 dawrite -q img flush
   assert_fsck_clean img
-  mount_ro img m
-  compare_trees -H 0 host m
-  unmount m
+  if [ -n "${unmounted:-}" ]; then
+    mkdir -p m
+    run_tool 0 dafsdebug -R "rdump / m" img
+    rm -rf m/lost+found
+    compare_trees -H 0 host m
+    rm -rf m
+  else
+    mount_ro img m
+    compare_trees -H 0 host m
+    unmount m
+  fi
   rm -rf host data img piece.* all.script
 }
 
@@ -44,6 +52,14 @@ model() {
   need_root_loop
   model 3 1200 5 -b 1024 -O ^has_journal
   model 4 600 40 -b 1024
+}
+
+@test "random operations, 2K blocks, and 64K blocks, which few kernels mount" {
+  need_root_loop
+  model 10 600 5 -b 2048
+  local unmounted=1
+  model 11 500 4 -F -b 65536
+  model 12 300 3 -F -b 65536 -O ^has_journal
 }
 
 @test "random operations, bigalloc" {

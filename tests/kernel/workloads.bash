@@ -6,7 +6,8 @@
 #   at OFFSET LENGTH PATH    write LENGTH fresh bytes    end LENGTH PATH    the same at the end of the file
 #   do_op WORD...            truncate, fallocate, punch, rm, mv, mkdir as dawrite(8) has them; flush
 #
-# and may set: size (of the image), mkfs (mke2fs options), mount_opts, dawrite_opts, until_full (see compare).
+# and may set: size (of the image), mkfs (mke2fs options), mount_opts, dawrite_opts, until_full (see compare); designed=1 where the
+# kernel cuts chunks at blocks that it has placed already; holds_more=1 where dafs may reserve what the flush then finds a better place for.
 
 short_set="sequential backwards sparse overwrite truncate bigalloc"
 
@@ -170,6 +171,145 @@ w_no-journal() {
 w_direct() {
   mount_opts=nodelalloc dawrite_opts=--nodelalloc
   at 0 81920 /f
+}
+
+# keep-size: blocks promised past the end, written up to them and into them; a size that ends inside a block
+w_keep-size() {
+  designed=1
+  at 0 10000 /f
+  do_op fallocate -n /f 8192 100000
+  do_op flush
+  at 10000 30000 /f
+  at 90000 5000 /f
+  do_op fallocate -n /g 0 40960
+  at 5000 100 /g
+  do_op flush
+  at 0 5000 /g
+  end 50000 /g
+}
+
+# refill: holes into what is on disk and what is pending, filled again in part, whole, and by unwritten blocks
+w_refill() {
+  designed=1
+  at 0 400000 /f
+  do_op flush
+  do_op punch /f 100000 50000
+  do_op punch /f 204800 40960
+  at 110000 20000 /f
+  at 204800 40960 /f
+  do_op flush
+  do_op punch /f 0 300000
+  do_op fallocate /f 20480 81920
+  at 30000 9000 /f
+  do_op flush
+  at 0 300000 /f
+}
+
+# mid-block: cut and grown inside blocks, pending and on disk, with writes on both sides
+w_mid-block() {
+  at 0 30000 /f
+  do_op truncate /f 20001
+  do_op truncate /f 20010
+  at 20005 3 /f
+  do_op flush
+  do_op truncate /f 10001
+  do_op truncate /f 50001
+  at 49999 10 /f
+  do_op truncate /f 49999
+  do_op flush
+  at 12000 100 /f
+  do_op truncate /f 4096
+  do_op truncate /f 4097
+}
+
+# mid-block-1k: the same, with 1 KiB blocks
+w_mid-block-1k() {
+  mkfs="-b 1024"
+  w_mid-block
+}
+
+# inline: small files in their inodes, grown out of them
+w_inline() {
+  mkfs="-O inline_data -I 256" holds_more=1
+  at 0 50 /a
+  at 50 50 /a
+  at 0 1000 /b
+  do_op flush
+  end 20 /a
+  end 5000 /a
+  at 0 30 /c
+  do_op truncate /c 10
+  do_op flush
+  at 5 20 /c
+  do_op truncate /a 0
+}
+
+# --- random operations: seed-N, and with another kind of file system seed-N-1k, seed-N-bigalloc, seed-N-nojournal ---
+
+# A number below $1 into $r: the same everywhere for the same seed.
+rnd() {
+  lcg=$(((lcg * 1103515245 + 12345) & 0x7fffffff))
+  r=$(((lcg >> 8) % $1))
+}
+
+random_range() { # into $off and $len: near the begin as a rule, whole blocks every third time
+  rnd 5
+  rnd $((4096 << (r * 2)))
+  off=$r
+  rnd 3
+  case $r in
+  0) rnd 9000 ;;
+  1) rnd 60000 ;;
+  *) rnd 200000 ;;
+  esac
+  len=$((r + 1))
+  rnd 3
+  [ "$r" -ne 0 ] || { off=$((off & ~4095)) len=$(((len + 4095) & ~4095)); }
+}
+
+random_op() {
+  local -a files=(/a /b /c /d)
+  local f off len
+  rnd 4
+  f=${files[r]}
+  random_range
+  rnd 100
+  if [ "$r" -lt 45 ]; then
+    at "$off" "$len" "$f" && there[$f]=1
+  elif [ "$r" -lt 57 ]; then
+    end "$len" "$f" && there[$f]=1
+  elif [ "$r" -lt 65 ]; then
+    do_op fallocate "$f" "$off" "$len" && there[$f]=1
+  elif [ "$r" -lt 69 ]; then
+    do_op fallocate -n "$f" "$off" "$len" && there[$f]=1
+  elif [ -z "${there[$f]:-}" ]; then
+    at 0 "$len" "$f" && there[$f]=1
+  elif [ "$r" -lt 79 ]; then
+    do_op truncate "$f" "$off"
+  elif [ "$r" -lt 90 ]; then
+    do_op punch "$f" "$off" "$len"
+  elif [ "$r" -lt 93 ]; then
+    do_op rm "$f"
+    unset "there[$f]"
+  elif [ "$r" -lt 95 ]; then
+    do_op mv "$f" "$f$((nmoved++))"
+    unset "there[$f]"
+  else
+    do_op flush
+  fi
+}
+
+# The kernel writes a file back early that is renamed over another or written anew: not here.
+random_workload() { # SEED KIND
+  local lcg=$(($1 * 7919 + 17)) r nmoved=0 i
+  local -A there=()
+  mount_opts=noauto_da_alloc designed=1
+  case ${2:-} in
+  1k) mkfs="-b 1024" ;;
+  bigalloc) mkfs="-O bigalloc -C 65536" ;;
+  nojournal) mkfs="-O ^has_journal" ;;
+  esac
+  for i in $(seq "${DAFS_KERNEL_OPS:-60}"); do random_op; done
 }
 
 # near-full: 4 KiB at a time from almost full until it is refused
