@@ -410,7 +410,9 @@ errcode_t dafs_ns_load_all(struct dafs_ns *ns)
 	if (err)
 		return err;
 	DAFS_PTAB_EACH(&ns->inodes, i, inode) {
-		if (!S_ISDIR(inode->mode) || !(inode->state & (DAFS_I_NAMES | DAFS_I_NEW)) ||
+		/* A removed directory's names say which links go with it. */
+		if (!S_ISDIR(inode->mode) ||
+		    !(inode->state & (DAFS_I_NAMES | DAFS_I_NEW | DAFS_I_GONE)) ||
 		    (inode->marks & DAFS_NS_FREED))
 			continue;
 		err = dafs_ns_load_pending(ns, inode);

@@ -204,6 +204,20 @@ assert_part() { # PATH FILE SIZE
   assert_fsck_clean img
 }
 
+@test "a link in a removed directory goes with the other name's file" {
+  put_bytes 5000 >d
+  run_tool 0 dawrite -q --no-sync img mkdir -p /r/s
+  run_tool 0 dawrite -q --no-sync img write --from d /r/s/f
+  run_tool 0 dawrite -q --no-sync img ln /r/s/f /keep
+  run_tool 0 dawrite -q --no-sync img flush
+  run_tool 0 dawrite -q --no-sync img rm -r /r
+  run_tool 0 dawrite -q --no-sync img write -a --from d /keep
+  run_tool 0 dawrite -q --no-sync img flush /keep
+  assert_fsck_clean img
+  cat d d >dd
+  assert_part /keep dd 10000
+}
+
 @test "near full a flush takes everything: no rest that does not fit" {
   run_tool 0 mke2fs -q -F -t ext4 -b 1024 -O ^has_journal img 4M
   put_bytes 1024 >d
