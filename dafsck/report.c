@@ -7,6 +7,7 @@
 #include "dafsck/report.h"
 
 #include "cli/json.h"
+#include "dafsck/paths.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -108,7 +109,8 @@ static void show_finding(void *arg, const struct dafs_finding *f)
 	const struct dafs_check_info *info = dafs_check_info(f->code);
 	char message[1024];
 
-	if (++r->shown[f->code] > DAFSCK_SHOWN)
+	/* (Who reads JSON gets all of them.) */
+	if (++r->shown[f->code] > DAFSCK_SHOWN && !r->json)
 		return;
 	dafs_check_format(f, message, sizeof(message));
 	if (r->json)
@@ -256,7 +258,8 @@ static void show_end(struct dafsck_report *r, errcode_t err, int status)
 	show_rest(r);
 	if (res->committed && status & 1)
 		dafs_cli_say(r->cli, "%s: REPAIRED: %" PRIu64 " findings\n", address(r),
-			     res->fixed[DAFS_CHECK_DAMAGE] + res->fixed[DAFS_CHECK_SUMMARY]);
+			     res->fixed[DAFS_CHECK_DAMAGE] + res->fixed[DAFS_CHECK_SUMMARY] +
+				     res->fixed[DAFS_CHECK_NOTE]);
 	if (res->discarded_bytes)
 		dafs_cli_say(r->cli, "%s: discarded %.1f MiB\n", address(r),
 			     mib(res->discarded_bytes));
@@ -268,8 +271,9 @@ static void show_end(struct dafsck_report *r, errcode_t err, int status)
 		show_statistics(r);
 	if (status & 4)
 		dafs_cli_say(r->cli, "%s: DAMAGED: %" PRIu64 " findings%s\n", address(r),
-			     res->left[DAFS_CHECK_DAMAGE] +
-				     (r->opts->strict ? res->left[DAFS_CHECK_SUMMARY] : 0),
+			     res->left[DAFS_CHECK_DAMAGE] + (r->opts->strict || res->refused
+								     ? res->left[DAFS_CHECK_SUMMARY]
+								     : 0),
 			     err ? ", and the check could not be finished" : "");
 	if (status & 4 && r->opts->mode == DAFS_CHECK_PREEN)
 		dafs_cli_say(r->cli,
@@ -302,6 +306,7 @@ static void json_end(struct dafsck_report *r, errcode_t err, int status)
 	dafs_cli_json_bool(r->json, "finished", !err);
 	dafs_cli_json_bool(r->json, "skipped_as_clean", res->clean_skipped);
 	dafs_cli_json_bool(r->json, "needs_recovery", res->needs_recovery);
+	dafsck_paths_add(address(r), r->json_findings);
 	counts = dafs_cli_json_object(r->json, "findings_by_class");
 	for (unsigned class = 0; class <= DAFS_CHECK_FATAL; class ++)
 		dafs_cli_json_u64(counts, class_names[class], res->found[class]);

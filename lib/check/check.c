@@ -48,11 +48,13 @@ static const struct pass passes[] = {
 int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_check_result *result)
 {
 	uint64_t left = result->left[DAFS_CHECK_DAMAGE] + result->left[DAFS_CHECK_FATAL];
-	uint64_t fixed = result->fixed[DAFS_CHECK_DAMAGE] + result->fixed[DAFS_CHECK_SUMMARY];
+	uint64_t fixed = result->fixed[DAFS_CHECK_DAMAGE] + result->fixed[DAFS_CHECK_SUMMARY] +
+			 result->fixed[DAFS_CHECK_NOTE];
 
 	if (opts->strict)
 		left += result->left[DAFS_CHECK_SUMMARY];
-	return (result->committed && (fixed || result->made_valid) ? 1 : 0) | (left ? 4 : 0);
+	return (result->committed && (fixed || result->made_valid) ? 1 : 0) |
+	       (left || result->refused ? 4 : 0);
 }
 
 static double now(void)
@@ -481,6 +483,7 @@ static errcode_t run_preen(struct session *s)
 	}
 	if (err == ENOMEM || err == DAFS_ET_CANCELLED)
 		return err;
+	s->report->result.refused = unsafe;
 	return run(s, unsafe ? DAFS_CHECK_NO : DAFS_CHECK_PREEN, false, NULL);
 }
 

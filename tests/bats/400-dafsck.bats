@@ -194,6 +194,8 @@ assert report["status"] == 4 and report["finished"], report
 codes = {f["code"]: f for f in report["findings"]}
 assert codes["inode.size"]["found"] == 1 and codes["inode.size"]["expected"] > 0, codes
 assert codes["entry.unused"]["name"] == "small", codes
+assert codes["inode.size"]["path"] == "/file" and codes["inode.size"]["done"] == "nothing", codes
+assert codes["entry.unused"]["path"] == "/dir/small", codes
 END
 }
 

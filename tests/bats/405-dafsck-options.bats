@@ -36,6 +36,11 @@ slightly() { # FILE
   has_output "REPAIRED"
   assert_fsck_clean img
   run_tool 0 dafsck -fy img
+  # What needs a person counts here, although e2fsck -n does not count it.
+  mke2fs -q -F -t ext4 summary 24M
+  debugfs -w -R "ssv want_extra_isize 7" summary 2>/dev/null
+  run_tool 0 dafsck -fn summary
+  run_tool 4 dafsck -fp summary
   slightly img
   run_tool 1 dafsck -fa img
   assert_fsck_clean img
@@ -235,6 +240,30 @@ END
   run ! grep -q needs_recovery header
   run_tool 4 dafsck -fn img
   run_tool 1 dafsck -fy -E nodiscard,optimize_extents,ea_ver=2,no_optimize_extents,fixes_only,check_encoding img
+}
+
+@test "--json: every finding, with path and what was done" {
+  need python3
+  rm -rf src
+  mkdir -p src/dir
+  for i in $(seq 1 150); do echo "$i" >"src/dir/n$i"; done
+  mke2fs -q -F -t ext4 -d src img 24M >/dev/null 2>&1
+  for i in $(seq 1 150); do echo "sif /dir/n$i links_count 4"; done | debugfs -w -f - img >/dev/null 2>&1
+  debugfs -w -R "unlink /dir/n3" img 2>/dev/null
+  run_tool 1 dafsck -fy --json img
+  python3 - "$BATS_TEST_TMPDIR/stdout" <<'END'
+import json, sys
+report = json.load(open(sys.argv[1]))
+links = [f for f in report["findings"] if f["code"] == "inode.links"]
+assert len(links) == 150, len(links)
+assert all(f["done"] == "fixed" and f["found"] in (3, 4) and f["expected"] == 1 for f in links), links
+paths = {f["path"] for f in links}
+assert "/dir/n150" in paths and any(p.startswith("/lost+found/#") for p in paths), paths
+assert report["repaired"] and report["status"] == 1, report["status"]
+END
+  truncate -s 0 img && truncate -s 2M img
+  run_tool 8 dafsck -fn --json img
+  python3 -c 'import json, sys; json.load(open(sys.argv[1]))' "$BATS_TEST_TMPDIR/stdout"
 }
 
 @test "options of e2fsck without a meaning here are refused by name" {
