@@ -8,9 +8,9 @@
  * something earlier passes depend on ends the round early (ck->again). Rounds follow until one
  * changed nothing; then all is committed.
  *
- * Preen is two runs: a trial that changes and reports nothing, and then, if all there is can be
- * repaired safely, one that repairs; if not, one that reports. Where the trial found nothing at all
- * the second run only does what comes before pass 1, and commits.
+ * Preen is two runs: a trial that repairs in memory what is safe, reports and commits nothing, and
+ * then, if all there is can be repaired safely, one that repairs; if not, one that reports. Where the
+ * trial found nothing at all the second run only does what comes before pass 1, and commits.
  */
 #include "config.h"
 
@@ -48,12 +48,10 @@ static const struct pass passes[] = {
 int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_check_result *result)
 {
 	uint64_t left = result->left[DAFS_CHECK_DAMAGE] + result->left[DAFS_CHECK_FATAL];
-	uint64_t fixed = result->fixed[DAFS_CHECK_DAMAGE] + result->fixed[DAFS_CHECK_SUMMARY] +
-			 result->fixed[DAFS_CHECK_NOTE];
 
 	if (opts->strict)
 		left += result->left[DAFS_CHECK_SUMMARY];
-	return (result->committed && (fixed || result->made_valid) ? 1 : 0) |
+	return (result->committed && (result->repairs || result->made_valid) ? 1 : 0) |
 	       (left || result->refused ? 4 : 0);
 }
 
@@ -334,6 +332,7 @@ struct session {
 	struct dafs_undo *undo; /* NULL: none */
 	bool mmp;		/* taken */
 	bool sound;		/* a trial found nothing at all */
+	uint64_t changes;	/* of the last run */
 };
 
 static struct dafs_ck ck_of(const struct session *s, enum dafs_check_mode mode, bool trial)
@@ -367,14 +366,15 @@ static errcode_t run(struct session *s, enum dafs_check_mode mode, bool trial, b
 	if (!err) {
 		s->report->result.opened = true;
 		err = run_rounds(&ck);
-		if (!err && ck.fixing)
+		if (!err && ck.fixing && !trial)
 			err = dafs_ck_commit(&ck);
-		if (!err && ck.fixing && s->opts->discard)
+		if (!err && ck.fixing && !trial && s->opts->discard)
 			err = dafs_ck_discard(&ck);
 		sum_stats(&ck);
 	}
 	if (unsafe)
 		*unsafe = ck.unsafe;
+	s->changes = ck.changes;
 	run_fini(&ck);
 	return err;
 }
@@ -468,8 +468,8 @@ static errcode_t run_preen(struct session *s)
 {
 	struct dafs_check_result *r = &s->report->result;
 	bool replayed = r->replayed, torn = r->torn, unsafe;
-	errcode_t err = run(s, DAFS_CHECK_NO, true, &unsafe);
-	uint64_t found = 0;
+	errcode_t err = run(s, DAFS_CHECK_PREEN, true, &unsafe);
+	uint64_t found = s->changes;
 
 	for (unsigned i = 0; i <= DAFS_CHECK_FATAL; i++)
 		found += r->left[i];

@@ -101,12 +101,13 @@ struct dafs_check_result {
 	uint64_t found[DAFS_CHECK_FATAL + 1]; /* findings by class */
 	uint64_t left[DAFS_CHECK_FATAL + 1];  /* of them, not repaired */
 	uint64_t fixed[DAFS_CHECK_FATAL + 1]; /* of them, repaired */
-	bool replayed;	     /* the journal held transactions, which were replayed */
-	bool torn;	     /* ... but for some that were damaged */
-	bool committed;	     /* the repairs are in the image */
-	bool refused;	     /* mode PREEN: a person has to decide, nothing was repaired */
-	bool made_valid;     /* it was not marked as cleanly unmounted and is now */
-	bool clean_skipped;  /* marked clean and not forced: nothing was looked at */
+	uint64_t repairs;   /* of all classes, but for orphans: to finish with those is no repair */
+	bool replayed;	    /* the journal held transactions, which were replayed */
+	bool torn;	    /* ... but for some that were damaged */
+	bool committed;	    /* the repairs are in the image */
+	bool refused;	    /* mode PREEN: a person has to decide, nothing was repaired */
+	bool made_valid;    /* it was not marked as cleanly unmounted and is now */
+	bool clean_skipped; /* marked clean and not forced: nothing was looked at */
 	bool needs_recovery; /* the journal holds transactions that were not looked at */
 	bool opened;	     /* the numbers below are known */
 	uint64_t inodes, inodes_used, blocks, blocks_used;
@@ -137,8 +138,7 @@ struct dafs_check_report {
 errcode_t dafs_check_run(struct dafs_ctx *ctx, const char *address,
 			 const struct dafs_check_opts *opts, struct dafs_check_report *report);
 
-/* e2fsck's exit status for a result: 1 when something was repaired (notes too: the file system was
- * changed), 4 when damage is left (with strict: also summaries). A check that could not be done is the error's matter (8). */
+/* e2fsck's exit status for a result: 1 when something was repaired (notes too, but for orphans), 4 when damage is left (with strict: also summaries). A check that could not be done is the error's matter (8). */
 int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_check_result *result);
 
 #endif

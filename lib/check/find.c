@@ -69,6 +69,9 @@ static void report(struct dafs_ck *ck, struct dafs_finding f, enum decision deci
 	rep->result.found[info->class]++;
 	if (decision == REPAIR)
 		rep->result.fixed[info->class]++;
+	/* (A mount would have finished with those.) */
+	if (decision == REPAIR && f.code != DAFS_CK_ORPHAN_INODE)
+		rep->result.repairs++;
 	if (rep->finding)
 		rep->finding(rep->arg, &f);
 }
@@ -85,8 +88,6 @@ bool dafs_ck_find(struct dafs_ck_worker *w, const struct dafs_finding *f)
 		return false;
 	}
 	if (!ck->fixing) {
-		/* A trial asks one question only: is there anything that preen may not do? */
-		ck->unsafe |= info->repair != REPAIR_SAFE && info->class >= DAFS_CHECK_SUMMARY;
 		ck->left[info->class]++;
 		if (!ck->trial)
 			report(ck, *f, LEAVE);
@@ -104,7 +105,10 @@ bool dafs_ck_find(struct dafs_ck_worker *w, const struct dafs_finding *f)
 
 		/* (Asking may take long and must not be interrupted by a growing map.) */
 		*decision = taken;
-		report(ck, *f, taken);
+		/* A trial asks one question only: is there anything that preen may not do? */
+		ck->unsafe |= taken == LEAVE && info->class >= DAFS_CHECK_SUMMARY;
+		if (!ck->trial)
+			report(ck, *f, taken);
 	}
 	if (*decision == LEAVE) {
 		ck->left[info->class] += !w->quiet;

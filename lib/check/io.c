@@ -63,7 +63,7 @@ errcode_t dafs_ck_write_fresh(struct dafs_ck_worker *w, uint64_t pblk, const voi
 {
 	struct dafs_ck *ck = w->ck;
 
-	if (ck->g.cbits || ck->undo || !free_on_device(w, pblk))
+	if (ck->g.cbits || ck->undo || ck->trial || !free_on_device(w, pblk))
 		return dafs_ck_write(w, pblk, buf);
 	forget_windows(ck);
 	return dafs_dev_write(ck->dev, buf, ck->g.block_size, pblk << ck->g.block_bits);

@@ -143,7 +143,7 @@
 	P(JNL_TORN, "journal.torn", SUMMARY, SAFE, "clear", \
 	  "the journal (inode %i) could not be replayed to its end", \
 	  "Replay stops at the damage; later transactions are lost.") \
-	P(JNL_BACKUP, "journal.backup", SUMMARY, YES, "back up", \
+	P(JNL_BACKUP, "journal.backup", SUMMARY, SAFE, "back up", \
 	  "the superblock's copy of the journal's block map is out of date", \
 	  "The copy helps to find the journal when inode 8 is damaged.") \
 	P(JNL_NEEDS, "journal.pending", NOTE, NONE, NULL, \

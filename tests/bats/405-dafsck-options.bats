@@ -317,3 +317,19 @@ END
   seq 1 20000 | cmp -n 108894 - out
   run_tool 8 dafsck -fn -b 8193 -B 4096 img
 }
+
+@test "-p after a crash: journal, orphans and what comes with them take no person" {
+  damaged img
+  e2fsck -fy img >/dev/null 2>&1 || true
+  local a b
+  a=$(debugfs -R "stat /dir/n8" img 2>/dev/null | sed -n 's/^Inode: \([0-9]*\).*/\1/p')
+  b=$(debugfs -R "stat /dir/n10" img 2>/dev/null | sed -n 's/^Inode: \([0-9]*\).*/\1/p')
+  printf '%s\n' "unlink /dir/n8" "unlink /dir/n10" "sif <$a> links_count 0" "sif <$b> links_count 0" "sif <$a> dtime $b" \
+    "ssv last_orphan $a" "jo" "jw -b 5000 /dev/zero" "jc" | debugfs -w -f - img >/dev/null 2>&1
+  cp img theirs
+  local want=0
+  e2fsck -fp theirs || want=$?
+  run_tool "$want" dafsck -fp img
+  has_output "[orphan.inode]"
+  assert_fsck_clean img
+}
