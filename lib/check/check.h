@@ -138,7 +138,9 @@ struct dafs_check_report {
 errcode_t dafs_check_run(struct dafs_ctx *ctx, const char *address,
 			 const struct dafs_check_opts *opts, struct dafs_check_report *report);
 
-/* e2fsck's exit status for a result: 1 when something was repaired (notes too, but for orphans), 4 when damage is left (with strict: also summaries). A check that could not be done is the error's matter (8). */
+/* e2fsck's exit status for a result: 1 when something was repaired (notes too, but for orphans), 4
+ * when damage is left (with strict: also summaries) or preen refused. A check that could not be done
+ * is the error's matter (8). */
 int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_check_result *result);
 
 #endif

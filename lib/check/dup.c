@@ -3,7 +3,8 @@
  * dup - pass 1b: who claims the blocks that were claimed more than once?
  *
  * Runs only when pass 1 found some. Every inode's blocks are walked again; the inodes that own such
- * a cluster are reported in order. Repairs are in clone.c.
+ * a cluster are reported in order. Leaves for the next: no block with two owners. Repairs are in
+ * clone.c.
  */
 #include "config.h"
 

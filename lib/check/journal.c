@@ -6,6 +6,8 @@
  * log: what a read-only check sees is the file system as it lies on the disk, and a note says when
  * a replay would change it.
  *
+ * Leaves for the next: a journal inode that can be read; pass 1 judges its blocks as any file's.
+ *
  * Repairs: an inode that is damaged comes back from its copy in the superblock; a journal
  * superblock that is damaged is made anew in its place (an empty journal: what it held is lost);
  * without either the journal is removed, and relocate.c makes another.

@@ -6,6 +6,8 @@
  * A run that repairs lets go of what list and file name before pass 1 (release.c), as a mount
  * would. Read-only, the list shows as odd deletion times (inode.c).
  *
+ * Leaves for the next: nothing; the file's own blocks are pass 1's matter.
+ *
  * Layout: each block is an array of inode numbers, a magic number and a checksum over inode,
  * generation, block number and the array.
  */

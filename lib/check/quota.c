@@ -3,7 +3,8 @@
  * quota - what users, groups and projects use, added up in pass 1, against what the hidden quota
  * files say.
  *
- * Only usage is compared; limits are the administrator's.
+ * Only usage is compared; limits are the administrator's. Leaves nothing for a next pass: it is the
+ * last.
  *
  * Layout of a quota file (vfsv1): blocks of 1 KiB; block 0 has header and info, block 1 the root of
  * a tree of four levels by the bytes of the id, whose leaves are blocks of entries.
