@@ -279,11 +279,10 @@ static void look_blocks(struct dafs_ck_look *l)
 		for (uint32_t b = 0; run.pblk && b < run.len && !w->err; b++) {
 			l->lblk = run.lblk + b;
 			l->pblk = run.pblk + b;
-			w->err = dafs_ck_read_window(w, l->pblk, run.len - b,
-						     b || dafs_ck_in_window(w, l->pblk)
-							     ? 0
-							     : next_blks(l, run),
-						     &l->buf);
+			w->err = dafs_ck_read_window(
+				w, l->pblk, run.len - b,
+				b || dafs_ck_in_window(w, l->pblk) ? 0 : next_blks(l, run),
+				&l->buf);
 			if (!w->err && !w->put_off)
 				look_block(l);
 			if (w->scan && w->put_off)

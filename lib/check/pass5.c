@@ -418,9 +418,7 @@ errcode_t dafs_ck_write_bitmaps(struct dafs_ck *ck, uint32_t grp)
 
 static errcode_t look_group(struct dafs_ck_worker *w, uint32_t grp)
 {
-	struct group g = {
-		.w = w, .grp = grp, .disk = w->level[0], .want = w->level[1]
-	};
+	struct group g = { .w = w, .grp = grp, .disk = w->level[0], .want = w->level[1] };
 	errcode_t err = look_blocks(&g);
 
 	if (!err)
