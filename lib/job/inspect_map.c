@@ -39,6 +39,22 @@ static errcode_t damaged(struct mapping *m, uint64_t pblk, const char *why)
 					  m->in->ino, (unsigned long long)pblk, why));
 }
 
+/* A map of all blocks for the few that a mapping's tree has: as runs, not as bits, which would be
+ * half a GiB for 16 TiB. */
+static errcode_t need_visited(struct mapping *m)
+{
+	ext2_filsys fs = m->img->fs;
+	int kind = fs->default_bitmap_type;
+	errcode_t err;
+
+	if (m->visited)
+		return 0;
+	fs->default_bitmap_type = EXT2FS_BMAP64_RBTREE;
+	err = ext2fs_allocate_subcluster_bitmap(fs, "blocks of a mapping", &m->visited);
+	fs->default_bitmap_type = kind;
+	return err;
+}
+
 /* Read a block of the mapping, once. *skip: it is not to be walked. */
 static errcode_t enter(struct mapping *m, uint64_t pblk, void *buf, bool *skip)
 {
@@ -47,6 +63,9 @@ static errcode_t enter(struct mapping *m, uint64_t pblk, void *buf, bool *skip)
 	*skip = true;
 	if (pblk < m->img->first_data_block || pblk >= m->img->blocks)
 		return damaged(m, pblk, "outside the file system");
+	err = need_visited(m);
+	if (err)
+		return err;
 	if (ext2fs_mark_block_bitmap2(m->visited, pblk))
 		return damaged(m, pblk, "met twice");
 	err = dafs_image_read_blks(m->img, pblk, 1, buf);
@@ -270,9 +289,6 @@ errcode_t dafs_inspect_map(struct dafs_image *img, const struct dafs_inspect *in
 
 	if (!dafs_icodec_has_map(img, &in->buf.raw))
 		return 0;
-	err = ext2fs_allocate_subcluster_bitmap(img->fs, "blocks of a mapping", &m.visited);
-	if (err)
-		return err;
 	m.end_lblk = (in->attr.size + img->block_size - 1) >> img->block_bits;
 	err = in->buf.raw.i_flags & EXT4_EXTENTS_FL ? walk_extents(&m) : walk_blocks(&m);
 	ext2fs_free_block_bitmap(m.visited);
