@@ -12,6 +12,11 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+/* Out of memory is an error to return, not the end of the process. */
+#ifndef HASH_NONFATAL_OOM
+#define HASH_NONFATAL_OOM 1
+#endif
 #include <uthash.h>
 
 #include "base/array.h"
@@ -33,6 +38,10 @@ struct extract {
 	struct hardlink *links;
 	int target_fd;
 	bool root;
+	/* Where the work is: below the target, and the directories on the way down. */
+	char *path;
+	size_t path_len, path_room;
+	struct level *top;
 };
 
 /* One object to make: name in the open directory dir_fd; path is below the target. */
@@ -43,8 +52,7 @@ struct object {
 	struct dafs_inspect *in;
 };
 
-static errcode_t extract_entry(struct extract *x, int dir_fd, const char *dir_path,
-			       const char *name, uint32_t ino);
+static errcode_t extract_entry(struct extract *x, int dir_fd, const char *name, uint32_t ino);
 
 /* ---- telling ---- */
 
@@ -150,7 +158,11 @@ static errcode_t remember_link(struct extract *x, const struct object *ob)
 	}
 	link->ino = ob->in->ino;
 	HASH_ADD(hh, x->links, ino, sizeof(link->ino), link);
-	return 0;
+	if (link->hh.tbl)
+		return 0;
+	free(link->path);
+	free(link);
+	return ENOMEM;
 }
 
 /* Open the directory that path (below the target) is in, component by component. *name: the last
@@ -266,7 +278,6 @@ struct entry {
 
 struct entries {
 	struct extract *x;
-	const char *path;
 	struct entry *v;
 	size_t n, room;
 };
@@ -287,7 +298,7 @@ static errcode_t take_entry(void *arg, const struct dafs_inspect_dirent *de)
 		return 0;
 	if (!name_ok(de->name, de->name_len))
 		return note(list->x, dafs_fail(list->x->img->ctx, DAFS_ET_UNSAFE_PATH,
-					       "inode %u: a name in /%s", de->ino, list->path));
+					       "inode %u: a name in /%s", de->ino, list->x->path));
 	if (dafs_array_grow(&list->v, list->n, &list->room, sizeof(*list->v)))
 		return ENOMEM;
 	list->v[list->n].ino = de->ino;
@@ -295,25 +306,98 @@ static errcode_t take_entry(void *arg, const struct dafs_inspect_dirent *de)
 	return list->v[list->n++].name ? 0 : ENOMEM;
 }
 
-static errcode_t fill_dir(struct extract *x, const struct object *ob, int fd)
-{
-	struct entries list = { .x = x, .path = ob->path };
-	errcode_t err = dafs_inspect_dir(x->img, ob->in, 0, take_entry, &list);
+/* A directory that is being gone through. Not by recursion: how deep a tree is, is the image's to say. */
+struct level {
+	struct level *up;
+	struct object ob; /* its own, but for path */
+	int fd;
+	size_t path_len;
+	struct entries list;
+	size_t at; /* next of list */
+};
 
-	err = note(x, err);
-	for (size_t i = 0; i < list.n; i++) {
-		if (!err)
-			err = extract_entry(x, fd, ob->path, list.v[i].name, list.v[i].ino);
-		free(list.v[i].name);
+/* The path ends with name from now on; path_len from before takes it back (leave_path). */
+static errcode_t enter_path(struct extract *x, const char *name)
+{
+	size_t len = strlen(name), need = x->path_len + len + 2;
+	char *path;
+
+	if (need > x->path_room) {
+		path = realloc(x->path, need * 2);
+		if (!path)
+			return ENOMEM;
+		x->path = path;
+		x->path_room = need * 2;
 	}
-	free(list.v);
+	if (x->path_len)
+		x->path[x->path_len++] = '/';
+	memcpy(x->path + x->path_len, name, len + 1);
+	x->path_len += len;
+	return 0;
+}
+
+static void leave_path(struct extract *x, size_t path_len)
+{
+	x->path_len = path_len;
+	x->path[path_len] = '\0';
+}
+
+/* Go into the directory ob, open as fd: both are the level's from now on, with ob->in,
+ * or (x->top is what it was) fd is closed and ob->in the caller's. */
+static errcode_t enter_dir(struct extract *x, const struct object *ob, int fd)
+{
+	struct level *level = calloc(1, sizeof(*level));
+
+	if (!level) {
+		if (fd != x->target_fd)
+			close(fd);
+		return ENOMEM;
+	}
+	*level = (struct level){ .up = x->top, .ob = *ob, .fd = fd, .path_len = x->path_len };
+	level->list.x = x;
+	x->top = level;
+	return note(x, dafs_inspect_dir(x->img, ob->in, 0, take_entry, &level->list));
+}
+
+static void leave_dir(struct extract *x)
+{
+	struct level *level = x->top;
+
+	for (size_t i = 0; i < level->list.n; i++)
+		free(level->list.v[i].name);
+	free(level->list.v);
+	if (level->fd != x->target_fd)
+		close(level->fd);
+	dafs_inspect_fini(level->ob.in);
+	free(level->ob.in);
+	x->top = level->up;
+	free(level);
+}
+
+/* What is in the directories that were entered, after err; each gets its attributes when it is full. */
+static errcode_t fill_dirs(struct extract *x, errcode_t err)
+{
+	while (x->top) {
+		struct level *level = x->top;
+
+		leave_path(x, level->path_len);
+		if (!err && level->at < level->list.n) {
+			const struct entry *entry = &level->list.v[level->at++];
+
+			err = extract_entry(x, level->fd, entry->name, entry->ino);
+			continue;
+		}
+		level->ob.path = x->path;
+		if (!err)
+			err = give_attrs(x, &level->ob, level->fd);
+		leave_dir(x);
+	}
 	return err;
 }
 
 static errcode_t make_dir(struct extract *x, const struct object *ob)
 {
 	int fd;
-	errcode_t err;
 
 	if (ext2fs_mark_inode_bitmap2(x->entered, ob->in->ino))
 		return note(x, dafs_fail(x->img->ctx, DAFS_ET_CORRUPT_DIR,
@@ -325,11 +409,7 @@ static errcode_t make_dir(struct extract *x, const struct object *ob)
 	if (fd < 0)
 		return note_host(x, ob->path);
 	x->stats->dirs++;
-	err = fill_dir(x, ob, fd);
-	if (!err)
-		err = give_attrs(x, ob, fd);
-	close(fd);
-	return err;
+	return enter_dir(x, ob, fd);
 }
 
 static errcode_t make(struct extract *x, const struct object *ob)
@@ -356,19 +436,18 @@ static errcode_t make(struct extract *x, const struct object *ob)
 	}
 }
 
-static errcode_t extract_entry(struct extract *x, int dir_fd, const char *dir_path,
-			       const char *name, uint32_t ino)
+static errcode_t extract_entry(struct extract *x, int dir_fd, const char *name, uint32_t ino)
 {
 	struct dafs_inspect *in = malloc(sizeof(*in));
 	struct object ob = { .dir_fd = dir_fd, .name = name, .in = in };
-	char *path = NULL;
-	errcode_t err = 0;
+	const struct level *was = x->top;
+	errcode_t err = in ? enter_path(x, name) : ENOMEM;
 
-	if (!in || asprintf(&path, "%s%s%s", dir_path, *dir_path ? "/" : "", name) < 0) {
+	if (err) {
 		free(in);
-		return ENOMEM;
+		return err;
 	}
-	ob.path = path;
+	ob.path = x->path;
 	err = dafs_inspect_load(x->img, ino, in);
 	if (!err)
 		err = note(x, dafs_inspect_judge(x->img, in));
@@ -376,9 +455,10 @@ static errcode_t extract_entry(struct extract *x, int dir_fd, const char *dir_pa
 	if (!err)
 		err = dafs_cancelled(x->img->ctx);
 	dafs_progress(x->img->ctx, "extracting", x->stats->files + x->stats->dirs, 0);
-	dafs_inspect_fini(in);
-	free(in);
-	free(path);
+	if (x->top == was) {
+		dafs_inspect_fini(in);
+		free(in);
+	}
 	return err;
 }
 
@@ -386,11 +466,14 @@ static errcode_t extract_entry(struct extract *x, int dir_fd, const char *dir_pa
 static errcode_t extract_into(struct extract *x, uint32_t ino)
 {
 	struct dafs_inspect *in = malloc(sizeof(*in));
-	struct object ob = { .dir_fd = x->target_fd, .name = "", .path = "", .in = in };
-	errcode_t err;
+	struct object ob = { .dir_fd = x->target_fd, .name = "", .in = in };
+	errcode_t err = in ? enter_path(x, "") : ENOMEM;
 
-	if (!in)
-		return ENOMEM;
+	if (err) {
+		free(in);
+		return err;
+	}
+	ob.path = x->path;
 	err = dafs_inspect_load(x->img, ino, in);
 	if (!err && !S_ISDIR(in->attr.mode))
 		err = dafs_fail(x->img->ctx, ENOTDIR, "inode %u", ino);
@@ -399,12 +482,12 @@ static errcode_t extract_into(struct extract *x, uint32_t ino)
 	if (!err) {
 		ext2fs_mark_inode_bitmap2(x->entered, ino);
 		x->stats->dirs++;
-		err = fill_dir(x, &ob, x->target_fd);
+		err = enter_dir(x, &ob, x->target_fd);
 	}
-	if (!err)
-		err = give_attrs(x, &ob, x->target_fd);
-	dafs_inspect_fini(in);
-	free(in);
+	if (!x->top) {
+		dafs_inspect_fini(in);
+		free(in);
+	}
 	return err;
 }
 
@@ -435,8 +518,10 @@ errcode_t dafs_extract_tree(struct dafs_image *img, const struct dafs_extract_re
 	mask = umask(0);
 	err = ext2fs_allocate_inode_bitmap(img->fs, "directories entered", &x.entered);
 	if (!err)
-		err = req->name ? extract_entry(&x, x.target_fd, "", req->name, req->ino) :
+		err = req->name ? extract_entry(&x, x.target_fd, req->name, req->ino) :
 				  extract_into(&x, req->ino);
+	err = fill_dirs(&x, err);
+	free(x.path);
 	umask(mask);
 	if (x.entered)
 		ext2fs_free_inode_bitmap(x.entered);

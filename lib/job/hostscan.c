@@ -15,11 +15,17 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+/* Out of memory is an error to return, not the end of the process. */
+#ifndef HASH_NONFATAL_OOM
+#define HASH_NONFATAL_OOM 1
+#endif
 #include <uthash.h>
 
 #include "job/import_int.h"
 
 #define PROGRESS_EVERY	512u
+/* A level costs stack and a descriptor. */
+enum { DEPTH_MOST = 4096 };
 
 struct dafs_hardlink {
 	struct host_id {
@@ -47,7 +53,10 @@ static errcode_t add_link(struct dafs_import *imp, const struct statx *st, uint6
 	link->key = (struct host_id){ makedev(st->stx_dev_major, st->stx_dev_minor), st->stx_ino };
 	link->id = id;
 	HASH_ADD(hh, imp->links, key, sizeof(link->key), link);
-	return 0;
+	if (link->hh.tbl)
+		return 0;
+	free(link);
+	return ENOMEM;
 }
 
 void dafs_hostscan_done(struct dafs_import *imp)
@@ -112,13 +121,19 @@ static errcode_t file_data(struct dafs_import *imp, struct dafs_hostdir *hostdir
 	return dafs_session_fail(fs, err, ent->path);
 }
 
-static errcode_t read_target(struct dafs_ctx *ctx, const struct dafs_hostent *ent, char *buf, size_t room)
+/* malloc'ed: a directory's frame is on the stack once a level. */
+static errcode_t read_target(struct dafs_ctx *ctx, const struct dafs_hostent *ent, char **target)
 {
-	ssize_t len = readlinkat(ent->dir_fd, ent->name, buf, room);
+	enum { ROOM = 4097 };
+	char *buf = malloc(ROOM);
+	ssize_t len = buf ? readlinkat(ent->dir_fd, ent->name, buf, ROOM) : 0;
 
+	*target = buf;
+	if (!buf)
+		return ENOMEM;
 	if (len < 0)
 		return dafs_fail(ctx, errno, "%s", ent->path);
-	if ((size_t)len >= room)
+	if (len >= ROOM)
 		return dafs_fail(ctx, ENAMETOOLONG, "%s", ent->path);
 	buf[len] = '\0';
 	return 0;
@@ -127,14 +142,19 @@ static errcode_t read_target(struct dafs_ctx *ctx, const struct dafs_hostent *en
 static errcode_t descend(struct dafs_import *imp, struct dafs_hostdir *hostdir, struct dafs_hostent *ent, struct dafs_inode *dir)
 {
 	struct dafs_hostdir *sub;
-	int fd = openat(ent->dir_fd, ent->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd;
 	errcode_t err;
 
+	if (imp->depth == DEPTH_MOST)
+		return dafs_fail(imp->fs->ctx, ENAMETOOLONG, "more than %d directories deep: %s", DEPTH_MOST, ent->path);
+	fd = openat(ent->dir_fd, ent->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return dafs_fail(imp->fs->ctx, errno, "%s", ent->path);
+	imp->depth++;
 	err = dafs_hostdir_new(imp->fs->hosts, hostdir, ent->name, &sub);
 	if (!err)
 		err = dafs_hostscan_dir(imp, sub, fd, ent, dir);
+	imp->depth--;
 	close(fd);
 	return err;
 }
@@ -159,7 +179,7 @@ errcode_t dafs_hostscan_entry(struct dafs_import *imp, struct dafs_hostdir *host
 			      struct dafs_inode *dir, const char *name)
 {
 	struct dafs *fs = imp->fs;
-	char target[4097] = "";
+	char *target = NULL;
 	struct dafs_xattr *set;
 	struct dafs_inode *inode;
 	bool made, done;
@@ -170,9 +190,10 @@ errcode_t dafs_hostscan_entry(struct dafs_import *imp, struct dafs_hostdir *host
 	if (!err && done)
 		return 0;
 	if (!err && S_ISLNK(ent->st.stx_mode))
-		err = read_target(fs->ctx, ent, target, sizeof(target));
+		err = read_target(fs->ctx, ent, &target);
 	if (!err)
-		err = dafs_import_entry(imp, dir, name, ent->st.stx_mode, target, &inode, &made);
+		err = dafs_import_entry(imp, dir, name, ent->st.stx_mode, target ? target : "", &inode, &made);
+	free(target);
 	if (err)
 		return dafs_session_fail(fs, err, ent->path);
 	if (++imp->stats->entries % PROGRESS_EVERY == 0)

@@ -14,6 +14,7 @@ struct dafs_import {
 	struct dafs *fs;
 	struct dafs_import_stats *stats;
 	struct dafs_hardlink *links;	/* host (device, inode) -> id, of files with several links */
+	unsigned depth;			/* directories on the way down */
 };
 
 /* Make, or find for merging, the entry called name of mode's type in dir. An existing non-directory is replaced (unless

@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+/* Out of memory is an error to return, not the end of the process. */
+#ifndef HASH_NONFATAL_OOM
+#define HASH_NONFATAL_OOM 1
+#endif
 #include <uthash.h>
 
 #include "model/extlist.h"
@@ -41,7 +45,10 @@ static struct entry *entry_of(struct dafs_tracesum *sum, uint64_t ino)
 		return NULL;
 	e->ino = e->f.ino = ino;
 	HASH_ADD(hh, sum->state->table, ino, sizeof(e->ino), e);
-	return e;
+	if (e->hh.tbl)
+		return e;
+	free(e);
+	return NULL;
 }
 
 static void free_entry(struct entry *e)

@@ -54,11 +54,18 @@ replay() { # TARGET
   run_tool 0 dawrite -f img rm -r /a
 }
 
-@test "a tree of thousands of levels is removed" {
+@test "a tree of thousands of levels: extracted, not imported again, removed" {
   run_tool 0 mkdafs -q -N 8000 img 64M
   awk 'BEGIN { for (i = 0; i < 5000; i++) path = path "/d"; print "mkdir -p " path }' >script
   run_tool 0 dawrite -f img script script
   assert_fsck_clean img
+  if [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 6000 ]; then
+    mkdir out
+    run_tool 0 dafsdebug -R "rdump /d out" img
+    (ulimit -n "$(ulimit -Hn)" && run_tool 1 dawrite img import out / && has_stderr "directories deep")
+    run_tool 0 dafsdebug -R "rdump /d/d/d out" img
+  fi
+  run_tool 0 dawrite img discard
   run_tool 0 dawrite -f img rm -r /d
   assert_fsck_clean img
 }
