@@ -154,8 +154,24 @@ static errcode_t place_split(struct dafs_mballoc *ma, unsigned flags, uint64_t g
 			err = dafs_mb_take(ma, start, len);
 		n -= len;
 	}
-	if (ma->pieces.n > 1)
-		qsort(ma->pieces.v, ma->pieces.n, sizeof(*ma->pieces.v), compare_pieces);
+	return err;
+}
+
+/* The shortest runs, as many as are asked for. *left: clusters that are still to be placed. */
+static errcode_t place_crumbs(struct dafs_mballoc *ma, uint32_t crumbs, uint64_t *left)
+{
+	uint64_t start, len;
+	errcode_t err = 0;
+
+	for (; crumbs && *left && !err; crumbs--) {
+		err = dafs_spacemap_best_fit(ma->map, DAFS_VIEW_ALL, 0, 1, &start);
+		if (err || start == DAFS_NO_CLUSTER)
+			break;
+		err = dafs_spacemap_run_at(ma->map, start, *left, &len);
+		if (!err)
+			err = dafs_mb_take(ma, start, len);
+		*left -= err ? 0 : len;
+	}
 	return err;
 }
 
@@ -180,8 +196,13 @@ static errcode_t place_clusters(struct dafs_mballoc *ma, const struct dafs_alloc
 		return 0;
 	if (n > dafs_spacemap_free_clusters(ma->map))
 		return DAFS_ET_NOSPC_ALLOC;
-	large = req->flags & DAFS_ALLOC_DATA &&
-		(req->flags & DAFS_ALLOC_TIGHT || n << ma->space.cluster_bits >= LARGE_BLKS);
+	if (req->crumbs) {
+		err = place_crumbs(ma, req->crumbs, &n);
+		if (err || !n)
+			return err;
+	}
+	large = req->flags & DAFS_ALLOC_TIGHT ||
+		(req->flags & DAFS_ALLOC_DATA && n << ma->space.cluster_bits >= LARGE_BLKS);
 	err = find_run(ma, req->flags, large, goal, n, &start);
 	if (err)
 		return err;
@@ -373,6 +394,8 @@ errcode_t dafs_mballoc_place(struct dafs_mballoc *ma, const struct dafs_alloc_re
 		give_back(ma);
 		err = place_blks(ma, req, req->len);
 	}
+	if (!err && ma->pieces.n > 1 && !(req->flags & DAFS_ALLOC_KERNEL))
+		qsort(ma->pieces.v, ma->pieces.n, sizeof(*ma->pieces.v), compare_pieces);
 	if (!err)
 		err = append_pieces(ma, req, lead, out);
 	if (err)

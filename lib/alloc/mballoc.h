@@ -8,7 +8,7 @@
  *
  * How a run is placed, first rule that applies:
  *  1. at the goal, where the run there is long enough;
- *  2. large data (256 blocks and more, or asked for tightly): in the shortest run that holds it, near the goal;
+ *  2. large data (256 blocks and more) and what is asked for tightly: in the shortest run that holds it, near the goal;
  *  3. else at the first place at or after the goal that holds it, going round at the end;
  *     data tries the groups that are not kept for metadata first, then all;
  *  4. no free run holds it: cut, by the longest runs first, each used in multiples of the longest
@@ -39,7 +39,7 @@ enum dafs_alloc_flags {
 	/* at the goal or not at all (growing a file in place): 0 pieces is no error */
 	DAFS_ALLOC_GOAL_ONLY = 4,
 	/* nearly full: where it fits best, whatever the size, so that long runs stay whole */
-	DAFS_ALLOC_TIGHT = 16,
+	DAFS_ALLOC_TIGHT = 32,
 	/* place as the kernel would (comparison mode): mb_kernel.h */
 	DAFS_ALLOC_KERNEL = 8,
 	/* no reserve stands behind this request (direct writes): for the trace only */
@@ -60,6 +60,9 @@ struct dafs_alloc_req {
 	/* So many blocks before it are to stay free for what is written there another time, where a
 	 * free run holds both. Not with bigalloc. */
 	uint32_t lead;
+	/* so many times the shortest free run of all is used up first, before rule 1: for a mapping that
+	 * has room for pieces, so that long runs are left to those that have not */
+	uint32_t crumbs;
 	uint64_t ino; /* for the trace, with the nearest blocks that the file has to both sides */
 	uint32_t lleft, lright;
 	uint64_t pleft, pright;

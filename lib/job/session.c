@@ -15,6 +15,7 @@
 
 #include "image/group.h"
 #include "job/hostsrc.h"
+#include "write/dareserve.h"
 #include "write/direct.h"
 
 /* What everything pending needs in metadata clusters, exactly: a plan that is dropped again. */
@@ -369,7 +370,7 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 	if (fs->in_command)
 		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_flush");
 	/* Near full the promise is what a flush of everything needs, no more: a part of it might leave a rest that does not fit. */
-	sel.everything = fs->reserve.promised_clusters < fs->reserve.bound_clusters;
+	sel.everything = dafs_dareserve_is_exact(&fs->reserve);
 	memset(stats, 0, sizeof(*stats));
 	fs->ctx->detail[0] = '\0';
 	for (;;) {

@@ -364,7 +364,7 @@ void dafs_ns_lose_name(struct dafs_ns *ns, struct dafs_inode *inode)
 	had = dafs_ns_promised(ns->img, inode);
 	if (S_ISREG(inode->mode))
 		dafs_delalloc_forget(ns->w, inode);
-	dafs_ns_repromise(ns, inode, had, none);
+	dafs_ns_unpromise(ns, had, none);
 	if (!(inode->state & DAFS_I_NEW)) {
 		become_gone(ns, inode);
 		return;
@@ -424,7 +424,7 @@ errcode_t dafs_ns_unlink(struct dafs_ns *ns, struct dafs_inode *dir, const char 
 	if (S_ISDIR(inode->mode))
 		dafs_ns_count_subdir(dir, -1);
 	/* Fewer names never need more. */
-	dafs_ns_repromise(ns, dir, before, dafs_ns_promised(ns->img, dir));
+	dafs_ns_unpromise(ns, before, dafs_ns_promised(ns->img, dir));
 	DAFS_TRACE(ns->ctx, "ext4_unlink_exit", inode->id, "ret 0");
 	dafs_ns_lose_name(ns, inode);
 	return 0;

@@ -107,6 +107,9 @@ void dafs_ns_act_for(struct dafs_ns *ns,
 struct dafs_ns_promise dafs_ns_promise_add(struct dafs_ns_promise a, struct dafs_ns_promise b);
 errcode_t dafs_ns_repromise(struct dafs_ns *ns, const struct dafs_inode *owner,
 			    struct dafs_ns_promise before, struct dafs_ns_promise after);
+/* The same where something was only taken away: nothing is asked for, it cannot fail. */
+void dafs_ns_unpromise(struct dafs_ns *ns, struct dafs_ns_promise before,
+		       struct dafs_ns_promise after);
 
 /* A change set's other half (cs->arg). */
 struct dafs_ns_collection {

@@ -12,6 +12,7 @@
 #include <assert.h>
 
 #include "image/icodec.h"
+#include "write/dareserve.h"
 
 /* Fast symlinks lie in the inode; longer ones take a block. */
 enum { FAST_SYMLINK_BYTES = 60 };
@@ -145,14 +146,22 @@ errcode_t dafs_ns_repromise(struct dafs_ns *ns, const struct dafs_inode *owner,
 		return err;
 	if (after.clusters > before.clusters)
 		err = dafs_delalloc_take(ns->w, 0, after.clusters - before.clusters);
+	else
+		err = dafs_dareserve_recheck(ns->w);
 	if (err) {
 		if (after.inodes > before.inodes)
 			dafs_reserve_release_inodes(ns->w->reserve, after.inodes - before.inodes);
 		return err;
 	}
+	dafs_ns_unpromise(ns, before, after);
+	return 0;
+}
+
+void dafs_ns_unpromise(struct dafs_ns *ns, struct dafs_ns_promise before,
+		       struct dafs_ns_promise after)
+{
 	if (after.clusters < before.clusters)
 		dafs_delalloc_release(ns->w, 0, before.clusters - after.clusters);
 	if (after.inodes < before.inodes)
 		dafs_reserve_release_inodes(ns->w->reserve, before.inodes - after.inodes);
-	return 0;
 }

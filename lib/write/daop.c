@@ -60,6 +60,7 @@ errcode_t dafs_daop_begin(struct dafs_daop *op, struct dafs_write *w, struct daf
 	op->size = inode->size;
 	op->seq = op->file->dirtied_seq;
 	op->state = inode->state;
+	op->plans = w->plans;
 	op->npend = op->file->npend;
 	if (op->npend) {
 		op->pend = malloc(op->npend * sizeof(*op->pend));
@@ -343,6 +344,26 @@ errcode_t dafs_daop_zero_tail(struct dafs_daop *op)
 		      : 0;
 }
 
+errcode_t dafs_daop_unmap_image(struct dafs_daop *op, uint32_t lblk, uint32_t end)
+{
+	struct dafs_extlist *punched = &op->file->punched;
+	errcode_t err = 0;
+
+	if (op->inode->state & (DAFS_I_NEW | DAFS_I_TRUNC0))
+		return 0;
+	if (end > op->file->image_end_lblk)
+		end = op->file->image_end_lblk;
+	if (end <= lblk)
+		return 0;
+	for (size_t i = 0; i < punched->n && !op->cuts && !err; i++)
+		err = dafs_extlist_append(&op->punched, punched->v[i].pblk, punched->v[i].lblk,
+					  punched->v[i].len, false);
+	if (err)
+		return err;
+	op->cuts = op->splits = true;
+	return dafs_extlist_set(punched, lblk, lblk, end - lblk, false, NULL);
+}
+
 /* Back to what was: newest first. */
 static void undo(struct dafs_daop *op)
 {
@@ -358,6 +379,11 @@ static void undo(struct dafs_daop *op)
 		for (size_t g = act->gone_first; g < gone_end; g++)
 			dafs_pagecache_insert(&file->pages, &op->gone[g], NULL, NULL);
 		gone_end = act->gone_first;
+	}
+	if (op->cuts) {
+		dafs_extlist_fini(&file->punched);
+		file->punched = op->punched;
+		memset(&op->punched, 0, sizeof(op->punched));
 	}
 	for (size_t i = 0; i < op->nowfalloc.n; i++)
 		dafs_extlist_clear(&file->falloc, op->nowfalloc.v[i].lblk,
@@ -395,9 +421,14 @@ static void undo(struct dafs_daop *op)
 
 errcode_t dafs_daop_check(struct dafs_daop *op)
 {
-	errcode_t err = op->nacts ? dafs_dareserve_settle(op->w, op->inode, 0) : 0;
+	bool mapped = !(op->inode->state & DAFS_I_NEW) && !(op->inode->iflags & EXT4_EXTENTS_FL);
+	errcode_t err = 0;
 
-	if (!err && op->splits)
+	/* A block-mapped file of the image gets an extent tree by any change. */
+	if (op->nacts || op->cuts || mapped)
+		err = dafs_dareserve_settle(op->w, op->inode, 0);
+	/* A plan that was made for what the operation took knows all of it but what it cuts. */
+	if (!err && (op->splits || op->plans == op->w->plans))
 		err = dafs_dareserve_recheck(op->w);
 	op->checked = !err;
 	return err;
@@ -424,6 +455,7 @@ errcode_t dafs_daop_end(struct dafs_daop *op, errcode_t err)
 	dafs_extlist_fini(&op->fresh);
 	dafs_extlist_fini(&op->unfalloc);
 	dafs_extlist_fini(&op->nowfalloc);
+	dafs_extlist_fini(&op->punched);
 	memset(op, 0, sizeof(*op));
 	return err;
 }

@@ -29,6 +29,9 @@ struct dafs_daop {
 	struct dafs_extlist fresh;     /* holes that became delayed (pblk = lblk) */
 	struct dafs_extlist unfalloc;  /* ranges taken out of falloc (pblk = lblk) */
 	struct dafs_extlist nowfalloc; /* ranges put into falloc (pblk = lblk) */
+	struct dafs_extlist punched;   /* the file's before, with cuts */
+	uint64_t plans;		       /* dry plans before */
+	bool cuts;		       /* the image's mapping loses ranges: bound anew */
 	uint32_t *pend;		       /* copy of the file's before */
 	uint32_t npend;
 	uint64_t reserved, size, seq; /* as they were */
@@ -56,6 +59,10 @@ errcode_t dafs_daop_put(struct dafs_daop *op, uint32_t lblk, uint32_t nblks, con
 /* The same from len bytes of fd at fd_off; the last block is zero padded. */
 errcode_t dafs_daop_put_fd(struct dafs_daop *op, uint32_t lblk, int fd, uint64_t fd_off,
 			   uint64_t len_bytes);
+
+/* Note that the image's blocks in [lblk, end) are to be unmapped at the flush: extents are cut, and
+ * may need a tree block more. */
+errcode_t dafs_daop_unmap_image(struct dafs_daop *op, uint32_t lblk, uint32_t end);
 
 /* Change bytes [from, to) of one block (to at most the block size): the rest stays what a reader
  * sees. src NULL: zeros, and nothing is done where the block reads as zeros there anyway. */

@@ -107,18 +107,6 @@ errcode_t dafs_delalloc_truncate(struct dafs_write *w, struct dafs_inode *inode,
 	return err;
 }
 
-/* Note that the image's blocks in [lblk, end) are to be unmapped. */
-static errcode_t note_punched(struct dafs_daop *op, uint32_t lblk, uint32_t end)
-{
-	if (!in_image(op->inode))
-		return 0;
-	if (end > op->file->image_end_lblk)
-		end = op->file->image_end_lblk;
-	return end > lblk
-		       ? dafs_extlist_set(&op->file->punched, lblk, lblk, end - lblk, false, NULL)
-		       : 0;
-}
-
 errcode_t dafs_delalloc_punch(struct dafs_write *w, struct dafs_inode *inode, uint64_t off,
 			      uint64_t len)
 {
@@ -154,15 +142,12 @@ errcode_t dafs_delalloc_punch(struct dafs_write *w, struct dafs_inode *inode, ui
 	if (err || end <= first) {
 		err = dafs_daop_end(&op, err);
 	} else {
-		err = ready_to_drop(&op, &spare);
+		err = dafs_daop_unmap_image(&op, first, end);
+		if (!err)
+			err = ready_to_drop(&op, &spare);
 		if (err)
 			return dafs_daop_end(&op, err);
-		err = note_punched(&op, first, end);
-		if (!err)
-			err = drop_range(&op, first, end, spare);
-		else
-			dafs_dareserve_shrink(w, inode, 0, spare);
-		err = finish(&op, err);
+		err = finish(&op, drop_range(&op, first, end, spare));
 	}
 	assert(err || dafs_delalloc_verify(w, inode));
 	return err;

@@ -24,6 +24,10 @@
  * planned. */
 enum { EXACT_BELOW_CLUSTERS = 128 };
 
+/* What a change may add to the exact need without raising any bound: a leaf and an index block for a
+ * name, a block for attributes, a tree block for a piece more. */
+enum { DRIFT_CLUSTERS = 8 };
+
 static uint32_t cluster_of(const struct dafs_image *img, uint32_t lblk)
 {
 	return lblk >> img->cluster_bits;
@@ -323,7 +327,8 @@ static errcode_t take_exactly(struct dafs_write *w, uint64_t n, uint64_t m, errc
 {
 	struct dafs_reserve *rs = w->reserve;
 	const struct dafs_reserve old = *rs;
-	uint64_t keep = rs->resv_clusters + (w->privileged ? 0 : rs->root_clusters);
+	/* Nothing of the pool: it is for what the bounds leave out (quota files), a plan has all. */
+	uint64_t keep = w->privileged ? 0 : rs->root_clusters;
 	struct dafs_trace *trace = w->img->ctx->trace;
 	uint64_t meta, left;
 	errcode_t err;
@@ -334,6 +339,7 @@ static errcode_t take_exactly(struct dafs_write *w, uint64_t n, uint64_t m, errc
 	rs->bound_clusters += m;
 	/* What a plan asks the allocator here is no event: nothing is placed. */
 	w->img->ctx->trace = NULL;
+	w->plans++;
 	err = w->dry_plan(w->dry_plan_arg, &meta);
 	w->img->ctx->trace = trace;
 	if (err == DAFS_ET_NOSPC_ALLOC)
@@ -350,14 +356,13 @@ static errcode_t take_exactly(struct dafs_write *w, uint64_t n, uint64_t m, errc
 	return 0;
 }
 
-/* Are the counters exact where they would have to be bounds? */
-static bool is_close(const struct dafs_write *w)
+/* Are the counters exact where they would have to be bounds? keep: clusters that are not for this. */
+static bool is_close(const struct dafs_write *w, uint64_t keep)
 {
 	const struct dafs_reserve *rs = w->reserve;
-	uint64_t held = rs->dirty_clusters + rs->promised_clusters + rs->resv_clusters +
-			(w->privileged ? 0 : rs->root_clusters);
+	uint64_t held = rs->dirty_clusters + rs->promised_clusters + rs->resv_clusters + keep;
 
-	return rs->promised_clusters < rs->bound_clusters &&
+	return dafs_dareserve_is_exact(w->reserve) &&
 	       rs->free_clusters < held + EXACT_BELOW_CLUSTERS / 2;
 }
 
@@ -372,7 +377,7 @@ errcode_t dafs_delalloc_take(struct dafs_write *w, uint64_t n, uint64_t m)
 	}
 	if (!w->dry_plan)
 		return err;
-	if (!err && is_close(w)) {
+	if (!err && is_close(w, w->privileged ? 0 : w->reserve->root_clusters)) {
 		*w->reserve = old;
 		err = DAFS_ET_NOSPC_META;
 	}
@@ -381,11 +386,29 @@ errcode_t dafs_delalloc_take(struct dafs_write *w, uint64_t n, uint64_t m)
 	return take_exactly(w, n, m, err);
 }
 
+bool dafs_dareserve_is_exact(const struct dafs_reserve *rs)
+{
+	return rs->promised_clusters < rs->bound_clusters;
+}
+
 errcode_t dafs_dareserve_recheck(struct dafs_write *w)
 {
-	if (!w->dry_plan || w->plan_decides || !is_close(w))
+	struct dafs_reserve *rs = w->reserve;
+	uint64_t drift = rs->bound_clusters - rs->promised_clusters;
+	bool privileged = w->privileged;
+	errcode_t err;
+
+	if (!w->dry_plan || w->plan_decides || !drift)
 		return 0;
-	return take_exactly(w, 0, 0, DAFS_ET_NOSPC_META);
+	if (!is_close(w, 0)) {
+		rs->promised_clusters += drift < DRIFT_CLUSTERS ? drift : DRIFT_CLUSTERS;
+		return 0;
+	}
+	/* Nothing is taken by the bounds: that it all fits is enough, whoever asks. */
+	w->privileged = true;
+	err = take_exactly(w, 0, 0, DAFS_ET_NOSPC_META);
+	w->privileged = privileged;
+	return err;
 }
 
 void dafs_delalloc_release(struct dafs_write *w, uint64_t n, uint64_t m)

@@ -55,6 +55,7 @@ struct dafs_write {
 	 * decide. */
 	errcode_t (*dry_plan)(void *arg, uint64_t *meta_clusters);
 	void *dry_plan_arg;
+	uint64_t plans; /* dry plans made so far */
 	struct dafs_direct *direct; /* direct.h: place at the write (--nodelalloc); NULL: delayed */
 	bool privileged;	    /* may use root-reserved blocks for the current inode's owner */
 	bool plan_decides; /* all that is pending is flushed at once by this process, or dropped: no

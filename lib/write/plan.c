@@ -39,7 +39,8 @@ static errcode_t new_parts(struct dafs_plan *plan)
 }
 
 static errcode_t make_plan(struct dafs_image *img, const struct dafs_changeset *cs,
-			   const struct dafs_flush_opts *opts, bool tight, struct dafs_plan **ret)
+			   const struct dafs_flush_opts *opts, unsigned effort,
+			   struct dafs_plan **ret)
 {
 	struct dafs_plan *plan = calloc(1, sizeof(*plan));
 	errcode_t err;
@@ -49,11 +50,17 @@ static errcode_t make_plan(struct dafs_image *img, const struct dafs_changeset *
 		return ENOMEM;
 	plan->img = img;
 	plan->cs = cs;
-	plan->tight = tight;
+	plan->effort = effort;
+	plan->tight = effort >= DAFS_EFFORT_TIGHT;
 	plan->cluster_mask = (1u << img->cluster_bits) - 1;
 	if (opts)
 		memcpy(&plan->opts, opts,
 		       opts->size < sizeof(plan->opts) ? opts->size : sizeof(plan->opts));
+	if (effort > DAFS_EFFORT_ASKED) {
+		plan->opts.order_dirty = false;
+		plan->opts.kernel_place = false;
+		plan->opts.max_chunk_blks = 0;
+	}
 	plan->live_limit_blks = dafs_dareserve_live_limit(img);
 	plan->live_budget_blks = plan->live_limit_blks / LIVE_PART_OF_LIMIT;
 	err = cs->n >= UINT32_MAX ? DAFS_ET_RANGE : new_parts(plan);
@@ -78,15 +85,17 @@ errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
 			const struct dafs_flush_opts *opts, struct dafs_plan **ret)
 {
 	size_t mark = dafs_trace_hold(img->ctx->trace);
-	errcode_t err = make_plan(img, cs, opts, false, ret);
+	errcode_t err = make_plan(img, cs, opts, DAFS_EFFORT_ASKED, ret);
 
-	if (err != DAFS_ET_NOSPC_ALLOC) {
-		dafs_trace_keep(img->ctx->trace);
-		return err;
+	/* Files in their order may need more pieces, so more tree blocks, than the last room has. */
+	for (unsigned effort = DAFS_EFFORT_USUAL;
+	     err == DAFS_ET_NOSPC_ALLOC && effort <= DAFS_EFFORT_LAST; effort++) {
+		dafs_trace_drop(img->ctx->trace, mark);
+		mark = dafs_trace_hold(img->ctx->trace);
+		err = make_plan(img, cs, opts, effort, ret);
 	}
-	/* Files in their order need more pieces, so more tree blocks, than the last room has. */
-	dafs_trace_drop(img->ctx->trace, mark);
-	return make_plan(img, cs, opts, true, ret);
+	dafs_trace_keep(img->ctx->trace);
+	return err;
 }
 
 static void free_extra(struct dafs_plan_extra *extra)

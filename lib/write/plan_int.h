@@ -7,6 +7,7 @@
  * plan_free.c  what mappings that go give back
  * plan_file.c  what becomes of one file's mapping
  * plan_place.c where everything goes
+ * plan_tight.c the order of files where room is little
  * quota.c      usage by owner
  * plan_refill.c blocks of the image that are given up and filled again in one flush
  * plan_trace.c events
@@ -111,6 +112,20 @@ struct dafs_plan_dir { /* id -> place in the change set, of directories */
 	uint32_t item;
 };
 
+/* How hard a plan tries to need few tree blocks. Each is tried when the one before finds no room, in a
+ * dry plan and in a flush alike: what one of them accepted the other can place. */
+enum dafs_plan_effort {
+	DAFS_EFFORT_ASKED, /* in reading order, with the caller's options */
+	DAFS_EFFORT_USUAL, /* in reading order */
+	DAFS_EFFORT_TIGHT, /* largest first, where they fit best */
+	/* Those first whose mapping has least room for pieces; those last that can be cut into as many as
+	 * they have blocks: they use up the shortest free runs. */
+	DAFS_EFFORT_SLACK,
+	/* The same, and the largest 1, 2, 4, .. 32 files are given a leaf for that. */
+	DAFS_EFFORT_LEAVES,
+	DAFS_EFFORT_LAST = DAFS_EFFORT_LEAVES + 5,
+};
+
 struct dafs_plan {
 	struct dafs_image *img;
 	const struct dafs_changeset *cs;
@@ -132,7 +147,9 @@ struct dafs_plan {
 	struct dafs_plan_ranges given;	 /* blocks that become free (whole clusters) */
 	struct dafs_plan_ranges revoked; /* blocks of those that held metadata */
 
-	bool tight;		   /* second try: little room, fewest pieces before all else */
+	unsigned effort;	   /* enum dafs_plan_effort */
+	bool tight;		   /* little room: fewest tree blocks before all else */
+	uint32_t crumbs; /* pieces that the mapping being placed has room for (effort SLACK) */
 	bool any_over;		   /* some extra has blocks over the image's */
 	uint64_t keep_clusters;	   /* what overwritten blocks that move must leave to metadata */
 	uint64_t live_limit_blks;  /* of one file's data through the transaction, at the most */
@@ -206,6 +223,15 @@ errcode_t dafs_plan_give_inode(struct dafs_plan *plan, uint32_t ino,
 
 /* plan_place.c: where everything goes. */
 errcode_t dafs_plan_place(struct dafs_plan *plan);
+
+/* plan_tight.c: files one by one through place, in the order that opts and effort ask for: first
+ * dirtied first, or what needs long runs first; plan->crumbs is set for each. */
+errcode_t dafs_plan_files_sorted(struct dafs_plan *plan,
+				 errcode_t (*place)(struct dafs_plan *plan, size_t item));
+/* Pieces that a mapping of n extents takes more of before its tree needs a block more. */
+uint32_t dafs_plan_slack(const struct dafs_plan *plan, size_t n_extents);
+/* Does this item have file data to place? */
+bool dafs_plan_has_data(const struct dafs_plan *plan, size_t item);
 
 /* Place [lblk, lblk + len) of an inode whose mapping is old (NULL: nothing) with edits over it; the
  * pieces are appended to edits. */

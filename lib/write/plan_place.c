@@ -77,7 +77,7 @@ static errcode_t ask(struct dafs_plan *plan, const struct dafs_place_req *req, u
 
 	if (plan->opts.kernel_place && !meta)
 		ar.flags |= DAFS_ALLOC_KERNEL;
-	if (plan->tight && !meta)
+	if (plan->tight)
 		ar.flags |= DAFS_ALLOC_TIGHT;
 	plan->pieces.n = 0;
 	if (ar.goal && !(ar.flags & DAFS_ALLOC_KERNEL)) {
@@ -88,11 +88,15 @@ static errcode_t ask(struct dafs_plan *plan, const struct dafs_place_req *req, u
 	} else if (!ar.goal) {
 		ar.goal = *next;
 	}
+	ar.crumbs = plan->crumbs;
 	if (!err && !plan->pieces.n && !(req->flags & DAFS_ALLOC_GOAL_ONLY))
 		err = dafs_mballoc_place(plan->ma, &ar, &plan->pieces);
 	plan->stats.alloc_calls++;
 	if (err || !plan->pieces.n)
 		return err;
+	if (plan->crumbs)
+		plan->crumbs -= plan->pieces.n <= plan->crumbs ? (uint32_t)plan->pieces.n - 1
+							       : plan->crumbs;
 	last = &plan->pieces.v[plan->pieces.n - 1];
 	*next = last->pblk + last->len;
 	return 0;
@@ -270,7 +274,7 @@ static errcode_t place_dirs(struct dafs_plan *plan)
 /* ---- files ---- */
 
 /* A file with blocks to be placed or written. */
-static bool has_data(const struct dafs_plan *plan, size_t item)
+bool dafs_plan_has_data(const struct dafs_plan *plan, size_t item)
 {
 	const struct dafs_inode *inode = plan->cs->inodes[item];
 
@@ -292,7 +296,7 @@ static void choose_window(struct dafs_plan *plan, size_t item)
 	uint32_t parent_ino = dafs_plan_dir_ino(plan, parent);
 
 	for (size_t i = item; i < plan->cs->n && inodes[i]->parent == parent; i++) {
-		uint64_t blks = has_data(plan, i) ? dafs_plan_file_new_blks(plan, i) : 0;
+		uint64_t blks = dafs_plan_has_data(plan, i) ? dafs_plan_file_new_blks(plan, i) : 0;
 
 		if (blks <= most)
 			total += (blks + plan->cluster_mask) & ~(uint64_t)plan->cluster_mask;
@@ -321,7 +325,7 @@ static errcode_t grow_files(struct dafs_plan *plan)
 	errcode_t err = 0;
 
 	for (size_t i = 0; i < plan->cs->n && !err; i++) {
-		if (has_data(plan, i) && !(plan->cs->inodes[i]->state & DAFS_I_NEW))
+		if (dafs_plan_has_data(plan, i) && !(plan->cs->inodes[i]->state & DAFS_I_NEW))
 			err = dafs_plan_file_grow(plan, i);
 	}
 	return err;
@@ -336,7 +340,7 @@ static errcode_t place_files(struct dafs_plan *plan)
 	for (size_t i = 0; i < plan->cs->n && !err; i++) {
 		if (!(i & 1023))
 			err = dafs_cancelled(plan->img->ctx);
-		if (err || !has_data(plan, i))
+		if (err || !dafs_plan_has_data(plan, i))
 			continue;
 		if (dafs_plan_file_new_blks(plan, i) > most) {
 			any_large = true;
@@ -349,25 +353,10 @@ static errcode_t place_files(struct dafs_plan *plan)
 		err = place_file(plan, i);
 	}
 	for (size_t i = 0; i < plan->cs->n && !err && any_large; i++) {
-		if (has_data(plan, i) && dafs_plan_file_new_blks(plan, i) > most)
+		if (dafs_plan_has_data(plan, i) && dafs_plan_file_new_blks(plan, i) > most)
 			err = place_file(plan, i);
 	}
 	return err;
-}
-
-/* A file and what it is sorted by. */
-struct seq_item {
-	uint64_t seq;
-	size_t item;
-};
-
-static int by_seq(const void *a, const void *b)
-{
-	const struct seq_item *x = a, *y = b;
-
-	if (x->seq != y->seq)
-		return x->seq < y->seq ? -1 : 1;
-	return x->item < y->item ? -1 : x->item > y->item;
 }
 
 /* A file whose runs are unwritten in parts: where they may stand in a row. */
@@ -386,41 +375,12 @@ static void window_for(struct dafs_plan *plan, size_t item)
 		plan->data_goal = window;
 }
 
-/* Files in another order, nothing grouped: by the time they were first dirtied (--order dirty), or,
- * where room is tight, the largest first, so that the small ones fill what those leave (what grows in
- * place did so before). */
-static errcode_t place_files_sorted(struct dafs_plan *plan)
+/* A file in an order of its own (dafs_plan_files_sorted). */
+static errcode_t place_in_turn(struct dafs_plan *plan, size_t item)
 {
-	struct seq_item *order = calloc(plan->cs->n ? plan->cs->n : 1, sizeof(*order));
-	size_t n = 0;
-	errcode_t err = order ? 0 : ENOMEM;
-
-	for (size_t i = 0; i < plan->cs->n && !err; i++) {
-		const struct dafs_inode *inode = plan->cs->inodes[i];
-
-		if (!has_data(plan, i))
-			continue;
-		order[n].item = i;
-		if (plan->tight)
-			order[n].seq = UINT64_MAX - dafs_plan_file_new_blks(plan, i);
-		else if (!(inode->state & DAFS_I_WHOLE) && inode->u.file)
-			order[n].seq = inode->u.file->dirtied_seq;
-		n++;
-	}
-	if (!err)
-		qsort(order, n, sizeof(*order), by_seq);
-	/* What grows in place does so first: nobody else may take those blocks. */
-	for (size_t i = 0; i < n && !err && !plan->tight; i++) {
-		if (!(plan->cs->inodes[order[i].item]->state & DAFS_I_NEW))
-			err = dafs_plan_file_grow(plan, order[i].item);
-	}
-	for (size_t i = 0; i < n && !err; i++) {
-		if (!plan->tight)
-			window_for(plan, order[i].item);
-		err = place_file(plan, order[i].item);
-	}
-	free(order);
-	return err;
+	if (!plan->tight)
+		window_for(plan, item);
+	return place_file(plan, item);
 }
 
 /* ---- tree blocks and the rest of the metadata ---- */
@@ -570,7 +530,7 @@ static errcode_t keep_placed(struct dafs_plan *plan)
 	for (size_t i = 0; i < plan->cs->n && !err; i++) {
 		const struct dafs_inode *inode = plan->cs->inodes[i];
 
-		if (!has_data(plan, i) || (inode->state & DAFS_I_WHOLE) || !inode->u.file)
+		if (!dafs_plan_has_data(plan, i) || (inode->state & DAFS_I_WHOLE) || !inode->u.file)
 			continue;
 		for (size_t p = 0; p < inode->u.file->placed.n && !err; p++)
 			err = dafs_mballoc_take(plan->ma, inode->u.file->placed.v[p].pblk,
@@ -636,7 +596,7 @@ static void budget_gaps(struct dafs_plan *plan)
 	uint64_t room = dafs_mballoc_free_clusters(plan->ma) << plan->img->cluster_bits, need = 0;
 
 	for (size_t i = 0; i < plan->cs->n; i++) {
-		if (has_data(plan, i))
+		if (dafs_plan_has_data(plan, i))
 			need += dafs_plan_file_new_blks(plan, i);
 	}
 	plan->gap_budget_blks = !plan->tight && room > need ? (room - need) / GAP_PART_OF_ROOM : 0;
@@ -656,8 +616,9 @@ errcode_t dafs_plan_place(struct dafs_plan *plan)
 	if (!err && !in_turn)
 		err = grow_files(plan);
 	if (!err)
-		err = plan->opts.order_dirty || plan->tight ? place_files_sorted(plan)
-							    : place_files(plan);
+		err = plan->opts.order_dirty || plan->tight
+			      ? dafs_plan_files_sorted(plan, place_in_turn)
+			      : place_files(plan);
 	if (!err && plan->any_over)
 		plan->keep_clusters = meta_to_come(plan);
 	for (size_t i = 0; i < plan->cs->n && !err && plan->any_over; i++) {
