@@ -16,6 +16,7 @@ struct dawrite {
 	const char *image;
 	const char *cache_dir;		/* NULL: the usual place */
 	bool flush;
+	bool low_switch;	/* --nonda-switch */
 	bool direct;
 	struct dafs_flush_opts flush_opts;
 	uint64_t dirty_limit_bytes;	/* 0: none */

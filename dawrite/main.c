@@ -12,6 +12,7 @@
 
 enum {
 	OPT_NODELALLOC = 256,
+	OPT_NONDA_SWITCH,
 	OPT_ORDER,
 	OPT_MAX_CHUNK,
 	OPT_DIRTY_LIMIT,
@@ -23,6 +24,8 @@ static const struct dafs_cli_opt opts[] = {
 	{ .letter = 'c', .name = "cache", .arg = "DIR", .help = "Keep pending work in DIR instead of IMAGE.dacache." },
 	{ .id = OPT_NODELALLOC, .name = "nodelalloc",
 	  .help = "Choose blocks at every write, one by one, and flush after the command: ext4 without delayed allocation, to compare with." },
+	{ .id = OPT_NONDA_SWITCH, .name = "nonda-switch",
+	  .help = "Choose blocks in the write, one by one, while room is low by the kernel's rule: to compare with." },
 	{ .id = OPT_ORDER, .name = "order", .arg = "ORDER", .help = "Place files by the plan (plan) or as they became dirty (dirty)." },
 	{ .id = OPT_MAX_CHUNK, .name = "max-chunk", .arg = "BLOCKS",
 	  .help = "Ask for at most this many blocks at a time when a file is placed (the kernel: 2048; default: no limit)." },
@@ -54,6 +57,9 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 		return 0;
 	case OPT_NODELALLOC:
 		dw->direct = true;
+		return 0;
+	case OPT_NONDA_SWITCH:
+		dw->low_switch = true;
 		return 0;
 	case OPT_ORDER:
 		dw->flush_opts.order_dirty = !strcmp(value, "dirty");
@@ -129,8 +135,8 @@ static errcode_t run_change(struct dawrite *dw, int argc, char **argv)
 	struct dafs_flush_request req = { .opts = dw->flush_opts };
 	errcode_t err = dawrite_open(dw, true);
 
-	if (!err && dw->direct)
-		err = dafs_session_direct(dw->fs);
+	if (!err && (dw->direct || dw->low_switch))
+		err = dafs_session_direct(dw->fs, dw->low_switch && !dw->direct);
 	if (!err)
 		err = dafs_begin(dw->fs);
 	if (err)

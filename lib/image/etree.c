@@ -267,7 +267,8 @@ static uint32_t find_entry(struct dafs_etree_header *hdr, uint32_t lblk)
 static void set_hole(struct dafs_extent *ext, uint32_t lblk, uint32_t start, uint32_t end)
 {
 	memset(ext, 0, sizeof(*ext));
-	if (end - start > INT32_MAX)
+	/* From its beginning, where that reaches lblk: it is remembered as it is found. */
+	if (end - start > INT32_MAX && lblk - start >= INT32_MAX)
 		start = lblk;
 	ext->lblk = start;
 	ext->len = end - start > INT32_MAX ? INT32_MAX : end - start;

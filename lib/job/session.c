@@ -183,13 +183,14 @@ static bool saves(const struct dafs *fs)
 	return fs->cached && !fs->adopt;
 }
 
-errcode_t dafs_session_direct(struct dafs *fs)
+errcode_t dafs_session_direct(struct dafs *fs, bool when_low)
 {
 	struct dafs_changeset cs;
 	errcode_t err = dafs_direct_open(&fs->write);
 
 	if (err)
 		return err;
+	fs->write.low_switch = when_low;
 	/* Blocks that earlier commands chose are not to be chosen again. */
 	err = dafs_ns_collect(fs->ns, NULL, &cs);
 	for (size_t i = 0; i < cs.n && !err; i++) {

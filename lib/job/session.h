@@ -67,9 +67,9 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 /* Name a failure that has no detail yet: "path" (operations of lower layers may have said more already). */
 errcode_t dafs_session_fail(struct dafs *fs, errcode_t err, const char *path);
 
-/* Choose blocks inside each write of this session from now on, as ext4 does without delayed allocation; the flush must follow in
- * this process. DAFS_ET_FEATURE with bigalloc. */
-errcode_t dafs_session_direct(struct dafs *fs);
+/* Choose blocks inside each write of this session from now on, as ext4 does without delayed allocation, or, when_low, only while the
+ * kernel's rule for low room says so (dafs_reserve_low). What was chosen is saved with the command. DAFS_ET_FEATURE with bigalloc. */
+errcode_t dafs_session_direct(struct dafs *fs, bool when_low);
 
 /* Drop what is pending for the image and remove its cache, whatever state the cache is in. ENOENT is no error: nothing was pending. */
 errcode_t dafs_session_discard(struct dafs_ctx *ctx, const char *address, const char *cache_dir);

@@ -73,6 +73,17 @@ void dafs_reserve_release_inodes(struct dafs_reserve *rs, uint64_t n)
 	rs->promised_inodes -= at_most(rs, n, rs->promised_inodes);
 }
 
+/* What the kernel's counters may be off by: 4 batches of 32 on each of two CPUs. */
+enum { LOW_MARGIN_CLUSTERS = 256 };
+
+bool dafs_reserve_low(const struct dafs_reserve *rs, uint64_t placed)
+{
+	uint64_t room = rs->free_clusters - placed, dirty = rs->dirty_clusters - placed;
+
+	assert(placed <= rs->dirty_clusters && placed <= rs->free_clusters);
+	return 2 * room < 3 * dirty || room < dirty + LOW_MARGIN_CLUSTERS;
+}
+
 bool dafs_reserve_verify(const struct dafs_reserve *rs)
 {
 	return rs->dirty_clusters <= rs->free_clusters &&

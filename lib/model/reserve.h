@@ -59,6 +59,11 @@ errcode_t dafs_reserve_take_inodes(struct dafs_reserve *rs, uint64_t n);
 /* Give back n promised inodes (asserts that they were). */
 void dafs_reserve_release_inodes(struct dafs_reserve *rs, uint64_t n);
 
+/* Is room so low that the kernel would not delay a write any more? Of the free clusters, those that
+ * placed says are chosen already count as used. Rule: ext4_nonda_switch, with the margin of its
+ * counters on two CPUs (256). */
+bool dafs_reserve_low(const struct dafs_reserve *rs, uint64_t placed);
+
 bool dafs_reserve_verify(const struct dafs_reserve *rs);
 
 #endif

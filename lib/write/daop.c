@@ -47,6 +47,7 @@ errcode_t dafs_daop_begin(struct dafs_daop *op, struct dafs_write *w, struct daf
 	memset(op, 0, sizeof(*op));
 	op->w = w;
 	op->inode = inode;
+	dafs_direct_decide(w);
 	assert(S_ISREG(inode->mode));
 	if (w->img->failed)
 		return DAFS_ET_HANDLE_FAILED;
@@ -165,10 +166,10 @@ errcode_t dafs_daop_delay(struct dafs_daop *op, uint32_t lblk, uint32_t end)
 
 	if (!err)
 		err = dafs_dareserve_settle(op->w, op->inode, (int64_t)need);
-	if (!err && !op->w->direct)
+	if (!err && !op->w->at_once)
 		trace_delayed(op, &holes, need);
 	/* Without delayed allocation the promise is redeemed at once, block by block. */
-	for (size_t i = 0; i < holes.n && !err && op->w->direct; i++)
+	for (size_t i = 0; i < holes.n && !err && op->w->at_once; i++)
 		err = dafs_direct_place(op->w, op->inode, holes.v[i].lblk,
 					dafs_extent_end(&holes.v[i]));
 	dafs_extlist_fini(&holes);

@@ -38,11 +38,11 @@ void dafs_datrace_write(struct dafs_write *w, const struct dafs_inode *inode, bo
 	if (!trace)
 		return;
 	if (end)
-		dafs_trace_event(trace, w->direct ? "ext4_write_end" : "ext4_da_write_end",
+		dafs_trace_event(trace, w->at_once ? "ext4_write_end" : "ext4_da_write_end",
 				 inode->id, "pos %llu len %llu copied %llu", (ull)off, (ull)len,
 				 (ull)len);
 	else
-		dafs_trace_event(trace, w->direct ? "ext4_write_begin" : "ext4_da_write_begin",
+		dafs_trace_event(trace, w->at_once ? "ext4_write_begin" : "ext4_da_write_begin",
 				 inode->id, "pos %llu len %llu", (ull)off, (ull)len);
 }
 

@@ -89,6 +89,9 @@ static errcode_t put_bytes(struct dafs_daop *op, uint64_t off, const uint8_t *bu
 
 		if (part)
 			n = bs - in_blk < len ? bs - in_blk : len;
+		else if (op->w->low_switch)
+			n = bs;
+		dafs_direct_decide(op->w);
 		dafs_datrace_write(op->w, op->inode, false, off, n);
 		if (part)
 			err = dafs_daop_patch(op, lblk, in_blk, in_blk + (uint32_t)n, buf);
@@ -195,7 +198,8 @@ static errcode_t put_shared(struct dafs_daop *op, uint64_t *off, int fd, int64_t
 	struct stat st;
 	errcode_t err = 0;
 
-	if (!op->w->stash->put_fd || (*off & (bs - 1)) || fstat(fd, &st) || !S_ISREG(st.st_mode))
+	if (!op->w->stash->put_fd || op->w->low_switch || (*off & (bs - 1)) || fstat(fd, &st) ||
+	    !S_ISREG(st.st_mode))
 		return 0;
 	if (*fd_off < 0)
 		*fd_off = lseek(fd, 0, SEEK_CUR);
@@ -212,6 +216,7 @@ static errcode_t put_shared(struct dafs_daop *op, uint64_t *off, int fd, int64_t
 			n &= ~(uint64_t)(bs - 1);
 		if (!n)
 			break;
+		dafs_direct_decide(op->w);
 		dafs_datrace_write(op->w, op->inode, false, *off, n);
 		err = dafs_daop_put_fd(op, (uint32_t)(*off >> op->w->img->block_bits), fd,
 				       (uint64_t)*fd_off, n);
@@ -356,6 +361,7 @@ void dafs_delalloc_settled(struct dafs_write *w, struct dafs_inode *inode)
 	if (inode->state & DAFS_I_WHOLE) {
 		dafs_delalloc_release(w, clusters, dafs_delalloc_meta_bound(w->img, clusters, 0));
 	} else if (file) {
+		dafs_direct_settled(w, file);
 		dafs_delalloc_release(w, clusters, file->promised_clusters);
 		for (uint32_t at = 0; dafs_pagecache_find(&file->pages, at, DAFS_LBLK_END, &run);
 		     at = run.lblk + run.len)

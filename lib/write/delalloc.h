@@ -57,6 +57,8 @@ struct dafs_write {
 	void *dry_plan_arg;
 	uint64_t plans; /* dry plans made so far */
 	struct dafs_direct *direct; /* direct.h: place at the write (--nodelalloc); NULL: delayed */
+	bool low_switch;	    /* with direct: only while room is low (direct.h) */
+	bool at_once;		    /* the piece being written is placed now */
 	bool privileged;	    /* may use root-reserved blocks for the current inode's owner */
 	bool plan_decides; /* all that is pending is flushed at once by this process, or dropped: no
 			    * metadata is promised before, the flush's own plan finds room or not */

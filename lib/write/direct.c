@@ -19,7 +19,14 @@
 struct dafs_direct {
 	struct dafs_mballoc *ma;
 	struct dafs_space space;
+	uint64_t placed_blks; /* of all files: chosen, and not in the image yet */
 };
+
+void dafs_direct_decide(struct dafs_write *w)
+{
+	w->at_once = w->direct &&
+		     (!w->low_switch || dafs_reserve_low(w->reserve, w->direct->placed_blks));
+}
 
 errcode_t dafs_direct_open(struct dafs_write *w)
 {
@@ -49,6 +56,13 @@ void dafs_direct_close(struct dafs_write *w)
 	dafs_mballoc_free(w->direct->ma);
 	free(w->direct);
 	w->direct = NULL;
+	w->at_once = false;
+}
+
+void dafs_direct_settled(struct dafs_write *w, const struct dafs_file *file)
+{
+	if (w->direct)
+		w->direct->placed_blks -= dafs_extlist_blocks(&file->placed);
 }
 
 errcode_t dafs_direct_adopt(struct dafs_write *w, const struct dafs_file *file)
@@ -57,9 +71,11 @@ errcode_t dafs_direct_adopt(struct dafs_write *w, const struct dafs_file *file)
 
 	if (!w->direct)
 		return 0;
-	for (size_t i = 0; i < file->placed.n && !err; i++)
+	for (size_t i = 0; i < file->placed.n && !err; i++) {
 		err = dafs_mballoc_take(w->direct->ma, file->placed.v[i].pblk,
 					file->placed.v[i].len);
+		w->direct->placed_blks += err ? 0 : file->placed.v[i].len;
+	}
 	return err;
 }
 
@@ -121,6 +137,7 @@ static errcode_t place_one(struct dafs_write *w, struct dafs_inode *inode, uint3
 		dafs_mballoc_return(w->direct->ma, ext.pblk, 1);
 		return err;
 	}
+	w->direct->placed_blks++;
 	DAFS_TRACE(w->img->ctx, "ext4_ext_map_blocks_exit", inode->id,
 		   "flags CREATE lblk %u pblk %llu len 1 mflags NM ret 1", lblk,
 		   (unsigned long long)ext.pblk);
@@ -150,8 +167,10 @@ errcode_t dafs_direct_drop(struct dafs_write *w, struct dafs_file *file, uint32_
 	err = dafs_extlist_clear(&file->placed, lblk, end, &gone);
 	for (size_t i = 0; i < gone.n && !err; i++) {
 		*nblks += gone.v[i].len;
-		if (w->direct)
+		if (w->direct) {
 			dafs_mballoc_return(w->direct->ma, gone.v[i].pblk, gone.v[i].len);
+			w->direct->placed_blks -= gone.v[i].len;
+		}
 	}
 	dafs_extlist_fini(&gone);
 	return err;

@@ -14,6 +14,10 @@
 
 #include "write/delalloc.h"
 
+/* Decide for the piece of a write that begins now: w->at_once. Always with w->direct alone, by the
+ * kernel's rule (ext4_nonda_switch, dafs_reserve_low) with w->low_switch, never without w->direct. */
+void dafs_direct_decide(struct dafs_write *w);
+
 /* Make the allocator of w's image for direct writes and set w->direct. DAFS_ET_FEATURE with
  * bigalloc. */
 errcode_t dafs_direct_open(struct dafs_write *w);
@@ -24,6 +28,9 @@ void dafs_direct_close(struct dafs_write *w);
 /* Tell the allocator of blocks that a pending file holds already (from an earlier process): before
  * the first write. */
 errcode_t dafs_direct_adopt(struct dafs_write *w, const struct dafs_file *file);
+
+/* A flush brought the file into the image: its placed blocks are no longer waiting. */
+void dafs_direct_settled(struct dafs_write *w, const struct dafs_file *file);
 
 /* [lblk, end), delayed just now, gets its blocks, one call each. DAFS_ET_NOSPC_ALLOC: what was
  * placed is, the rest is still delayed. */

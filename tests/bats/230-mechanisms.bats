@@ -129,6 +129,67 @@ blocks_of() { debugfs -R "stat $1" img 2>/dev/null | sed -n 's/.*Blockcount: \([
   assert_fsck_clean img
 }
 
+@test "m19 --nonda-switch: each block's begin is of the kind that the kernel's formulas say" {
+  run_tool 0 mke2fs -q -F -t ext4 -b 4096 -m 0 small 16M
+  free=$(dumpe2fs -h small 2>/dev/null | sed -n 's/^Free blocks: *//p')
+  head -c $(((free - 40) * 4096)) /dev/zero | tr '\0' x >bulk
+  split -b $(((free - 40) / 3 * 4096)) bulk part.
+  for p in part.*; do run_tool 0 dawrite -q --no-sync --nonda-switch --trace log small write -a --from "$p" /f; done
+  awk -v free="$free" '
+    /^ext4_da_write_begin:/ || /^ext4_write_begin:/ {
+      low = 2 * (free - placed) < 3 * dirty || free - placed < dirty + 256
+      if (low != ($1 == "ext4_write_begin:")) { print "free " free - placed " dirty " dirty ": " $0; exit 1 }
+      if (low) placed++; else dirty++
+      n[low]++
+    }
+    END { print n[0], n[1]; if (!n[0] || !n[1]) exit 1 }' log
+  # One call for each block that was placed at once; what was delayed waited for the flush.
+  [ "$(data_calls)" -eq "$(events ext4_write_begin)" ]
+  run_tool 0 dawrite -q --no-sync small flush
+  debugfs -R "dump /f got" small && cmp bulk got
+  assert_fsck_clean small
+  run_tool 0 mke2fs -q -F -t ext4 -b 4096 -O bigalloc big 64M
+  run_tool 1 dawrite -q --nonda-switch big write --from part.aa /f
+  has_stderr bigalloc
+}
+
+@test "m25 who is refused when: root's blocks are kept from other owners' files" {
+  run_tool 0 mke2fs -q -F -t ext4 -b 4096 -m 5 -O ^has_journal kept 16M
+  free=$(dumpe2fs -h kept 2>/dev/null | sed -n 's/^Free blocks: *//p')
+  root=$(dumpe2fs -h kept 2>/dev/null | sed -n 's/^Reserved block count: *//p')
+  [ "$root" -eq 204 ]
+  printf 'write --from /dev/null /user\nchown 1000:1000 /user\n' >script
+  run_tool 0 dawrite -q kept script script
+  head -c $(((free - root + 1) * 4096)) /dev/zero | tr '\0' x >more
+  head -c $(((free - root) * 4096)) more >most
+  run_tool 1 dawrite -q kept write --from more /user
+  has_stderr "No space left"
+  run_tool 0 dawrite -q kept write --from most /user
+  # Not one more for him; for root all that is kept, but no more either.
+  run_tool 1 dawrite -q kept write -o $(((free - root) * 4096)) --from <(head -c 1 more) /user
+  head -c $((root * 4096)) more >rest
+  run_tool 1 dawrite -q kept write --from <(cat rest; printf x) /root
+  run_tool 0 dawrite -q kept write --from rest /root
+  run_tool 0 dawrite --json kept status
+  [ "$(jq .reserved_clusters <<<"$output")" -eq "$free" ]
+  run_tool 0 dawrite -q kept flush
+  [ "$(dumpe2fs -h kept 2>/dev/null | sed -n 's/^Free blocks: *//p')" -eq 0 ]
+  debugfs -R "dump /user got" kept && cmp most got
+  assert_fsck_clean kept
+}
+
+@test "m37 as contiguous as possible: three files written in turns, one extent each; pieces without delayed allocation" {
+  cp img img2
+  put_bytes 4096 >d
+  for i in $(seq 0 255); do for f in a b c; do echo "write -o $((i * 4096)) --from d /$f"; done; done >turns
+  run_tool 0 dawrite -q --no-sync -f img script turns
+  run_tool 0 dawrite -q --no-sync --nodelalloc img2 script turns
+  for f in a b c; do [ "$(extents_of /$f)" -eq 1 ]; done
+  mv img2 img
+  [ $(($(extents_of /a) + $(extents_of /b) + $(extents_of /c))) -gt 30 ]
+  assert_fsck_clean img
+}
+
 @test "m24 m36 released at truncate and unlink; merged, allocated, written, in that order" {
   put_bytes 40960 >d
   traced write --from d /f
@@ -253,9 +314,9 @@ blocks_of() { debugfs -R "stat $1" img 2>/dev/null | sed -n 's/.*Blockcount: \([
 @test "bad input in the middle of a script: the line is named, nothing is applied" {
   : >d
   while IFS= read -r line; do
-    printf 'mkdir /before\n%s\nmkdir /after\n' "$line" >bad
+    printf 'mkdir /before\nwrite --from d /before/plain\n%s\nmkdir /after\n' "$line" >bad
     run_tool 1 dawrite -q img script bad
-    has_stderr "bad:2"
+    has_stderr "bad:3"
     [ "$(grep -c . <<<"$stderr")" -eq 1 ]
     run_tool 0 dawrite img ls /
     lacks_output before
@@ -272,6 +333,13 @@ punch /lost+found 0 5
 write -o -5 --from img /f
 punch /none 0 4096
 write --from d /lost+found/a/b
+write --from d /before/plain/x
+mkdir /before/plain/x
+mv /lost+found /before/plain/x
+truncate /before/plain -1
+fallocate /before/plain 5 -5
+punch /before/plain 5 18446744073709551615
+punch /before/plain -5 5
 mkdir /$(printf 'n%.0s' $(seq 256))
 frobnicate /x
 mkdir

@@ -175,7 +175,8 @@ static void test_fd(void **state)
 	wf_close();
 }
 
-static void test_limits(void **state)
+/* m04: how far a file may reach, to the byte. */
+static void test_m04_limits(void **state)
 {
 	struct dafs_inode *f = fresh_file("-t ext4 -b 1024", "16M");
 	uint64_t most = UINT64_C(0xFFFFFFFF) * 1024;
@@ -331,7 +332,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reserve_once), cmocka_unit_test(test_bigalloc_reserve),
 		cmocka_unit_test(test_undo),	     cmocka_unit_test(test_nospc),
-		cmocka_unit_test(test_fd),	     cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_fd),	     cmocka_unit_test(test_m04_limits),
 		cmocka_unit_test(test_direct),	     cmocka_unit_test(test_model_4k),
 		cmocka_unit_test(test_model_1k),     cmocka_unit_test(test_model_bigalloc),
 		cmocka_unit_test(test_model_inline),

@@ -227,7 +227,8 @@ static void random_round(struct rng *rng, void *arg)
 	dafs_es_fini(&es);
 }
 
-static void test_against_model(void **state)
+/* m23 m24: a million steps with DAFS_TEST_LONG. */
+static void test_m23_against_model(void **state)
 {
 	uint32_t steps = test_steps(30000, 1000000);
 
@@ -242,7 +243,7 @@ int main(void)
 		cmocka_unit_test(test_replace_counts_delayed),
 		cmocka_unit_test(test_trim_advances_pblk),
 		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_against_model),
+		cmocka_unit_test(test_m23_against_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include "base/trace.h"
 #include "seeded.h"
 #include "write_fixture.h"
 
@@ -110,7 +111,9 @@ static void test_m15_lookups(void **state)
  * of 327. */
 static void test_m25_refusals(void **state)
 {
-	struct dafs_reserve rs = { .free_clusters = 14319, .root_clusters = 819, .resv_clusters = 327 };
+	struct dafs_reserve rs = { .free_clusters = 14319,
+				   .root_clusters = 819,
+				   .resv_clusters = 327 };
 	uint64_t n = 0;
 	(void)state;
 
@@ -128,17 +131,208 @@ static void test_m25_refusals(void **state)
 	assert_int_equal(rs.dirty_clusters, 0);
 }
 
+/* m19: the kernel's formulas for low room, at their borders and with the figures that it was seen with. */
+static void test_m19_low(void **state)
+{
+	struct dafs_reserve rs = { .free_clusters = 431, .dirty_clusters = 192 };
+	(void)state;
+
+	assert_true(dafs_reserve_low(&rs, 0)); /* 431 < 192 + 256 */
+	rs.free_clusters = 448;
+	assert_false(dafs_reserve_low(&rs, 0));
+	rs = (struct dafs_reserve){ .free_clusters = 899, .dirty_clusters = 600 };
+	assert_true(dafs_reserve_low(&rs, 0)); /* 1798 < 1800 */
+	rs.free_clusters = 900;
+	assert_false(dafs_reserve_low(&rs, 0));
+	/* Placed blocks are used, not reserved. */
+	rs = (struct dafs_reserve){ .free_clusters = 1000, .dirty_clusters = 744 };
+	assert_true(dafs_reserve_low(&rs, 100)); /* 1800 < 1932 */
+	rs.dirty_clusters = 700;
+	assert_true(dafs_reserve_low(&rs, 0));	  /* 2000 < 2100 */
+	assert_false(dafs_reserve_low(&rs, 100)); /* 1800 < 1800, 900 < 856 */
+}
+
 static size_t runs_of(const char *name)
 {
 	struct dafs_inode *f = wf_lookup(wf_root(), name);
 	struct dafs_es_extent ext;
 	size_t n = 0;
 
-	for (uint64_t at = 0; at << wf.img->block_bits < f->size; at = (uint64_t)ext.lblk + ext.len) {
+	for (uint64_t at = 0; at << wf.img->block_bits < f->size;
+	     at = (uint64_t)ext.lblk + ext.len) {
 		scratch_ok(dafs_delalloc_map(&wf.w, f, (uint32_t)at, &ext));
 		n += ext.type == DAFS_ES_WRITTEN;
 	}
 	return n;
+}
+
+/* Lines of the trace that begin with name and hold text. */
+static size_t events(const char *name, const char *text)
+{
+	FILE *f = fopen(scratch_path("trace"), "r");
+	char line[512];
+	size_t n = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += !strncmp(line, name, strlen(name)) && strstr(line, text);
+	fclose(f);
+	return n;
+}
+
+static void trace_on(void)
+{
+	unlink(scratch_path("trace"));
+	scratch_ok(dafs_trace_open(&scratch_ctx, scratch_path("trace"), &scratch_ctx.trace));
+}
+
+static void trace_off(void)
+{
+	scratch_ok(dafs_trace_close(scratch_ctx.trace));
+	scratch_ctx.trace = NULL;
+}
+
+/* m13: the image is asked once for each extent and each hole, whoever asks how often; the hole around a
+ * miss is remembered whole. */
+static void test_m13_cached(void **state)
+{
+	struct dafs_inode *f = fresh_file("-t ext4 -b 1024", "16M");
+	struct rng rng = { .state = test_seed(13) };
+	enum { PIECES = 30, BLKS = PIECES * 20, LOOKS = 3000 };
+	uint8_t blk[1024] = { 1 };
+	struct dafs_es_extent ext;
+	(void)state;
+
+	/* 7 blocks of data at every 20th. */
+	for (uint32_t i = 0; i < BLKS; i++) {
+		if (i % 20 < 7)
+			scratch_ok(dafs_delalloc_write(&wf.w, f, (uint64_t)i * 1024, blk, 1024));
+	}
+	wf_flush();
+	f = wf_lookup(wf_root(), "f");
+	trace_on();
+	for (uint32_t n = 0; n < LOOKS; n++) {
+		uint32_t at = rng_below(&rng, BLKS), first = at - at % 20;
+
+		scratch_ok(dafs_delalloc_map(&wf.w, f, at, &ext));
+		assert_int_equal(ext.type, at % 20 < 7 ? DAFS_ES_WRITTEN : DAFS_ES_HOLE);
+		if (ext.type == DAFS_ES_HOLE && at < BLKS - 20) {
+			assert_int_equal(ext.lblk, first + 7);
+			assert_int_equal(ext.len, 13);
+		}
+	}
+	trace_off();
+	assert_int_equal(events("ext4_es_lookup_extent_enter:", ""), LOOKS);
+	assert_int_equal(events("ext4_es_lookup_extent_exit:", "found 0"), 2 * PIECES);
+	assert_int_equal(events("ext4_es_lookup_extent_exit:", "found 1"), LOOKS - 2 * PIECES);
+	assert_int_equal(events("ext4_ext_map_blocks_enter:", ""), 2 * PIECES);
+	assert_int_equal(events("ext4_es_insert_extent:", ""), 2 * PIECES);
+	wf_close();
+}
+
+/* m16: a tree of depth 2, edited, and back to a root in the inode (merge up). */
+static void test_m16_depth(void **state)
+{
+	struct dafs_inode *f = fresh_file("-t ext4 -b 1024", "16M");
+	enum { BLKS = 1000 };
+	static uint8_t want[BLKS * 1024];
+	(void)state;
+
+	wf_pattern(want, sizeof(want), 16);
+	for (uint32_t i = 0; i < BLKS; i += 2)
+		scratch_ok(dafs_delalloc_write(&wf.w, f, i * 1024, want + i * 1024, 1024));
+	wf_flush();
+	/* 500 extents: more than 4 leaves of 84. */
+	assert_true(wf_debugfs_has("ex f", " 2/ 2 "));
+	assert_true(wf_debugfs_has("ex f", " 1/ 2 "));
+	f = wf_lookup(wf_root(), "f");
+	for (uint32_t i = 101; i < 300; i += 2)
+		scratch_ok(dafs_delalloc_write(&wf.w, f, i * 1024, want + i * 1024, 1024));
+	scratch_ok(dafs_delalloc_punch(&wf.w, f, 600 * 1024, 50 * 1024));
+	wf_flush();
+	f = wf_lookup(wf_root(), "f");
+	for (uint32_t i = 1; i < BLKS; i++) {
+		if (i % 2 || (i >= 600 && i < 650))
+			scratch_ok(dafs_delalloc_write(&wf.w, f, i * 1024, want + i * 1024, 1024));
+	}
+	wf_flush();
+	wf_expect("f", want, sizeof(want));
+	assert_true(wf_debugfs_has("ex f", " 0/ 0 "));
+	assert_true(runs_of("f") <= 4);
+	/* The tree's blocks are free again. */
+	assert_true(wf_debugfs_has("stat f", "Blockcount: 2000"));
+	wf_close();
+}
+
+/* m17: one call for a run, contiguous, and the bitmaps say the same. */
+static void test_m17_one_call(void **state)
+{
+	struct dafs_inode *f = fresh_file("-t ext4 -b 1024", "32M");
+	static uint8_t want[6000 * 1024];
+	uint64_t before = wf.rs.free_clusters;
+	char path[256];
+	(void)state;
+
+	/* More than fits a chunk of the kernel's, in a disorder that leaves no trace. */
+	wf_pattern(want, sizeof(want), 17);
+	for (uint32_t i = 0; i < 6000; i += 100) {
+		uint32_t at = (i * 7) % 6000;
+
+		scratch_ok(dafs_delalloc_write(&wf.w, f, at * 1024, want + at * 1024, 100 * 1024));
+	}
+	trace_on();
+	scratch_ok(wf_try_flush());
+	trace_off();
+	assert_int_equal(events("ext4_request_blocks:", "HINT_DATA"), 1);
+	assert_int_equal(events("ext4_allocate_blocks:", "len 6000 "), 1);
+	strcpy(path, wf.path);
+	wf_close();
+	scratch_fsck(path);
+	wf_open(path);
+	assert_int_equal(wf.rs.free_clusters, before - 6000);
+	wf_expect("f", want, sizeof(want));
+	assert_int_equal(runs_of("f"), 1);
+	wf_close();
+}
+
+static errcode_t fail_read(struct dafs_source *src, struct dafs_ctx *ctx, void *buf, size_t len,
+			   uint64_t off)
+{
+	(void)src;
+	(void)buf;
+	(void)len;
+	(void)off;
+	return dafs_fail(ctx, EIO, "spool");
+}
+
+/* m29: a file's writeback says where it begins and ends; where it fails, everything stays pending. */
+static void test_m29_failure(void **state)
+{
+	static const struct dafs_source_ops failing = { .read = fail_read };
+	struct dafs_inode *f = fresh_file("-t ext4 -b 4096", "32M");
+	static uint8_t want[20 * 4096];
+	(void)state;
+
+	wf_pattern(want, sizeof(want), 29);
+	scratch_ok(dafs_delalloc_write(&wf.w, f, 0, want, sizeof(want)));
+	wf.src.ops = &failing;
+	assert_err(EIO, wf_try_flush());
+	assert_int_equal(state_of(f, 5), CLEAN | DAFS_PG_NEW | DAFS_PG_DELAY);
+	assert_int_equal(f->u.file->es.delayed_blks, 20);
+	assert_int_equal(wf.rs.dirty_clusters, 20);
+	scratch_fsck(wf.path);
+	wf.src.ops = &wf_src_ops;
+	/* The handle is not to be used any more when something had been written. */
+	if (!wf.img->failed) {
+		trace_on();
+		scratch_ok(wf_try_flush());
+		trace_off();
+		assert_int_equal(events("ext4_writepages:", ""), 1);
+		assert_int_equal(events("ext4_da_write_pages_extent:", ""), 1);
+		assert_int_equal(events("ext4_writepages_result:", ""), 1);
+		wf_expect("f", want, sizeof(want));
+	}
+	wf_close();
 }
 
 /* A hole made and filled before one flush leaves the file in one piece; so do small holes filled
@@ -197,8 +391,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_m11_states),   cmocka_unit_test(test_m15_lookups),
-		cmocka_unit_test(test_m25_refusals), cmocka_unit_test(test_refill),
-		cmocka_unit_test(test_gaps),
+		cmocka_unit_test(test_m25_refusals), cmocka_unit_test(test_m19_low),
+		cmocka_unit_test(test_m13_cached),   cmocka_unit_test(test_m16_depth),
+		cmocka_unit_test(test_m17_one_call), cmocka_unit_test(test_m29_failure),
+		cmocka_unit_test(test_refill),	     cmocka_unit_test(test_gaps),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
