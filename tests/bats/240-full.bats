@@ -1,0 +1,53 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Room: what was accepted can be flushed, and what is pending costs what its ranges cost. The property test is tests/unit/test_fill.c.
+
+load helpers
+
+setup() { dafs_setup; }
+
+@test "an overwrite larger than the journal is refused when it is written, or flushed" {
+  run_tool 0 mke2fs -q -F -t ext4 -b 1024 -J size=1 -m 0 img 16M
+  head -c 2M /dev/urandom >old
+  head -c 2M /dev/urandom >new
+  run_tool 0 dawrite -q -f img write --from old /f
+  free=$(dumpe2fs -h img 2>/dev/null | sed -n 's/^Free blocks: *//p')
+  # Overwritten blocks move, where there is room for them; 2048 and a leaf or two are needed.
+  for left in 0 1000 2040 2047 2048 2060 3000; do
+    cp img try
+    head -c $(((free - left) * 1024)) /dev/zero | tr '\0' x >bulk
+    run_tool 0 dawrite -q --no-sync -f try write --from bulk /bulk
+    want=new
+    dawrite -q --no-sync try write --from new /f 2>err || want=old
+    if [ $want = old ]; then
+      grep -q 'No space left' err
+      [ "$left" -lt 2060 ]
+    else
+      [ "$left" -ge 2048 ]
+    fi
+    run_tool 0 dawrite -q --no-sync try flush
+    debugfs -R "dump /f got" try && cmp $want got
+    debugfs -R "dump /bulk got" try && cmp bulk got
+    assert_fsck_clean try
+    rm -rf try try.dacache
+  done
+}
+
+@test "100 GiB pending cost what their ranges cost" {
+  run_tool 0 mkdafs -q img 200G
+  run_tool 0 dawrite -q --no-sync img fallocate /f 0 100G
+  printf x | run_tool 0 dawrite -q --no-sync img write -o 50G /f
+  printf x | run_tool 0 dawrite -q --no-sync img write -o 99G /sparse
+  run_tool 0 dawrite --json img status
+  [ "$(jq .reserved_clusters <<<"$output")" -eq $((100 * 262144 + 1)) ]
+  [ "$(du -k img.dacache | cut -f1 | tail -n1)" -lt 1024 ]
+  run_tool 0 dafsdebug -R "es /f" img
+  [ "$(wc -l <<<"$output")" -lt 20 ]
+  # Given back as ranges, too.
+  run_tool 0 dawrite -q --no-sync img punch /f 1M 98G
+  run_tool 0 dawrite --json img status
+  [ "$(jq .reserved_clusters <<<"$output")" -eq $((2 * 262144 + 1)) ]
+  run_tool 0 dawrite -q --no-sync img rm /f /sparse
+  run_tool 0 dawrite --json img status
+  [ "$(jq .reserved_clusters <<<"$output")" -eq 0 ]
+}
