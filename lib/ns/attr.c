@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "image/icodec.h"
+#include "image/inline.h"
 #include "image/read.h"
 #include "image/xcodec.h"
 
@@ -114,12 +115,17 @@ errcode_t dafs_ns_target(struct dafs_ns *ns, struct dafs_inode *inode)
 static errcode_t plan_xattrs(struct dafs_ns *ns, const struct dafs_inode *inode)
 {
 	struct dafs_xattr_layout lay;
+	struct dafs_inode as_is = *inode;
 	char path[1024];
-	errcode_t err = dafs_xcodec_plan(ns->img, inode, "", &lay);
+	errcode_t err;
 
+	/* A file that stands in the image's inode leaves it with new bytes and attributes both. */
+	if (S_ISREG(inode->mode) && !dafs_inline_stays(inode))
+		as_is.iflags &= ~(uint32_t)EXT4_INLINE_DATA_FL;
+	err = dafs_xcodec_plan(ns->img, &as_is, "", &lay);
 	if (err != DAFS_ET_XATTR_TOO_BIG && err != DAFS_ET_XATTR_NAME)
 		return err;
-	return dafs_xcodec_plan(ns->img, inode, dafs_ns_path(ns, inode, path, sizeof(path)), &lay);
+	return dafs_xcodec_plan(ns->img, &as_is, dafs_ns_path(ns, inode, path, sizeof(path)), &lay);
 }
 
 errcode_t dafs_ns_replace_xattrs(struct dafs_ns *ns, struct dafs_inode *inode,

@@ -30,6 +30,15 @@ static errcode_t new_parts(struct dafs_plan *plan)
 	plan->items = calloc(plan->cs->n ? plan->cs->n : 1, sizeof(*plan->items));
 	if (!plan->items)
 		return ENOMEM;
+	/* Shaping decides what stands in its inode, and says so in the flags: not for good before the plan
+	 * is executed. */
+	if (img->has_inline_data) {
+		plan->iflags = calloc(plan->cs->n ? plan->cs->n : 1, sizeof(*plan->iflags));
+		if (!plan->iflags)
+			return ENOMEM;
+		for (size_t i = 0; i < plan->cs->n; i++)
+			plan->iflags[i] = plan->cs->inodes[i]->iflags;
+	}
 	dafs_space_of_image(img, &plan->space);
 	dafs_ispace_of_image(img, &plan->ispace);
 	err = dafs_mballoc_new(img->ctx, &plan->space, &plan->ma);
@@ -125,6 +134,9 @@ void dafs_plan_free(struct dafs_plan *plan)
 	for (size_t i = 0; i < plan->nextras; i++)
 		free_extra(plan->extras[i]);
 	dafs_quota_free(plan->quota);
+	for (size_t i = 0; plan->iflags && !plan->executed && i < plan->cs->n; i++)
+		plan->cs->inodes[i]->iflags = plan->iflags[i];
+	free(plan->iflags);
 	free(plan->extras);
 	free(plan->items);
 	free(plan->runs);

@@ -136,6 +136,7 @@ struct dafs_plan {
 	struct dafs_ialloc *ia;
 
 	struct dafs_plan_item *items; /* cs->n */
+	uint32_t *iflags; /* cs->n, as they were; NULL without inline_data */
 	struct dafs_plan_run *runs;
 	size_t nruns, runs_room;
 	struct dafs_plan_extra **extras;
