@@ -81,6 +81,72 @@ static void test_bigalloc_reserve(void **state)
 	wf_close();
 }
 
+/* The three states of a cluster, and what each way of giving up returns: the figures are those of the
+ * kernel's rules (a cluster is paid for once; allocated ones are remembered as pending; the last
+ * allocated block of such a one leaves a reserve behind). */
+static void test_bigalloc_pending(void **state)
+{
+	struct dafs_inode *f = fresh_file("-t ext4 -O bigalloc -C 65536 -b 4096", "64M");
+	static uint8_t buf[64 * 4096] = { 1 };
+	(void)state;
+
+	scratch_ok(dafs_delalloc_write(&wf.w, f, 16 * 4096, buf, 4096));
+	scratch_ok(dafs_delalloc_write(&wf.w, f, 47 * 4096, buf, 2 * 4096));
+	assert_int_equal(wf.rs.dirty_clusters, 3);
+	wf_flush();
+	f = wf_lookup(wf_root(), "f");
+	/* Clusters 1 to 3 are allocated by a block or two; 0 is a hole. From 5 to 60 only 0 costs. */
+	scratch_ok(dafs_delalloc_write(&wf.w, f, 5 * 4096, buf, 56 * 4096));
+	assert_int_equal(wf.rs.dirty_clusters, 1);
+	assert_int_equal(f->u.file->npend, 3);
+	/* The allocated block of cluster 1 goes, its delayed ones stay: now it costs. */
+	scratch_ok(dafs_delalloc_punch(&wf.w, f, 16 * 4096, 4096));
+	assert_int_equal(wf.rs.dirty_clusters, 2);
+	assert_int_equal(f->u.file->npend, 2);
+	/* The delayed ones of cluster 2 go, its allocated one stays: no longer pending, nothing back. */
+	scratch_ok(dafs_delalloc_punch(&wf.w, f, 32 * 4096, 15 * 4096));
+	assert_int_equal(wf.rs.dirty_clusters, 2);
+	assert_int_equal(f->u.file->npend, 1);
+	/* Ends of a range in clusters that keep delayed blocks outside it give nothing back. */
+	scratch_ok(dafs_delalloc_punch(&wf.w, f, 10 * 4096, 10 * 4096));
+	assert_int_equal(wf.rs.dirty_clusters, 2);
+	/* Truncate into cluster 1, then into 0, then all. */
+	scratch_ok(dafs_delalloc_truncate(&wf.w, f, 21 * 4096));
+	assert_int_equal(wf.rs.dirty_clusters, 2);
+	assert_int_equal(f->u.file->npend, 0);
+	scratch_ok(dafs_delalloc_truncate(&wf.w, f, 16 * 4096));
+	assert_int_equal(wf.rs.dirty_clusters, 1);
+	/* Fallocate over and around what is delayed: only what is not paid for yet. */
+	scratch_ok(dafs_delalloc_fallocate(&wf.w, f, 0, 40 * 4096, false));
+	assert_int_equal(wf.rs.dirty_clusters, 3);
+	scratch_ok(dafs_delalloc_fallocate(&wf.w, f, 0, 40 * 4096, false));
+	assert_int_equal(wf.rs.dirty_clusters, 3);
+	dafs_delalloc_forget(&wf.w, f);
+	assert_int_equal(wf.rs.dirty_clusters, 0);
+	assert_int_equal(wf.rs.bound_clusters, 0);
+	wf_close();
+}
+
+/* The same by counting: a cluster costs one where it has delayed blocks and none that is allocated. */
+static uint64_t count_clusters(struct dafs_inode *f, uint32_t blks)
+{
+	uint64_t n = 0;
+
+	for (uint32_t c = 0; c << wf.img->cluster_bits < blks; c++) {
+		unsigned seen = 0;
+
+		for (uint32_t b = 0; b < 1u << wf.img->cluster_bits; b++) {
+			struct dafs_es_extent ext;
+
+			scratch_ok(
+				dafs_delalloc_map(&wf.w, f, (c << wf.img->cluster_bits) + b, &ext));
+			seen |= ext.type;
+		}
+		n += seen & DAFS_ES_DELAYED && !(seen & (DAFS_ES_WRITTEN | DAFS_ES_UNWRITTEN));
+	}
+	return n;
+}
+
 static errcode_t failing_put(void *arg, const void *blocks, uint32_t nblks,
 			     struct dafs_source **src, uint64_t *off)
 {
@@ -252,6 +318,9 @@ static void model_step(struct rng *rng, struct model *m, struct dafs_inode *f, u
 	assert_int_equal(f->size, m->size);
 	assert_true(dafs_delalloc_verify(&wf.w, f));
 	assert_int_equal(wf.rs.dirty_clusters, f->u.file ? f->u.file->reserved_clusters : 0);
+	if (step % 8 == 0 && f->u.file)
+		assert_int_equal(wf.rs.dirty_clusters,
+				 count_clusters(f, 2 * MODEL_BYTES / wf.img->block_size));
 }
 
 static void model_round(struct rng *rng, void *options)
@@ -330,11 +399,17 @@ static void test_direct(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reserve_once), cmocka_unit_test(test_bigalloc_reserve),
-		cmocka_unit_test(test_undo),	     cmocka_unit_test(test_nospc),
-		cmocka_unit_test(test_fd),	     cmocka_unit_test(test_m04_limits),
-		cmocka_unit_test(test_direct),	     cmocka_unit_test(test_model_4k),
-		cmocka_unit_test(test_model_1k),     cmocka_unit_test(test_model_bigalloc),
+		cmocka_unit_test(test_reserve_once),
+		cmocka_unit_test(test_bigalloc_reserve),
+		cmocka_unit_test(test_bigalloc_pending),
+		cmocka_unit_test(test_undo),
+		cmocka_unit_test(test_nospc),
+		cmocka_unit_test(test_fd),
+		cmocka_unit_test(test_m04_limits),
+		cmocka_unit_test(test_direct),
+		cmocka_unit_test(test_model_4k),
+		cmocka_unit_test(test_model_1k),
+		cmocka_unit_test(test_model_bigalloc),
 		cmocka_unit_test(test_model_inline),
 	};
 

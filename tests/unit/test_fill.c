@@ -522,7 +522,7 @@ static void test_fill(void **state)
 	scratch_ctx.no_sync = true;
 	for (size_t i = 0; i < sizeof(fills) / sizeof(*fills); i++) {
 		if (!only || !strcmp(only, fills[i].name))
-			for_seeds(test_steps(1, 20), round_fill, (void *)&fills[i]);
+			for_seeds(test_steps(1, 4), round_fill, (void *)&fills[i]);
 	}
 	(void)state;
 }
