@@ -9,10 +9,11 @@ setup() {
 
 # The image and its cache as a flush left them that was stopped before operation N, in left/.
 cut_off() { # WORKLOAD PHASE N
+  local made
   rm -rf left
-  mkdir left.d
-  mv "$(faults --work "$1" --phase "$2" --fault stop --at "$3" --leave --dir "$PWD/left.d" | tail -n 1)" left
-  rm -rf left.d
+  made=$(faults --work "$1" --phase "$2" --fault stop --at "$3" --leave | tail -n 1)
+  mv "$made" left
+  rm -rf "$made.trash"
 }
 
 tree_of() { # IMAGE: every path with its attributes and content, as text
@@ -52,7 +53,7 @@ kernel_has_it() { # IMAGE OPTIONS [COMMAND...]
   local work at
   for work in rename-over no-journal; do
     undisturbed "$work" flush
-    for at in 20 24 28 30 32 34 36; do
+    for at in 20 28 30 32 36; do
       cut_off "$work" flush "$at"
       rm -rf elsewhere
       mkdir elsewhere
