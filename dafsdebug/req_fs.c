@@ -221,7 +221,7 @@ static void print_freefrag(const struct freefrag *ff)
 		       (double)ff->free_chunks * 100.0 / (double)total_chunks(ff));
 	printf("\nMin. free extent: %" PRIu64 " KB \nMax. free extent: %" PRIu64
 	       " KB\nAvg. free extent: %" PRIu64 " KB\nNum. free extent: %" PRIu64 "\n",
-	       ff->min * kib, ff->max * kib, ff->runs ? ff->free_blks * kib / ff->runs : 0,
+	       ff->min * kib, ff->max * kib, ff->runs ? ff->free_blks / ff->runs * kib : 0,
 	       ff->runs);
 	print_histogram(ff);
 }

@@ -407,7 +407,7 @@ static void work(uint8_t what)
 
 static void write_seeds(void)
 {
-	static const uint8_t whats[] = { FUZZ_FIX | FUZZ_LOOK | FUZZ_CHECK, FUZZ_FIX | FUZZ_EDIT,
+	static const uint8_t flag_sets[] = { FUZZ_FIX | FUZZ_LOOK | FUZZ_CHECK, FUZZ_FIX | FUZZ_EDIT,
 					 FUZZ_FIX | FUZZ_REPAIR | FUZZ_EDIT, FUZZ_REPAIR };
 	static const uint8_t values[] = { 0x11, 0x21, 0x22, 0x31, 0x32, 0x41, 0x50, 0x51, 0x61,
 					  0x09, 0x05 };
@@ -415,13 +415,13 @@ static void write_seeds(void)
 	char name[64];
 
 	for (unsigned s = 0; s < STARTS; s++)
-		for (unsigned w = 0; w < sizeof(whats); w++)
+		for (unsigned w = 0; w < sizeof(flag_sets); w++)
 			for (unsigned v = 0; v < sizeof(values); v++) {
 				struct fuzz_record rec = { .kind = 3, .owner = values[v],
 							   .bytes = (const uint8_t *)"\5\0\0\0",
 							   .len = 4, .where = (uint16_t)v };
 
-				fuzz_input_begin(&in, s, whats[w]);
+				fuzz_input_begin(&in, s, flag_sets[w]);
 				fuzz_input_add(&in, &rec);
 				rec.kind = (uint8_t)(v % 3);
 				rec.where = (uint16_t)(v * 7 % 40);
@@ -451,7 +451,7 @@ static void write_seeds(void)
 				if (rec.len > sizeof(blob))
 					rec.len = sizeof(blob);
 				memcpy(blob, sqlite3_column_blob(stmt, 0), rec.len);
-				fuzz_input_begin(&in, s, whats[r % 3]);
+				fuzz_input_begin(&in, s, flag_sets[r % 3]);
 				fuzz_input_add(&in, &rec);
 				snprintf(name, sizeof(name), "record-%u-%u", s, r);
 				fuzz_seed_input(name, &in);

@@ -177,17 +177,17 @@ static bool collect(struct fuzz_input *in, size_t number, uint32_t ino, unsigned
 
 void fuzz_seed_inodes(unsigned kinds)
 {
-	static const uint8_t whats[] = { FUZZ_FIX | FUZZ_LOOK, FUZZ_FIX | FUZZ_CHECK,
+	static const uint8_t flag_sets[] = { FUZZ_FIX | FUZZ_LOOK, FUZZ_FIX | FUZZ_CHECK,
 					 FUZZ_FIX | FUZZ_REPAIR, FUZZ_FIX | FUZZ_EDIT };
 	static struct fuzz_input in;
 	char name[64];
 
 	for (size_t number = 0; number < fuzz_nbases; number++)
 		for (uint32_t ino = 1; ino <= 40; ino++)
-			for (size_t i = 0; i < sizeof(whats); i++) {
+			for (size_t i = 0; i < sizeof(flag_sets); i++) {
 				snprintf(name, sizeof(name), "%s-%u-%zu",
 					 fuzz_base(number)->name, ino, i);
-				if (collect(&in, number, ino, kinds, whats[i]))
+				if (collect(&in, number, ino, kinds, flag_sets[i]))
 					fuzz_seed_input(name, &in);
 			}
 }

@@ -128,7 +128,7 @@ static void write_seeds_of(size_t number)
 		{ JBD2_INCOMPAT_REVOKE | JBD2_INCOMPAT_CSUM_V3 | JBD2_INCOMPAT_FAST_COMMIT, 0 },
 		{ JBD2_INCOMPAT_REVOKE | JBD2_INCOMPAT_FAST_COMMIT, 0 },
 	};
-	static const uint8_t whats[] = { FUZZ_FIX | FUZZ_LOOK, FUZZ_FIX | FUZZ_REPAIR,
+	static const uint8_t flag_sets[] = { FUZZ_FIX | FUZZ_LOOK, FUZZ_FIX | FUZZ_REPAIR,
 					 FUZZ_FIX | FUZZ_EDIT | FUZZ_CHECK, FUZZ_REPAIR };
 	struct fuzz_base *base = fuzz_base(number);
 	static struct fuzz_input in;
@@ -139,8 +139,8 @@ static void write_seeds_of(size_t number)
 		memcpy(dirty.bytes, base->sound.bytes, base->sound.size_bytes);
 		set_features(base, kinds[i][0], kinds[i][1]);
 		stop_half_way();
-		for (size_t k = 0; k < sizeof(whats); k++) {
-			fuzz_input_begin(&in, number, whats[k]);
+		for (size_t k = 0; k < sizeof(flag_sets); k++) {
+			fuzz_input_begin(&in, number, flag_sets[k]);
 			add_log(&in, base);
 			if (kinds[i][0] & JBD2_INCOMPAT_FAST_COMMIT)
 				add_fc(&in, base);

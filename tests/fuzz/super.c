@@ -35,7 +35,7 @@ static void add_all(struct fuzz_input *in, const struct fuzz_base *base)
 
 static void write_seeds(void)
 {
-	static const uint8_t whats[] = { FUZZ_FIX | FUZZ_LOOK,
+	static const uint8_t flag_sets[] = { FUZZ_FIX | FUZZ_LOOK,
 					 FUZZ_FIX | FUZZ_LOOK | FUZZ_BACKUP | FUZZ_NO_CSUM,
 					 FUZZ_FIX | FUZZ_CHECK,
 					 FUZZ_FIX | FUZZ_REPAIR,
@@ -45,10 +45,10 @@ static void write_seeds(void)
 	char name[64];
 
 	for (size_t number = 0; number < fuzz_nbases; number++)
-		for (size_t i = 0; i < sizeof(whats); i++) {
+		for (size_t i = 0; i < sizeof(flag_sets); i++) {
 			struct fuzz_base *base = fuzz_base(number);
 
-			fuzz_input_begin(&in, number, whats[i]);
+			fuzz_input_begin(&in, number, flag_sets[i]);
 			add_all(&in, base);
 			snprintf(name, sizeof(name), "%s-%zu", base->name, i);
 			fuzz_seed_input(name, &in);
