@@ -366,7 +366,7 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 	};
 	struct dafs_flush_stats once;
 	errcode_t err;
-	size_t n;
+	size_t n, before;
 
 	if (fs->in_command)
 		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_flush");
@@ -376,6 +376,7 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 	fs->ctx->detail[0] = '\0';
 	for (;;) {
 		memset(&once, 0, sizeof(once));
+		before = dafs_ns_pending(fs->ns);
 		err = flush_once(fs, req, &sel, &once, &n);
 		/* Too much for the journal at once: in several transactions, each of them a whole set. */
 		if (err == DAFS_ET_JOURNAL_FULL && n > 1 && sel.max_inodes != 1) {
@@ -386,6 +387,9 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 		add_stats(stats, &once);
 		if (err || !sel.max_inodes || !n || (sel.max_data_bytes && !sel.everything))
 			return err;
+		/* A pass that leaves as much as it found would do so for ever. */
+		if (dafs_ns_pending(fs->ns) == before)
+			return dafs_fail(fs->ctx, DAFS_ET_JOURNAL_FULL, "%s: what is left goes together", fs->img->dev->address);
 	}
 }
 

@@ -22,16 +22,18 @@ struct use {
 
 struct closure {
 	struct dafs_ns *ns;
+	bool trees_cut; /* removed directories do not hold together what was in them */
 	struct use *uses;
 	size_t nuses;
 	struct dafs_inode **work;
 	size_t nwork;
 };
 
-static bool has_pending_names(const struct dafs_inode *inode)
+static bool has_pending_names(const struct closure *c, const struct dafs_inode *inode)
 {
 	return S_ISDIR(inode->mode) && inode->u.dir && (inode->state & DAFS_I_DIRTY) &&
-	       !(inode->marks & DAFS_NS_FREED);
+	       !(inode->marks & DAFS_NS_FREED) &&
+	       !(c->trees_cut && (inode->state & DAFS_I_GONE));
 }
 
 static int by_id(const void *a, const void *b)
@@ -50,7 +52,7 @@ static errcode_t make_index(struct closure *c)
 	uint32_t i, k;
 
 	DAFS_PTAB_EACH(&c->ns->inodes, i, inode) {
-		if (has_pending_names(inode))
+		if (has_pending_names(c, inode))
 			room += (size_t)inode->u.dir->names.n * 2;
 	}
 	c->uses = malloc(room * sizeof(*c->uses));
@@ -58,7 +60,7 @@ static errcode_t make_index(struct closure *c)
 	if (!c->uses || !c->work)
 		return ENOMEM;
 	DAFS_PTAB_EACH(&c->ns->inodes, i, inode) {
-		if (!has_pending_names(inode))
+		if (!has_pending_names(c, inode))
 			continue;
 		DAFS_PTAB_EACH(&inode->u.dir->names, k, record) {
 			if (!dafs_name_pending(record))
@@ -115,9 +117,9 @@ static void follow_removed(struct closure *c, const struct dafs_inode *dir)
 	}
 }
 
-errcode_t dafs_ns_close(struct dafs_ns *ns)
+errcode_t dafs_ns_close(struct dafs_ns *ns, bool trees_cut)
 {
-	struct closure c = { .ns = ns };
+	struct closure c = { .ns = ns, .trees_cut = trees_cut };
 	struct dafs_inode *inode;
 	errcode_t err = make_index(&c);
 	uint32_t i;
@@ -130,7 +132,8 @@ errcode_t dafs_ns_close(struct dafs_ns *ns)
 		while (c.nwork) {
 			inode = c.work[--c.nwork];
 			follow_uses(&c, inode->id);
-			follow_removed(&c, inode);
+			if (!trees_cut)
+				follow_removed(&c, inode);
 		}
 	}
 	free(c.uses);

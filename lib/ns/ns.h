@@ -81,6 +81,9 @@ struct dafs_image *dafs_ns_image(struct dafs_ns *ns);
 struct dafs_write *dafs_ns_writer(struct dafs_ns *ns);
 void dafs_ns_counters(const struct dafs_ns *ns, struct dafs_ns_counters *out);
 
+/* How many of the inodes in memory are dirty: after dafs_ns_collect, all that are pending. Looks at each. */
+size_t dafs_ns_pending(const struct dafs_ns *ns);
+
 /* The counters of an image with nothing pending: free clusters and inodes, root-reserved clusters. */
 void dafs_ns_reserve_init(struct dafs_image *img, struct dafs_reserve *rs);
 

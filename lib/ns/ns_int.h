@@ -132,8 +132,9 @@ errcode_t dafs_ns_select(struct dafs_ns *ns, const struct dafs_ns_selection *sel
 errcode_t dafs_ns_reselect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
 			   struct dafs_changeset *cs, struct dafs_ns_collection *col);
 
-/* closure.c: from the inodes marked QUEUED to all that must go with them (QUEUED too). */
-errcode_t dafs_ns_close(struct dafs_ns *ns);
+/* closure.c: from the inodes marked QUEUED to all that must go with them (QUEUED too). trees_cut: what was
+ * in a removed directory may go apart from it (more is removed than the journal holds at once). */
+errcode_t dafs_ns_close(struct dafs_ns *ns, bool trees_cut);
 /* Does a pending name go with the change set that is out? (Its child, or what it replaces, is taken.) */
 bool dafs_ns_name_taken(const struct dafs_ns *ns, const struct dafs_name *name);
 

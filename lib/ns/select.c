@@ -32,6 +32,17 @@ static errcode_t mark_paths(struct dafs_ns *ns, const struct dafs_ns_selection *
 	return err;
 }
 
+size_t dafs_ns_pending(const struct dafs_ns *ns)
+{
+	const struct dafs_inode *inode;
+	size_t n = 0;
+	uint32_t i;
+
+	DAFS_PTAB_EACH(&ns->inodes, i, inode)
+		n += (inode->state & DAFS_I_DIRTY) && !(inode->marks & DAFS_NS_FREED);
+	return n;
+}
+
 static void clear_marks(struct dafs_ns *ns, uint32_t marks)
 {
 	struct dafs_inode *inode;
@@ -178,7 +189,7 @@ errcode_t dafs_ns_select(struct dafs_ns *ns, const struct dafs_ns_selection *sel
 	if (!err && chooses(sel)) {
 		err = choose_in_turn(ns, sel, cs->inodes, cs->n, &col->part);
 		if (!err)
-			err = dafs_ns_close(ns);
+			err = dafs_ns_close(ns, sel->max_inodes != 0);
 		if (!err)
 			cs->n = keep_queued(cs->inodes, cs->n);
 	}
