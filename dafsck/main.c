@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include <stdlib.h>
+
 #include "dafsck/options.h"
 
 static const struct dafs_cli_tool tool = {
@@ -53,5 +55,6 @@ int main(int argc, char **argv)
 		dafsck_report_codes(&cli);
 	else
 		err = check(&cli, &req, &status);
+	free(req.undo_made);
 	return dafs_cli_finish(&cli, err) | status;
 }

@@ -273,9 +273,9 @@ static errcode_t name_undo(struct dafs_cli *cli, struct dafsck_request *req)
 	free(copy);
 	if (len < 0)
 		return ENOMEM;
+	req->undo = req->undo_made = path;
 	if (unlink(path) && errno != ENOENT)
 		return dafs_fail(&cli->ctx, errno, "%s", path);
-	req->undo = path; /* as long as the process */
 	return 0;
 }
 

@@ -13,6 +13,7 @@ struct dafsck_request {
 	bool mode_set; /* -n, -p or -y */
 	bool codes;
 	const char *undo; /* -z as given; NULL: none, "": a name of our own */
+	char *undo_made;  /* that name: main frees it */
 	struct dafsck_report report;
 };
 

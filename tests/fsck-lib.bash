@@ -2,10 +2,12 @@
 # fsck-lib.bash: what tests/fsck-compare and tests/fsck-random share: dafsck beside e2fsck on one image, $work/image.
 #
 # Sourced. DAFS_BUILDDIR tells where dafsck is; DAFS_FSCK_SECONDS (10) is the time a run of it may take, DAFS_FSCK_KBYTES
-# (2 GiB) the address space (0: any; sanitizers want that). $work is a scratch folder; it goes at the end.
+# (2 GiB) the address space (0: any). With DAFS_SANITIZED: 60 seconds, and any. $work is a scratch folder; it goes at the end.
 dafsck=${DAFS_BUILDDIR:-$PWD}/dafsck/dafsck
-limit=${DAFS_FSCK_SECONDS:-10}
-room=${DAFS_FSCK_KBYTES:-2097152}
+limit=${DAFS_FSCK_SECONDS:-${DAFS_SANITIZED:+60}}
+limit=${limit:-10}
+room=${DAFS_FSCK_KBYTES:-${DAFS_SANITIZED:+0}}
+room=${room:-2097152}
 [ -x "$dafsck" ] || { echo "${0##*/}: no dafsck in ${DAFS_BUILDDIR:-$PWD}" >&2; exit 2; }
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
