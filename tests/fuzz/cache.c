@@ -44,15 +44,18 @@ struct table {
 	const char *name, *key, *columns[14];
 };
 static const struct table tables[] = {
-	{ "state", "one", { "uuid", "print", "block_size", "next_serial", "next_seq", "dirty",
-			    "promised", "bound", "inodes", "spool_blks", "commands", "own_dir",
-			    "sum" } },
+	{ "state",
+	  "one",
+	  { "uuid", "print", "block_size", "next_serial", "next_seq", "dirty", "promised", "bound",
+	    "inodes", "spool_blks", "commands", "own_dir", "sum" } },
 	{ "inode", "id", { "id", "rec" } },
 	{ "run", "id, seg", { "id", "seg", "rec" } },
 	{ "name", "dir, name", { "dir", "name", "id", "image", "kind", "sum" } },
 	{ "slot", "start", { "start", "len" } },
-	{ "flush", "one", { "tag", "everything", "mounts", "mtime", "checked", "wtime",
-			    "wtime_after", "content", "content_after", "sequence" } },
+	{ "flush",
+	  "one",
+	  { "tag", "everything", "mounts", "mtime", "checked", "wtime", "wtime_after", "content",
+	    "content_after", "sequence" } },
 	{ "flushed", "id", { "id", "ino" } },
 };
 enum { NTABLES = sizeof(tables) / sizeof(tables[0]) };
@@ -137,7 +140,8 @@ static void make_pending(void)
 static void stop_flush(enum dafs_txn_stop stop, bool part)
 {
 	char new[] = "/lin/new", *paths[] = { new };
-	struct dafs_flush_request req = { .opts.size = sizeof(req.opts), .paths = paths,
+	struct dafs_flush_request req = { .opts.size = sizeof(req.opts),
+					  .paths = paths,
 					  .npaths = part };
 	struct dafs_flush_stats stats;
 	struct dafs *fs = session();
@@ -219,7 +223,8 @@ static void set_value(sqlite3 *db, const struct fuzz_record *rec)
 	if (!column)
 		return;
 	snprintf(sql, sizeof(sql),
-		 "UPDATE OR REPLACE %s SET %s = ? WHERE (%s) IN (SELECT %s FROM %s LIMIT 1 OFFSET %u)",
+		 "UPDATE OR REPLACE %s SET %s = ? WHERE (%s) IN (SELECT %s FROM %s LIMIT 1 OFFSET "
+		 "%u)",
 		 table->name, column, table->key, table->key, table->name, rec->where);
 	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
 		return;
@@ -272,8 +277,8 @@ static void sql_name_sum(sqlite3_context *ctx, int n, sqlite3_value **values)
 	};
 
 	(void)n;
-	sqlite3_result_int64(ctx, name.name ? dafs_rec_name_sum((uint64_t)number_of(values[0]),
-								&name) : 0);
+	sqlite3_result_int64(
+		ctx, name.name ? dafs_rec_name_sum((uint64_t)number_of(values[0]), &name) : 0);
 }
 
 /* SQL function state_sum(uuid, numbers...). */
@@ -301,8 +306,9 @@ static void fix_sums(sqlite3 *db)
 	sqlite3_exec(db, "UPDATE run SET rec = reseal(rec, id, seg + 1)", NULL, NULL, NULL);
 	sqlite3_exec(db, "UPDATE name SET sum = name_sum(dir, name, id, image, kind)", NULL, NULL,
 		     NULL);
-	sqlite3_exec(db, "UPDATE state SET sum = state_sum(uuid, print, block_size, next_serial,"
-			 " next_seq, dirty, promised, bound, inodes, spool_blks, commands, own_dir)",
+	sqlite3_exec(db,
+		     "UPDATE state SET sum = state_sum(uuid, print, block_size, next_serial,"
+		     " next_seq, dirty, promised, bound, inodes, spool_blks, commands, own_dir)",
 		     NULL, NULL, NULL);
 }
 
@@ -330,8 +336,11 @@ static const struct dafs_cli_tool tool = { .name = "fuzz" };
 
 static void look(uint8_t what)
 {
-	static char words[][3][16] = { { "cache", "-l" }, { "resv" }, { "es", "/lin/new" },
-				       { "es", "/runs2" }, { "es", "/frag" } };
+	static char words[][3][16] = { { "cache", "-l" },
+				       { "resv" },
+				       { "es", "/lin/new" },
+				       { "es", "/runs2" },
+				       { "es", "/frag" } };
 	struct dafsdebug dd = { .cli = { .tool = &tool, .json = what & FUZZ_JSON, .quiet = true },
 				.cwd = EXT2_ROOT_INO };
 	struct dafsdebug_how how = { .no_csum = false };
@@ -360,8 +369,8 @@ static errcode_t take_name(void *arg, const char *name, uint8_t name_len, uint64
 
 static void use(struct dafs *fs)
 {
-	static const char *const paths[] = { "/", "/lin", "/lin/new", "/runs2", "/frag", "/tiny",
-					     "/whole", "/link", "/made3" };
+	static const char *const paths[] = { "/",     "/lin",	"/lin/new", "/runs2", "/frag",
+					     "/tiny", "/whole", "/link",    "/made3" };
 	struct dafs_inode *inode;
 	char buf[2048];
 	size_t got;
@@ -407,19 +416,22 @@ static void work(uint8_t what)
 
 static void write_seeds(void)
 {
-	static const uint8_t flag_sets[] = { FUZZ_FIX | FUZZ_LOOK | FUZZ_CHECK, FUZZ_FIX | FUZZ_EDIT,
-					 FUZZ_FIX | FUZZ_REPAIR | FUZZ_EDIT, FUZZ_REPAIR };
-	static const uint8_t values[] = { 0x11, 0x21, 0x22, 0x31, 0x32, 0x41, 0x50, 0x51, 0x61,
-					  0x09, 0x05 };
+	static const uint8_t flag_sets[] = { FUZZ_FIX | FUZZ_LOOK | FUZZ_CHECK,
+					     FUZZ_FIX | FUZZ_EDIT,
+					     FUZZ_FIX | FUZZ_REPAIR | FUZZ_EDIT, FUZZ_REPAIR };
+	static const uint8_t values[] = { 0x11, 0x21, 0x22, 0x31, 0x32, 0x41,
+					  0x50, 0x51, 0x61, 0x09, 0x05 };
 	static struct fuzz_input in;
 	char name[64];
 
 	for (unsigned s = 0; s < STARTS; s++)
 		for (unsigned w = 0; w < sizeof(flag_sets); w++)
 			for (unsigned v = 0; v < sizeof(values); v++) {
-				struct fuzz_record rec = { .kind = 3, .owner = values[v],
+				struct fuzz_record rec = { .kind = 3,
+							   .owner = values[v],
 							   .bytes = (const uint8_t *)"\5\0\0\0",
-							   .len = 4, .where = (uint16_t)v };
+							   .len = 4,
+							   .where = (uint16_t)v };
 
 				fuzz_input_begin(&in, s, flag_sets[w]);
 				fuzz_input_add(&in, &rec);
@@ -433,8 +445,11 @@ static void write_seeds(void)
 	for (unsigned s = 0; s < STARTS; s++)
 		for (unsigned r = 0; r < 16; r++) {
 			uint8_t blob[512];
-			struct fuzz_record rec = { .kind = 3, .owner = 0x11, .off = 1,
-						   .where = (uint16_t)r, .bytes = blob };
+			struct fuzz_record rec = { .kind = 3,
+						   .owner = 0x11,
+						   .off = 1,
+						   .where = (uint16_t)r,
+						   .bytes = blob };
 			sqlite3 *db;
 			sqlite3_stmt *stmt;
 

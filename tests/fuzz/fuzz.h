@@ -28,6 +28,20 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
 
+/* The two of an image target, whose seeds write_seeds makes. */
+#define FUZZ_IMAGE_TARGET(write_seeds)                               \
+	int LLVMFuzzerInitialize(int *argc, char ***argv)            \
+	{                                                            \
+		(void)argc, (void)argv;                              \
+		fuzz_seeds(write_seeds);                             \
+		return 0;                                            \
+	}                                                            \
+	int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) \
+	{                                                            \
+		fuzz_image(data, size);                              \
+		return 0;                                            \
+	}
+
 /* --- memory for an image (fuzz_mem.c) --- */
 
 #define FUZZ_CHUNK_BYTES 1024u

@@ -101,7 +101,9 @@ static void add_block(struct fuzz_input *in, const struct fuzz_base *base, uint8
 		      uint32_t ino, uint64_t pblk)
 {
 	struct fuzz_record rec = {
-		.kind = kind, .owner = (uint8_t)ino, .where = (uint16_t)pblk,
+		.kind = kind,
+		.owner = (uint8_t)ino,
+		.where = (uint16_t)pblk,
 		.bytes = base->sound.bytes + (pblk << base->img->block_bits),
 		.len = base->img->block_size,
 	};
@@ -141,9 +143,9 @@ static void add_nodes(struct fuzz_input *in, const struct fuzz_base *base, uint3
 	if (dafs_icodec_has_map(base->img, raw) &&
 	    !dafs_etree_decode(base->img, ino, raw, &xl, &nodes))
 		for (size_t i = 0; i < nodes.n; i++)
-			add_block(in, base, raw->i_flags & EXT4_EXTENTS_FL ? FUZZ_EXTENTS :
-									     FUZZ_BLOCK,
-				  ino, nodes.v[i]);
+			add_block(in, base,
+				  raw->i_flags & EXT4_EXTENTS_FL ? FUZZ_EXTENTS : FUZZ_BLOCK, ino,
+				  nodes.v[i]);
 	dafs_extlist_fini(&xl);
 	dafs_blklist_fini(&nodes);
 }
@@ -154,7 +156,9 @@ static bool collect(struct fuzz_input *in, size_t number, uint32_t ino, unsigned
 {
 	struct fuzz_base *base = fuzz_base(number);
 	union dafs_inode_buf buf;
-	struct fuzz_record rec = { .kind = FUZZ_INODE, .where = (uint16_t)ino, .bytes = buf.bytes,
+	struct fuzz_record rec = { .kind = FUZZ_INODE,
+				   .where = (uint16_t)ino,
+				   .bytes = buf.bytes,
 				   .len = base->img->inode_size };
 	size_t alone;
 
@@ -178,15 +182,15 @@ static bool collect(struct fuzz_input *in, size_t number, uint32_t ino, unsigned
 void fuzz_seed_inodes(unsigned kinds)
 {
 	static const uint8_t flag_sets[] = { FUZZ_FIX | FUZZ_LOOK, FUZZ_FIX | FUZZ_CHECK,
-					 FUZZ_FIX | FUZZ_REPAIR, FUZZ_FIX | FUZZ_EDIT };
+					     FUZZ_FIX | FUZZ_REPAIR, FUZZ_FIX | FUZZ_EDIT };
 	static struct fuzz_input in;
 	char name[64];
 
 	for (size_t number = 0; number < fuzz_nbases; number++)
 		for (uint32_t ino = 1; ino <= 40; ino++)
 			for (size_t i = 0; i < sizeof(flag_sets); i++) {
-				snprintf(name, sizeof(name), "%s-%u-%zu",
-					 fuzz_base(number)->name, ino, i);
+				snprintf(name, sizeof(name), "%s-%u-%zu", fuzz_base(number)->name,
+					 ino, i);
 				if (collect(&in, number, ino, kinds, flag_sets[i]))
 					fuzz_seed_input(name, &in);
 			}
@@ -197,7 +201,8 @@ static void add_static(const struct fuzz_base *base,
 {
 	ext2_filsys fs = base->img->fs;
 	uint32_t bs = base->img->block_size;
-	struct fuzz_record rec = { .kind = FUZZ_SUPER, .bytes = base->sound.bytes + 1024,
+	struct fuzz_record rec = { .kind = FUZZ_SUPER,
+				   .bytes = base->sound.bytes + 1024,
 				   .len = 1024 };
 
 	fn(arg, &rec);
@@ -207,8 +212,9 @@ static void add_static(const struct fuzz_base *base,
 		rec.where = i;
 		rec.bytes = base->sound.bytes +
 			    bs * ext2fs_descriptor_block_loc2(fs, fs->super->s_first_data_block, i);
-		rec.len = fs->group_desc_count * EXT2_DESC_SIZE(fs->super) < bs ?
-				  fs->group_desc_count * EXT2_DESC_SIZE(fs->super) : bs;
+		rec.len = fs->group_desc_count * EXT2_DESC_SIZE(fs->super) < bs
+				  ? fs->group_desc_count * EXT2_DESC_SIZE(fs->super)
+				  : bs;
 		fn(arg, &rec);
 	}
 	rec.len = 128;
@@ -222,7 +228,9 @@ static void add_static(const struct fuzz_base *base,
 		fn(arg, &rec);
 	}
 	for (uint16_t lblk = 0; base->journal && lblk < 4; lblk++) {
-		rec = (struct fuzz_record){ .kind = FUZZ_LOG, .where = lblk, .len = 512,
+		rec = (struct fuzz_record){ .kind = FUZZ_LOG,
+					    .where = lblk,
+					    .len = 512,
 					    .bytes = base->sound.bytes + fuzz_log_off(base, lblk) };
 		fn(arg, &rec);
 	}
@@ -230,8 +238,8 @@ static void add_static(const struct fuzz_base *base,
 
 void fuzz_structures(size_t number, void (*fn)(void *arg, const struct fuzz_record *rec), void *arg)
 {
-	const unsigned kinds = 1u << FUZZ_INODE | 1u << FUZZ_EXTENTS | 1u << FUZZ_LEAF |
-			       1u << FUZZ_XATTRS;
+	const unsigned kinds =
+		1u << FUZZ_INODE | 1u << FUZZ_EXTENTS | 1u << FUZZ_LEAF | 1u << FUZZ_XATTRS;
 	static struct fuzz_input in;
 	struct fuzz_base *base = fuzz_base(number);
 

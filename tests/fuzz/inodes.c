@@ -9,15 +9,4 @@ static void write_seeds(void)
 	fuzz_seed_inodes(1u << FUZZ_INODE | 1u << FUZZ_XATTRS);
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc, (void)argv;
-	fuzz_seeds(write_seeds);
-	return 0;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-	fuzz_image(data, size);
-	return 0;
-}
+FUZZ_IMAGE_TARGET(write_seeds)

@@ -61,8 +61,10 @@ static void add_log(struct fuzz_input *in, const struct fuzz_base *base)
 
 	fuzz_input_add(in, &rec);
 	for (uint16_t lblk = 0; (off = fuzz_log_off(base, lblk)); lblk++) {
-		rec = (struct fuzz_record){ .kind = FUZZ_LOG, .where = lblk,
-					    .bytes = dirty.bytes + off, .len = lblk ? bs : 512 };
+		rec = (struct fuzz_record){ .kind = FUZZ_LOG,
+					    .where = lblk,
+					    .bytes = dirty.bytes + off,
+					    .len = lblk ? bs : 512 };
 		if (memcmp(dirty.bytes + off, base->sound.bytes + off, bs))
 			fuzz_input_add(in, &rec);
 	}
@@ -129,7 +131,7 @@ static void write_seeds_of(size_t number)
 		{ JBD2_INCOMPAT_REVOKE | JBD2_INCOMPAT_FAST_COMMIT, 0 },
 	};
 	static const uint8_t flag_sets[] = { FUZZ_FIX | FUZZ_LOOK, FUZZ_FIX | FUZZ_REPAIR,
-					 FUZZ_FIX | FUZZ_EDIT | FUZZ_CHECK, FUZZ_REPAIR };
+					     FUZZ_FIX | FUZZ_EDIT | FUZZ_CHECK, FUZZ_REPAIR };
 	struct fuzz_base *base = fuzz_base(number);
 	static struct fuzz_input in;
 	char name[64];
@@ -159,15 +161,4 @@ static void write_seeds(void)
 			write_seeds_of(i);
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc, (void)argv;
-	fuzz_seeds(write_seeds);
-	return 0;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-	fuzz_image(data, size);
-	return 0;
-}
+FUZZ_IMAGE_TARGET(write_seeds)

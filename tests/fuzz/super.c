@@ -11,22 +11,27 @@ static void add_all(struct fuzz_input *in, const struct fuzz_base *base)
 {
 	ext2_filsys fs = base->img->fs;
 	uint32_t bs = base->img->block_size;
-	struct fuzz_record rec = { .kind = FUZZ_SUPER, .bytes = base->sound.bytes + 1024,
+	struct fuzz_record rec = { .kind = FUZZ_SUPER,
+				   .bytes = base->sound.bytes + 1024,
 				   .len = 1024 };
 
 	fuzz_input_add(in, &rec);
 	for (uint16_t i = 0; i < fs->desc_blocks; i++) {
 		uint64_t pblk = ext2fs_descriptor_block_loc2(fs, fs->super->s_first_data_block, i);
 
-		rec = (struct fuzz_record){ .kind = FUZZ_DESCS, .where = i,
+		rec = (struct fuzz_record){ .kind = FUZZ_DESCS,
+					    .where = i,
 					    .bytes = base->sound.bytes + pblk * bs,
-					    .len = fs->group_desc_count * EXT2_DESC_SIZE(fs->super) };
+					    .len = fs->group_desc_count *
+						   EXT2_DESC_SIZE(fs->super) };
 		if (rec.len > bs)
 			rec.len = bs;
 		fuzz_input_add(in, &rec);
 	}
-	rec = (struct fuzz_record){ .kind = FUZZ_BBITMAP, .len = 64,
-				    .bytes = base->sound.bytes + ext2fs_block_bitmap_loc(fs, 0) * bs };
+	rec = (struct fuzz_record){ .kind = FUZZ_BBITMAP,
+				    .len = 64,
+				    .bytes = base->sound.bytes +
+					     ext2fs_block_bitmap_loc(fs, 0) * bs };
 	fuzz_input_add(in, &rec);
 	rec.kind = FUZZ_IBITMAP;
 	rec.bytes = base->sound.bytes + ext2fs_inode_bitmap_loc(fs, 0) * bs;
@@ -35,12 +40,11 @@ static void add_all(struct fuzz_input *in, const struct fuzz_base *base)
 
 static void write_seeds(void)
 {
-	static const uint8_t flag_sets[] = { FUZZ_FIX | FUZZ_LOOK,
-					 FUZZ_FIX | FUZZ_LOOK | FUZZ_BACKUP | FUZZ_NO_CSUM,
-					 FUZZ_FIX | FUZZ_CHECK,
-					 FUZZ_FIX | FUZZ_REPAIR,
-					 FUZZ_REPAIR | FUZZ_BACKUP,
-					 FUZZ_FIX | FUZZ_EDIT };
+	static const uint8_t flag_sets[] = {
+		FUZZ_FIX | FUZZ_LOOK,	   FUZZ_FIX | FUZZ_LOOK | FUZZ_BACKUP | FUZZ_NO_CSUM,
+		FUZZ_FIX | FUZZ_CHECK,	   FUZZ_FIX | FUZZ_REPAIR,
+		FUZZ_REPAIR | FUZZ_BACKUP, FUZZ_FIX | FUZZ_EDIT
+	};
 	static struct fuzz_input in;
 	char name[64];
 
@@ -55,15 +59,4 @@ static void write_seeds(void)
 		}
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc, (void)argv;
-	fuzz_seeds(write_seeds);
-	return 0;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-	fuzz_image(data, size);
-	return 0;
-}
+FUZZ_IMAGE_TARGET(write_seeds)
