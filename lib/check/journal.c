@@ -89,12 +89,21 @@ static const char *super_wrong(struct dafs_ck *ck, const struct jbd2_super *js, 
 		return "wrong checksum";
 	if (be32toh(js->blocksize) != ck->g.block_size)
 		return "wrong block size";
-	if (be32toh(js->maxlen) > blks || be32toh(js->maxlen) < JBD2_MIN_BLOCKS)
+	if (be32toh(js->maxlen) > blks)
 		return "wrong length";
-	if (be32toh(js->first) == 0 || be32toh(js->first) >= be32toh(js->maxlen) ||
-	    be32toh(js->start) >= be32toh(js->maxlen))
-		return "wrong start";
 	return NULL;
+}
+
+/* What e2fsck does not ask for, but a kernel that is to mount the file system does. */
+static const char *log_wrong(const struct jbd2_super *js)
+{
+	uint32_t len_blks = be32toh(js->maxlen), first = be32toh(js->first);
+
+	if (len_blks < JBD2_MIN_BLOCKS)
+		return "too short";
+	if (!first || first >= len_blks)
+		return "wrong first block";
+	return be32toh(js->start) >= len_blks ? "wrong start" : NULL;
 }
 
 /* ---- repairs ---- */
@@ -185,13 +194,14 @@ static errcode_t check_super(struct dafs_ck *ck, struct jbd2_super *js, uint64_t
 			     uint64_t blks, uint8_t *block)
 {
 	bool recover = ext2fs_has_feature_journal_needs_recovery(&ck->sb);
-	const char *why = super_wrong(ck, js, blks);
+	const char *why = super_wrong(ck, js, blks), *log = why ? NULL : log_wrong(js);
 	struct dafs_ck_worker *w = ck->main;
 	uint32_t jino = ck->sb.s_journal_inum;
 	errcode_t err;
 
-	if (why) {
-		if (!DAFS_CK_FIND(w, JNL_SUPER, .ino = jino, .text = why))
+	if (why || log) {
+		if (why ? !DAFS_CK_FIND(w, JNL_SUPER, .ino = jino, .text = why)
+			: !DAFS_CK_FIND(w, JNL_LOG, .ino = jino, .text = log))
 			return 0;
 		ext2fs_clear_feature_journal_needs_recovery(&ck->sb);
 		dafs_ck_journal_super(ck, blks, block);

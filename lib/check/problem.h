@@ -123,6 +123,8 @@
 	  "The journal cannot be found; nothing can be replayed from it.") \
 	P(JNL_SUPER, "journal.super", DAMAGE, YES, "reset", "journal superblock: %t", \
 	  "The journal's own superblock is damaged; what it holds cannot be replayed.") \
+	P(JNL_LOG, "journal.log", SUMMARY, YES, "reset", "the bounds of the journal's log: %t", \
+	  "No kernel mounts the file system; what the log holds cannot be replayed.") \
 	P(JNL_V2_FIELDS, "journal.v1-fields", SUMMARY, YES, "clear", \
 	  "the version 1 journal superblock has version 2 fields", \
 	  "Fields beyond the version 1 superblock must be zero.") \

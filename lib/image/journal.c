@@ -191,6 +191,11 @@ static void set_last(struct dafs_journal *j)
 	j->last = fc_blks < j->maxlen ? j->maxlen - fc_blks : 0;
 }
 
+static bool first_ok(const struct dafs_journal *j)
+{
+	return j->first && j->last >= MIN_LOG_BLKS && j->first <= j->last - MIN_LOG_BLKS;
+}
+
 static errcode_t open_super(struct dafs_journal *j)
 {
 	uint32_t type, start;
@@ -216,7 +221,12 @@ static errcode_t open_super(struct dafs_journal *j)
 		return corrupt(j, "block size");
 	if (j->maxlen > JBD2_MAX_BLKS)
 		return corrupt(j, "too long");
-	if (!j->first || j->last < MIN_LOG_BLKS || j->first > j->last - MIN_LOG_BLKS)
+	if (!first_ok(j) && j->img->flags & DAFS_IMAGE_SALVAGE) {
+		/* In an inode nothing but the superblock comes before the log. */
+		j->first = 1;
+		j->sb.first = htobe32(j->first);
+	}
+	if (!first_ok(j))
 		return corrupt(j, "first block");
 	if (start && (start < j->first || start >= j->last))
 		return corrupt(j, "start of the log");

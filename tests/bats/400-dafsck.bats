@@ -113,6 +113,36 @@ setb 6000 10"
   done
 }
 
+@test "a journal whose log begins nowhere: no damage, but no kernel takes it" {
+  local super value
+  make_image sound 16M -t ext4
+  super=$(debugfs -R "bmap <8> 0" sound 2>/dev/null)
+  # s_first, s_start
+  for value in "20 0000" "20 7777" "28 7777"; do
+    cp sound img
+    printf '%b' "$(printf '%s' "${value#* }" | sed 's/./\\x0&/g')" |
+      dd of=img bs=1 seek=$((super * 1024 + ${value% *})) conv=notrunc status=none
+    run_tool 0 dafsck -fn img
+    has_output "[journal.log]"
+    same_verdict img
+    run_tool 4 dafsck -fn --strict img
+    run_tool 1 dafsck -fy img
+    run_tool 0 dafsck -fn --strict img
+    assert_fsck_clean img
+  done
+
+  # What the log holds is not lost with it.
+  cp sound img
+  printf '%s\n' "jo" "jw -b 9000 /dev/zero" "jc" | debugfs -w -f - img >/dev/null 2>&1
+  printf '\0\0\0\0' | dd of=img bs=1 seek=$((super * 1024 + 20)) conv=notrunc status=none
+  run_tool 0 dafsck -fn img
+  has_output "[journal.log]"
+  run_tool 0 dafsck -fy img
+  has_stderr "replaying the journal"
+  run_tool 0 dafsck -fn --strict img
+  assert_fsck_clean img
+}
+
 @test "damaged checksums are found under their own name" {
   local -a cases=(
     "inode.checksum|sif /file checksum 0x1234"
