@@ -172,9 +172,10 @@ static bool misplaced(const struct tree *t, const struct node *nd, const struct 
 {
 	const struct ext3_extent *end =
 		(const struct ext3_extent *)(nd->eh + 1) + nd->eh->eh_entries;
+	uint64_t len = raw->ee_len > UNWRITTEN ? raw->ee_len - UNWRITTEN : raw->ee_len;
 
 	return end - raw > 2 && raw[1].ee_block < raw->ee_block &&
-	       raw[2].ee_block < raw->ee_block && raw[1].ee_block < raw[2].ee_block &&
+	       raw[2].ee_block < raw->ee_block + len && raw[1].ee_block < raw[2].ee_block &&
 	       raw[1].ee_block >= t->in->next_lblk && raw[1].ee_block >= nd->low;
 }
 

@@ -222,6 +222,16 @@ plain=(-O ^metadata_csum)
       index) row index extent.index other ;;
     esac
   done
+  # An extent that took another one's place goes, not the two behind it.
+  fresh place "${plain[@]}"
+  db place "${holes[@]}"
+  local four six
+  four=$(pblk place /other 4) six=$(pblk place /other 6)
+  poke place "$(debugfs -R "ex /other" place 2>/dev/null | awk '$1 == "0/" { print $8; exit }')" 24 '\6'
+  cp place was
+  other=1 row place extent.order other
+  dafsck -fy was >/dev/null || [ $? -eq 1 ]
+  [ "$(pblk was /other 4) $(pblk was /other 6)" = "$four $six" ]
   fresh blockmap "${plain[@]}" -O ^extent,^64bit
   db blockmap "sif /other block[IND] 99999999"
   row blockmap block.illegal other
