@@ -156,7 +156,7 @@ static bool marked_clean(const struct dafs_ck *ck)
 	const struct ext2_super_block *sb = &ck->sb;
 
 	if (ck->opts->force || ck->opts->backup_sb || ck->left[DAFS_CHECK_DAMAGE] || ck->changes ||
-	    ck->rep->result.replayed)
+	    ck->rep->result.replayed || ck->jnl_error)
 		return false;
 	if ((sb->s_state & (EXT2_VALID_FS | EXT2_ERROR_FS)) != EXT2_VALID_FS)
 		return false;

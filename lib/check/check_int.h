@@ -268,6 +268,7 @@ struct dafs_ck {
 	bool no_room; /* for a repair */
 	unsigned round;
 	unsigned announced; /* the last pass whose title was reported */
+	bool jnl_error;	    /* the journal remembers one: all is looked at */
 	uint64_t changes;		     /* repairs so far */
 	struct dafs_ck_map decided;	     /* key of a finding -> enum decision (check.c) */
 	uint64_t left[DAFS_CHECK_FATAL + 1]; /* of this round */

@@ -210,6 +210,16 @@ static errcode_t check_super(struct dafs_ck *ck, struct jbd2_super *js, uint64_t
 	err = check_features(ck, js, pblk, block);
 	if (err)
 		return err;
+	if (js->error) {
+		ck->jnl_error = true;
+		if (DAFS_CK_FIND(w, JNL_ERROR, .ino = jino,
+				 .found = (uint32_t)-(int32_t)be32toh(js->error))) {
+			js->error = 0;
+			err = write_super(ck, js, pblk, block);
+		}
+	}
+	if (err)
+		return err;
 	if (!ext2fs_has_feature_journal(&ck->sb)) {
 		if (DAFS_CK_FIND(w, JNL_NO_FLAG, .ino = jino))
 			drop_journal(ck);

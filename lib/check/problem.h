@@ -125,6 +125,9 @@
 	  "The journal's own superblock is damaged; what it holds cannot be replayed.") \
 	P(JNL_LOG, "journal.log", SUMMARY, YES, "reset", "the bounds of the journal's log: %t", \
 	  "No kernel mounts the file system; what the log holds cannot be replayed.") \
+	P(JNL_ERROR, "journal.error", SUMMARY, SAFE, "clear", \
+	  "the journal remembers an error of the file system (%f)", \
+	  "A kernel met an error and could not note it in the superblock; all is checked.") \
 	P(JNL_V2_FIELDS, "journal.v1-fields", SUMMARY, YES, "clear", \
 	  "the version 1 journal superblock has version 2 fields", \
 	  "Fields beyond the version 1 superblock must be zero.") \

@@ -143,6 +143,24 @@ setb 6000 10"
   assert_fsck_clean img
 }
 
+@test "an error that the journal remembers: all is looked at, then it is forgotten" {
+  make_image sound 16M -t ext4
+  printf '\xff\xff\xff\xfb' |
+    dd of=sound bs=1 seek=$(($(debugfs -R "bmap <8> 0" sound 2>/dev/null) * 1024 + 32)) conv=notrunc status=none
+  cp sound img
+  run_tool 1 dafsck -p img
+  has_output "[journal.error]"
+  run_tool 0 dafsck -n --strict img
+  assert_fsck_clean img
+  # With damage behind the mark "clean" as well.
+  cp sound img
+  damage img "unlink /file"
+  run_tool 0 dafsck -fn sound
+  run_tool 4 dafsck -n img
+  has_output "[tree.unattached]"
+  run_tool 4 dafsck -n --strict sound
+}
+
 @test "damaged checksums are found under their own name" {
   local -a cases=(
     "inode.checksum|sif /file checksum 0x1234"
