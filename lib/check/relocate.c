@@ -255,7 +255,8 @@ errcode_t dafs_ck_relocate(struct dafs_ck *ck)
 		return 0;
 	for (size_t i = 0; i < ck->moves.n && !err; i++)
 		err = move_group(ck, (struct move *)ck->moves.v + i);
-	if (!err && ck->want & DAFS_CKW_RESIZE)
+	/* (Where the first group's table is new only now, the next round asks again.) */
+	if (!err && ck->want & DAFS_CKW_RESIZE && !(ck->gd_flags[0] & DAFS_CKG_IT_BAD))
 		err = make_resize_inode(ck);
 	if (!err && ck->want & DAFS_CKW_MMP)
 		err = make_mmp(ck);
