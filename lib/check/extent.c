@@ -305,31 +305,31 @@ static void look_index(struct tree *t, struct node *nd, const struct ext3_extent
 	w->err = dafs_ck_read(w, pblk, 1, child.eh);
 	if (w->err)
 		return;
-	t->mute += on_meta;
 	why = node_wrong(ck, child.eh);
 	if (why) {
 		bad_node(t, ix, why);
-	} else {
-		child.csum_bad = !node_csum_ok(t, child.eh);
-		/* Its place in the tree tells how deep it is; the kernel asks the header. */
-		if (child.eh->eh_depth != child.depth && !t->mute &&
-		    DAFS_CK_FIND(w, EXT_NODE_DEPTH, .ino = in->ino, .blk = pblk,
-				 .found = child.eh->eh_depth, .want = child.depth))
-			in->rebuild = true;
-		/* Entries of both kinds begin with their logical block. */
-		first = *(const uint32_t *)(child.eh + 1);
-		if (first != ix->ei_block && !t->mute) {
-			if (DAFS_CK_FIND(w, EXT_INDEX, .ino = in->ino, .lblk = ix->ei_block,
-					 .want = first, .blk = pblk))
-				in->rebuild = true;
-			child.low = first;
-		}
-		if (w->flat && !on_meta)
-			w->err = dafs_blklist_add(&w->flat->nodes, pblk);
-		look_node(t, &child);
-		dafs_ck_claim_blk(w, pblk);
-		in->clusters++;
+		return;
 	}
+	t->mute += on_meta;
+	child.csum_bad = !node_csum_ok(t, child.eh);
+	/* Its place in the tree tells how deep it is; the kernel asks the header. */
+	if (child.eh->eh_depth != child.depth && !t->mute &&
+	    DAFS_CK_FIND(w, EXT_NODE_DEPTH, .ino = in->ino, .blk = pblk,
+			 .found = child.eh->eh_depth, .want = child.depth))
+		in->rebuild = true;
+	/* Entries of both kinds begin with their logical block. */
+	first = *(const uint32_t *)(child.eh + 1);
+	if (first != ix->ei_block && !t->mute) {
+		if (DAFS_CK_FIND(w, EXT_INDEX, .ino = in->ino, .lblk = ix->ei_block,
+				 .want = first, .blk = pblk))
+			in->rebuild = true;
+		child.low = first;
+	}
+	if (w->flat && !on_meta)
+		w->err = dafs_blklist_add(&w->flat->nodes, pblk);
+	look_node(t, &child);
+	dafs_ck_claim_blk(w, pblk);
+	in->clusters++;
 	t->mute -= on_meta;
 }
 
