@@ -270,9 +270,14 @@ static errcode_t repair_inode(struct dafs_ck *ck, struct ext2_inode_large *raw, 
 {
 	uint32_t jino = ck->sb.s_journal_inum;
 
+	/* A number that no journal has: the next round looks where it is in all file systems. */
+	if (jino > ck->g.inodes) {
+		ck->sb.s_journal_inum = EXT2_JOURNAL_INO;
+		ck->again = true;
+		return 0;
+	}
 	/* Its table is made first; the next round comes back to this. */
-	if (jino && jino <= ck->g.inodes &&
-	    ck->gd_flags[(jino - 1) / ck->g.ipg] & DAFS_CKG_IT_BAD)
+	if (jino && ck->gd_flags[(jino - 1) / ck->g.ipg] & DAFS_CKG_IT_BAD)
 		return 0;
 	if (jino && inode_from_backup(ck, raw, m))
 		return dafs_ck_write_inode(ck->main, jino, raw);

@@ -166,9 +166,9 @@
 	  "Nothing is lost; run the check again, and report it as a mistake of dafsck.") \
 	P(NO_ROOM, "run.no-room", DAMAGE, NONE, NULL, "no room for a repair: %t", \
 	  "The file system is too full for what the repair needs.") \
-	P(MMP_BLOCK, "mmp.block", SUMMARY, SAFE, "clear", "multi-mount protection: block %b is not valid", \
+	P(MMP_BLOCK, "mmp.block", DAMAGE, SAFE, "clear", "multi-mount protection: block %b is not valid", \
 	  "The MMP block lies outside of the file system.") \
-	P(MMP_MAGIC, "mmp.magic", SUMMARY, SAFE, "fix", "multi-mount protection: block %b has no magic", \
+	P(MMP_MAGIC, "mmp.magic", DAMAGE, SAFE, "fix", "multi-mount protection: block %b has no magic", \
 	  "The MMP block holds something else.") \
 	P(MMP_CSUM, "mmp.checksum", SUMMARY, SAFE, "fix", \
 	  "multi-mount protection: block %b fails its checksum", "The MMP block is damaged.") \

@@ -207,14 +207,22 @@ static errcode_t zero_inodes(struct dafs_ck *ck, uint32_t grp, uint32_t from, ui
 	return err;
 }
 
+/* The first of a group's inodes that is not reserved; ipg: all are. */
+static uint32_t first_usable(const struct dafs_ck *ck, uint32_t grp)
+{
+	uint64_t before = (uint64_t)grp * ck->g.ipg, first = ck->g.first_ino - 1;
+
+	if (first <= before)
+		return 0;
+	return first - before < ck->g.ipg ? (uint32_t)(first - before) : ck->g.ipg;
+}
+
 /* A free inode that pass 1 has seen; ipg: none. */
 static uint32_t free_seen(const struct dafs_ck *ck, uint32_t grp)
 {
-	uint32_t n = dafs_ck_grp_scan_inodes(ck, grp), i = 0;
+	uint32_t n = dafs_ck_grp_scan_inodes(ck, grp);
 
-	if (grp == 0)
-		i = ck->g.first_ino - 1;
-	for (; i < n; i++)
+	for (uint32_t i = first_usable(ck, grp); i < n; i++)
 		if (!(dafs_ck_ino_flags(ck, grp * ck->g.ipg + i + 1) & DAFS_CKI_USED))
 			return i;
 	return ck->g.ipg;
@@ -224,16 +232,16 @@ static uint32_t free_seen(const struct dafs_ck *ck, uint32_t grp)
 static errcode_t extend_mark(struct dafs_ck *ck, uint32_t grp, uint32_t *index)
 {
 	struct ext4_group_desc *gd = dafs_ck_gd(ck, grp);
-	uint32_t n = dafs_ck_grp_scan_inodes(ck, grp);
+	uint32_t n = dafs_ck_grp_scan_inodes(ck, grp), first = first_usable(ck, grp);
 
 	*index = ck->g.ipg;
-	if (n >= ck->g.ipg || ck->gd_flags[grp] & DAFS_CKG_IT_BAD)
+	if (n >= ck->g.ipg || first >= ck->g.ipg || ck->gd_flags[grp] & DAFS_CKG_IT_BAD)
 		return 0;
-	*index = n;
+	*index = n > first ? n : first;
 	gd->bg_flags &= (uint16_t)~EXT2_BG_INODE_UNINIT;
-	dafs_ck_gd_set_unused(ck, grp, ck->g.ipg - n - 1);
+	dafs_ck_gd_set_unused(ck, grp, ck->g.ipg - *index - 1);
 	dafs_ck_gd_seal(ck, grp);
-	return zero_inodes(ck, grp, n, n + 1);
+	return zero_inodes(ck, grp, n, *index + 1);
 }
 
 errcode_t dafs_ck_take_inode(struct dafs_ck *ck, uint32_t *ino)

@@ -267,6 +267,9 @@ static const char *resize_map_wrong(struct dafs_ck *ck, uint64_t dind_blk)
 
 	if (!indirect_read(ck, dind_blk, dind))
 		return "double indirect block";
+	for (uint32_t i = ck->sb.s_reserved_gdt_blocks; i < per_blk; i++)
+		if (dind[(at + i) % per_blk])
+			return "double indirect block";
 	for (uint32_t i = 0; i < ck->sb.s_reserved_gdt_blocks; i++, at++, pblk++) {
 		at %= per_blk;
 		if (dind[at] != pblk || !indirect_read(ck, pblk, ind))
