@@ -432,6 +432,9 @@ static errcode_t features_known(struct dafs_ck *ck)
 					 dafs_feature_to_text(sets[i].set,
 							      sets[i].unknown & -sets[i].unknown,
 							      buf));
+	if (ck->g.casefold && !ext2fs_load_nls_table(ck->sb.s_encoding))
+		return dafs_fail(ck->ctx, DAFS_ET_FEATURE, "%s: casefold with encoding %u",
+				 ck->dev->address, ck->sb.s_encoding);
 	return 0;
 }
 

@@ -56,6 +56,8 @@
 	  "A checksum seed means nothing without checksums.") \
 	P(SB_64BIT, "super.64bit", SUMMARY, SAFE, "fix", "feature 64bit is set without extent", \
 	  "Blocks beyond 32 bits can only be mapped by extents.") \
+	P(SB_BIGALLOC, "super.bigalloc", DAMAGE, YES, "fix", "feature bigalloc is set without extent", \
+	  "Clusters can only be mapped by extents.") \
 	P(SB_RESIZE_META, "super.resize-meta-bg", SUMMARY, YES, "fix", \
 	  "features resize_inode and meta_bg exclude each other", \
 	  "With meta_bg there is nothing for the resize inode to keep.") \
@@ -170,7 +172,7 @@
 	  "The MMP block lies outside of the file system.") \
 	P(MMP_MAGIC, "mmp.magic", DAMAGE, SAFE, "fix", "multi-mount protection: block %b has no magic", \
 	  "The MMP block holds something else.") \
-	P(MMP_CSUM, "mmp.checksum", SUMMARY, SAFE, "fix", \
+	P(MMP_CSUM, "mmp.checksum", DAMAGE, SAFE, "fix", \
 	  "multi-mount protection: block %b fails its checksum", "The MMP block is damaged.") \
 	P(MMP_BUSY, "mmp.busy", FATAL, NONE, NULL, \
 	  "multi-mount protection: the file system is in use by another machine or check", \

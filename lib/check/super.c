@@ -71,6 +71,14 @@ static void check_features(struct dafs_ck *ck)
 		ext2fs_set_feature_extents(sb);
 		ck->again = true;
 	}
+	if (ck->g.bigalloc && !ck->g.extents && DAFS_CK_FIND(w, SB_BIGALLOC)) {
+		/* Clusters of one block mean nothing without the flag. */
+		if (ck->g.cbits)
+			ext2fs_set_feature_extents(sb);
+		else
+			ext2fs_clear_feature_bigalloc(sb);
+		ck->again = true;
+	}
 	if (ck->g.hurd && ck->g.filetype && DAFS_CK_FIND(w, SB_HURD)) {
 		ext2fs_clear_feature_filetype(sb);
 		ck->again = true;
