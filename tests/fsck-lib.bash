@@ -17,7 +17,7 @@ run_dafsck() { # OUTPUT ARGUMENT...
   shift
   (
     [ "$room" -eq 0 ] || ulimit -v "$room"
-    exec timeout "$limit" "$dafsck" "$@"
+    exec timeout -k 5 "$limit" "$dafsck" "$@"
   ) >"$out" 2>&1 </dev/null
 }
 
@@ -96,7 +96,7 @@ verdict() { # N Y
 repair_theirs() {
   local code=0
   cp --sparse=always "$work/image" "$work/theirs"
-  timeout 60 e2fsck -fy "$work/theirs" >"$work/out.theirs" 2>&1 </dev/null || code=$?
+  timeout -k 5 60 e2fsck -fy "$work/theirs" >"$work/out.theirs" 2>&1 </dev/null || code=$?
   echo "$code"
 }
 
@@ -108,7 +108,7 @@ repairs() { # Y
   [ "$got" -lt 99 ] || { echo "did not end ($got)"; return; }
   [ "$got" -le 1 ] || [ "$1" -lt 8 ] || return
   [ "$got" -le 1 ] || echo "exit status $got"
-  said=$(timeout 60 e2fsck -fn "$work/image" 2>&1 </dev/null | remarks | head -n 2)
+  said=$(timeout -k 5 60 e2fsck -fn "$work/image" 2>&1 </dev/null | remarks | head -n 2)
   [ -z "$said" ] || echo "e2fsck -fn: ${said//$'\n'/ | }"
   run_dafsck "$work/out2" -fn --strict "$work/image" || again=$?
   [ "$again" -eq 0 ] || echo "a second run: $again"
