@@ -232,6 +232,9 @@ plain=(-O ^metadata_csum)
   other=1 row place extent.order other
   dafsck -fy was >/dev/null || [ $? -eq 1 ]
   [ "$(pblk was /other 4) $(pblk was /other 6)" = "$four $six" ]
+  fresh lead "${plain[@]}"
+  db lead "${holes[@]}" "sif /other block[4] 2"
+  other=1 row lead extent.node other
   fresh blockmap "${plain[@]}" -O ^extent,^64bit
   db blockmap "sif /other block[IND] 99999999"
   row blockmap block.illegal other
@@ -274,6 +277,12 @@ plain=(-O ^metadata_csum)
   fresh super
   wipe super "$(pblk super '<8>')"
   row super journal.super
+  fresh number
+  db number "ssv journal_inum 2000000000"
+  row number journal.inode
+  fresh clusters -O ^extent,^64bit
+  db clusters "feature bigalloc"
+  row clusters super.bigalloc
   fresh none -O ^has_journal
   db none "unlink /dir/n8" "freeb 2000 30"
   row none tree.unattached
