@@ -108,6 +108,32 @@ static const char *log_wrong(const struct jbd2_super *js)
 
 /* ---- repairs ---- */
 
+/* The number in the superblock may be what is wrong: is there a journal where all file systems have
+ * it? The next round takes that one then. */
+static bool is_elsewhere(struct dafs_ck *ck)
+{
+	struct ext2_inode_large *raw;
+	struct mapped m = { 0 };
+	bool there;
+
+	if (ck->sb.s_journal_inum == EXT2_JOURNAL_INO)
+		return false;
+	raw = dafs_ck_raw_alloc(ck);
+	if (!raw) {
+		ck->main->err = ENOMEM;
+		return true;
+	}
+	there = ck->sb.s_journal_inum > ck->g.inodes ||
+		(dafs_ck_read_inode(ck->main, EXT2_JOURNAL_INO, raw) &&
+		 !inode_wrong(ck, raw, &m));
+	free(raw);
+	if (there) {
+		ck->sb.s_journal_inum = EXT2_JOURNAL_INO;
+		ck->again = true;
+	}
+	return there;
+}
+
 static errcode_t write_super(struct dafs_ck *ck, struct jbd2_super *js, uint64_t pblk,
 			     uint8_t *block)
 {
@@ -203,6 +229,8 @@ static errcode_t check_super(struct dafs_ck *ck, struct jbd2_super *js, uint64_t
 		if (why ? !DAFS_CK_FIND(w, JNL_SUPER, .ino = jino, .text = why)
 			: !DAFS_CK_FIND(w, JNL_LOG, .ino = jino, .text = log))
 			return 0;
+		if (why && is_elsewhere(ck))
+			return ck->main->err;
 		ext2fs_clear_feature_journal_needs_recovery(&ck->sb);
 		dafs_ck_journal_super(ck, blks, block);
 		return dafs_ck_write(w, pblk, block);
@@ -270,12 +298,8 @@ static errcode_t repair_inode(struct dafs_ck *ck, struct ext2_inode_large *raw, 
 {
 	uint32_t jino = ck->sb.s_journal_inum;
 
-	/* A number that no journal has: the next round looks where it is in all file systems. */
-	if (jino > ck->g.inodes) {
-		ck->sb.s_journal_inum = EXT2_JOURNAL_INO;
-		ck->again = true;
+	if (is_elsewhere(ck))
 		return 0;
-	}
 	/* Its table is made first; the next round comes back to this. */
 	if (jino && ck->gd_flags[(jino - 1) / ck->g.ipg] & DAFS_CKG_IT_BAD)
 		return 0;

@@ -147,6 +147,13 @@ static bool all_zero(const uint8_t *bytes, size_t len)
 	return !any;
 }
 
+/* One whose first half is zeros was never written, whatever is behind. */
+static bool csum_bad(const struct dafs_ck *ck, uint32_t ino, const struct ext2_inode_large *raw)
+{
+	return ck->g.csum && !dafs_icodec_checksum_ok(&ck->img, ino, raw) &&
+	       !all_zero((const uint8_t *)raw, EXT2_GOOD_OLD_INODE_SIZE);
+}
+
 /* An inode table block whose checksums mostly fail was overwritten by something else. */
 static bool block_is_garbage(const struct dafs_ck *ck, uint32_t first_ino, const uint8_t *block)
 {
@@ -213,7 +220,7 @@ static errcode_t scan_piece(struct dafs_ck_worker *w, uint32_t ino, uint32_t end
 
 			if (all_zero(bytes, ck->g.inode_size) && ino >= ck->g.first_ino)
 				continue;
-			bad = ck->g.csum && !dafs_icodec_checksum_ok(&ck->img, ino, raw);
+			bad = csum_bad(ck, ino, raw);
 			if (bad && garbage < 0)
 				garbage = block_is_garbage(ck, ino - i, block);
 			err = look_at_bytes(w, ino, bytes, bad, bad && garbage > 0);
@@ -267,7 +274,7 @@ static errcode_t look_again(struct dafs_ck_worker *w, uint32_t ino)
 
 	if (!dafs_ck_read_inode(w, ino, in.raw))
 		return w->err;
-	in.csum_bad = ck->g.csum && !dafs_icodec_checksum_ok(&ck->img, ino, in.raw);
+	in.csum_bad = csum_bad(ck, ino, in.raw);
 	if (in.csum_bad)
 		in.garbage = block_is_garbage(
 			ck, ino - (ino - 1) % ck->g.ipg % ck->g.inodes_per_blk, w->tmp);

@@ -280,6 +280,10 @@ plain=(-O ^metadata_csum)
   fresh number
   db number "ssv journal_inum 2000000000"
   row number journal.inode
+  # Somebody's file stays one, and is not made a journal.
+  fresh other
+  db other "ssv journal_inum $(ino other /file)"
+  row other 'journal\.[a-z]*'
   fresh clusters -O ^extent,^64bit
   db clusters "feature bigalloc"
   row clusters super.bigalloc
