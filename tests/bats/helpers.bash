@@ -86,7 +86,11 @@ assert_fsck_clean() {
 
 need() {
   local cmd
-  for cmd in "$@"; do command -v "$cmd" >/dev/null || skip "$cmd is not installed"; done
+  for cmd in "$@"; do
+    command -v "$cmd" >/dev/null || skip "$cmd is not installed"
+    # Leaks cannot be looked for in a traced process.
+    [ "$cmd" != strace ] || export ASAN_OPTIONS=exitcode=99:detect_leaks=0
+  done
 }
 
 need_root_loop() {
