@@ -213,7 +213,7 @@ shown() {
   run_tool 0 dawrite -f img mkdir /a_directory
   echo x | run_tool 0 dawrite -f img write /a_directory/only_file
   : >out
-  # script gives a terminal to both ends.
+  # script gives a terminal to both ends. exec: a shell in between would die of the interrupt.
   (
     shown 1 'dafsdebug: '
     printf 'im\ta_d\ton\t\n'
@@ -229,7 +229,7 @@ shown() {
     shown 2 'is part of block group'
     printf 'quit\n'
     sleep 0.3
-  ) | TERM=dumb DEBUGFS_PAGER=cat script -qfec "dafsdebug img" /dev/null >out 2>&1
+  ) | TERM=dumb DEBUGFS_PAGER=cat script -qfec "exec dafsdebug img" /dev/null >out 2>&1
   cat -v out
   [ "$(grep -c 'is part of block group' out)" -eq 2 ]
   grep -q "unknown command 'nonsense'" out
