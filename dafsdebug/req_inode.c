@@ -292,17 +292,29 @@ static errcode_t json_body(struct dafsdebug *dd, struct json_object *out,
 
 /* ---- requests ---- */
 
+/* The inode that a request names, with its attributes; *set is the caller's, NULL on failure. */
+static errcode_t find(struct dafsdebug *dd, const struct dafs_cli_args *args,
+		      struct dafs_inspect *in, struct dafs_xattr **set, struct dafs_inline *body)
+{
+	errcode_t err = dafsdebug_inode(dd, args->argv[0], false, in);
+
+	*set = NULL;
+	if (!err)
+		err = load_xattrs(dd, in, set, body);
+	if (err)
+		dafs_xattr_free(set);
+	return err;
+}
+
 errcode_t dafsdebug_stat(void *arg, const struct dafs_cli_args *args)
 {
 	struct dafsdebug *dd = arg;
 	struct json_object *out;
-	struct dafs_xattr *set = NULL;
+	struct dafs_xattr *set;
 	struct dafs_inline body;
 	struct dafs_inspect in;
-	errcode_t err = dafsdebug_inode(dd, args->argv[0], false, &in);
+	errcode_t err = find(dd, args, &in, &set, &body);
 
-	if (!err)
-		err = load_xattrs(dd, &in, &set, &body);
 	if (err)
 		return err;
 	out = dafsdebug_json(dd);
@@ -326,13 +338,11 @@ errcode_t dafsdebug_ea_list(void *arg, const struct dafs_cli_args *args)
 {
 	struct dafsdebug *dd = arg;
 	struct json_object *out;
-	struct dafs_xattr *set = NULL;
+	struct dafs_xattr *set;
 	struct dafs_inline body;
 	struct dafs_inspect in;
-	errcode_t err = dafsdebug_inode(dd, args->argv[0], false, &in);
+	errcode_t err = find(dd, args, &in, &set, &body);
 
-	if (!err)
-		err = load_xattrs(dd, &in, &set, &body);
 	if (err)
 		return err;
 	out = dafsdebug_json(dd);

@@ -127,11 +127,23 @@ static errcode_t ex_item(void *arg, const struct dafs_map_item *item)
 	return 0;
 }
 
+/* Whether --json asks for the mapping of in; then it is printed, and *err tells how that went. */
+static bool map_as_json(struct dafsdebug *dd, const struct dafs_inspect *in, errcode_t *err)
+{
+	struct json_object *out = dafsdebug_json(dd);
+
+	if (!out)
+		return false;
+	dafs_cli_json_u64(out, "inode", in->ino);
+	*err = dafsdebug_json_mapping(dd, out, in);
+	dafsdebug_json_put(out);
+	return true;
+}
+
 errcode_t dafsdebug_ex(void *arg, const struct dafs_cli_args *args)
 {
 	struct dafsdebug *dd = arg;
 	struct ex ex = { .nodes = !dafs_cli_value(args, 'l'), .leaves = !dafs_cli_value(args, 'n') };
-	struct json_object *out;
 	struct dafs_inspect in;
 	uint64_t blks;
 	errcode_t err = dafsdebug_inode(dd, args->argv[0], false, &in);
@@ -140,13 +152,8 @@ errcode_t dafsdebug_ex(void *arg, const struct dafs_cli_args *args)
 		return err;
 	if (!(in.buf.raw.i_flags & EXT4_EXTENTS_FL))
 		return dafs_fail(&dd->cli.ctx, EINVAL, "%s: does not use extents", args->argv[0]);
-	out = dafsdebug_json(dd);
-	if (out) {
-		dafs_cli_json_u64(out, "inode", in.ino);
-		err = dafsdebug_json_mapping(dd, out, &in);
-		dafsdebug_json_put(out);
+	if (map_as_json(dd, &in, &err))
 		return err;
-	}
 	blks = (in.attr.size + dd->img->block_size - 1) >> dd->img->block_bits;
 	ex.logical_width = (int)(digits(blks) > 5 ? digits(blks) : 5);
 	ex.physical_width = (int)(digits(dd->img->blocks) > 5 ? digits(dd->img->blocks) : 5);
@@ -170,19 +177,13 @@ static errcode_t print_blocks(void *arg, const struct dafs_map_item *item)
 errcode_t dafsdebug_blocks(void *arg, const struct dafs_cli_args *args)
 {
 	struct dafsdebug *dd = arg;
-	struct json_object *out;
 	struct dafs_inspect in;
 	errcode_t err = dafsdebug_inode(dd, args->argv[0], false, &in);
 
 	if (err)
 		return err;
-	out = dafsdebug_json(dd);
-	if (out) {
-		dafs_cli_json_u64(out, "inode", in.ino);
-		err = dafsdebug_json_mapping(dd, out, &in);
-		dafsdebug_json_put(out);
+	if (map_as_json(dd, &in, &err))
 		return err;
-	}
 	err = dafs_inspect_map(dd->img, &in, print_blocks, NULL);
 	putchar('\n');
 	return dafsdebug_note(dd, err);
