@@ -7,7 +7,7 @@
  *   id, no image_ino                 added
  *   id and image_ino, different      replaced
  *   image_ino, no id                 taken away (a whiteout)
- *   neither                          nothing; kept only until the backing's row is deleted
+ *   neither                          nothing: nobody has the name (a remembered look-up), or its row is to be deleted
  *
  * Invariants (dafs_dir_verify): no two records have one name; the counters equal the records when all pending ones are loaded.
  */
@@ -49,7 +49,7 @@ struct dafs_dir {
 	uint32_t del_names; /* pending names that the image has (replaced, taken away) */
 	uint32_t
 		held_nlink; /* change set that leaves subdirectories out: nlink as it was before; 0: not touched */
-	uint32_t looked_up; /* in the image or the backing, one by one */
+	uint32_t pending_asked, image_asked; /* names looked up in the backing, in the image, one by one */
 	uint8_t flags;
 	uint8_t *raw; /* the image's inode, for look-ups; NULL: not read yet */
 };

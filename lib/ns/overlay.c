@@ -2,8 +2,9 @@
 /*
  * overlay - the names of a directory as a reader sees them: records in memory over the backing's rows over the image.
  *
- * Names are looked up one by one and remembered. When so many were asked for that reading all of them at once would have cost
- * no more, that is done instead, so that a long script or an import into a large directory never becomes quadratic.
+ * Names are looked up one by one and remembered, those that nobody has too: a command on one name costs the same beside any
+ * number of others. When so many were asked for that reading all of them at once would have cost no more, that is done
+ * instead, so that a long script or an import into a large directory never becomes quadratic.
  */
 #include "config.h"
 
@@ -116,6 +117,12 @@ errcode_t dafs_ns_load_pending(struct dafs_ns *ns, struct dafs_inode *inode)
 	return 0;
 }
 
+/* Look-ups that cost as much as reading all pending names does; none when that was done. */
+static uint32_t lookups_for_pending(const struct dafs_dir *dir)
+{
+	return dir->flags & DAFS_DIR_PENDING_ALL ? 0 : (dir->add_names + dir->del_names) / NAMES_PER_LOOKUP;
+}
+
 static errcode_t name_from_backing(struct load *load, const char *name, uint8_t len)
 {
 	struct dafs_ns *ns = load->ns;
@@ -124,8 +131,7 @@ static errcode_t name_from_backing(struct load *load, const char *name, uint8_t 
 	errcode_t err;
 
 	/* Folded names cannot be looked up by their bytes. */
-	if (load->fold || dir->looked_up++ > LOOKUPS_AT_LEAST + (dir->add_names + dir->del_names) /
-									NAMES_PER_LOOKUP)
+	if (load->fold || dir->pending_asked++ > LOOKUPS_AT_LEAST + lookups_for_pending(dir))
 		return dafs_ns_load_pending(ns, load->inode);
 	memset(&row, 0, sizeof(row));
 	err = ns->backing->load_name(ns->backing_arg, load->inode->id, name, len, &row);
@@ -185,10 +191,12 @@ static errcode_t name_from_image(struct load *load, const char *name, uint8_t le
 	struct dafs_dirent_view de;
 	errcode_t err;
 
-	/* A folded look-up would not tell how the image spells the name. */
+	/* A folded look-up would not tell how the image spells the name. Reading all of the image's names takes all that are
+	 * pending, too. */
 	if (load->fold ||
-	    dir->looked_up++ > LOOKUPS_AT_LEAST + (load->inode->size >> load->ns->img->block_bits) /
-							  BLKS_PER_LOOKUP)
+	    dir->image_asked++ > LOOKUPS_AT_LEAST + lookups_for_pending(dir) +
+					 (load->inode->size >> load->ns->img->block_bits) /
+						 BLKS_PER_LOOKUP)
 		return load_image_names(load);
 	err = raw_of(load->ns, load->inode, &raw);
 	if (!err)
@@ -198,6 +206,17 @@ static errcode_t name_from_image(struct load *load, const char *name, uint8_t le
 	de.name = name;
 	de.name_len = len;
 	return take_image_name(load, &de);
+}
+
+/* Nobody has the name: a record that says "nothing" answers the next time. Not where everything is in the table anyway. */
+static errcode_t remember_absent(struct load *load, const char *name, uint8_t len,
+				 struct dafs_name **ret)
+{
+	struct dafs_dir *dir = load->inode->u.dir;
+
+	if (dir->flags & (DAFS_DIR_COMPLETE | DAFS_DIR_IMAGE_ALL) && dir->flags & DAFS_DIR_PENDING_ALL)
+		return 0;
+	return dafs_dir_get(dir, &load->ns->pool, load->fold, name, len, ret);
 }
 
 errcode_t dafs_ns_name(struct dafs_ns *ns, struct dafs_inode *inode, const char *name,
@@ -223,7 +242,7 @@ errcode_t dafs_ns_name(struct dafs_ns *ns, struct dafs_inode *inode, const char 
 		err = name_from_image(&load, name, len);
 		*ret = err ? NULL : dafs_dir_find(dir, load.fold, name, len);
 	}
-	return err;
+	return err || *ret ? err : remember_absent(&load, name, len, ret);
 }
 
 /* --- all names --- */
@@ -300,8 +319,18 @@ static errcode_t stop_at_first(void *arg, const char *name, uint8_t name_len, ui
 
 errcode_t dafs_ns_is_empty(struct dafs_ns *ns, struct dafs_inode *inode, bool *empty)
 {
-	errcode_t err = dafs_ns_readdir(ns, inode, stop_at_first, NULL);
+	struct dafs_dir *dir;
+	errcode_t err = dafs_ns_dir(ns, inode, &dir);
 
+	*empty = false;
+	if (err)
+		return err;
+	/* The counters know of names that are not loaded. */
+	if (dir->add_names || dir->flags & DAFS_DIR_COMPLETE) {
+		*empty = !dir->add_names;
+		return 0;
+	}
+	err = dafs_ns_readdir(ns, inode, stop_at_first, NULL);
 	*empty = !err;
 	return err == ENOTEMPTY ? 0 : err;
 }

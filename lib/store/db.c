@@ -282,6 +282,7 @@ errcode_t dafs_db_step(struct dafs_db *db, sqlite3_stmt *stmt, bool *row)
 	errcode_t err;
 
 	*row = rc == SQLITE_ROW;
+	db->rows += *row;
 	if (rc == SQLITE_ROW || rc == SQLITE_DONE)
 		return 0;
 	err = dafs_db_error(db, rc);

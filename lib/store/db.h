@@ -54,6 +54,7 @@ struct dafs_db {
 	const char *place; /* for messages: the cache's directory */
 	sqlite3 *handle;
 	sqlite3_stmt *stmt[DAFS_DB_STMTS];
+	uint64_t rows; /* that statements gave since it was opened */
 };
 
 /* Tests: the SQLite VFS to open with; NULL: the default one. */

@@ -280,3 +280,20 @@ errcode_t dafs_store_status(struct dafs_store *st, struct dafs_store_status *out
 	memcpy(out, &all, out->size < sizeof(all) ? out->size : sizeof(all));
 	return 0;
 }
+
+void dafs_store_effort(struct dafs_store *st, struct dafs_store_effort *out)
+{
+	int pages = 0, high;
+
+	*out = (struct dafs_store_effort){ 0 };
+	if (!st->db.handle)
+		return;
+	out->rows = st->db.rows;
+	for (size_t i = 0; i < DAFS_DB_STMTS; i++) {
+		if (st->db.stmt[i])
+			out->steps += (uint64_t)sqlite3_stmt_status(st->db.stmt[i],
+								    SQLITE_STMTSTATUS_VM_STEP, 0);
+	}
+	sqlite3_db_status(st->db.handle, SQLITE_DBSTATUS_CACHE_MISS, &pages, &high, 0);
+	out->pages = (uint64_t)pages;
+}

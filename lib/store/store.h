@@ -76,6 +76,14 @@ struct dafs_store_status {
 };
 errcode_t dafs_store_status(struct dafs_store *st, struct dafs_store_status *out);
 
+/* What was done in the database since it was opened: for tests that a command costs what it changes. Zero without one. */
+struct dafs_store_effort {
+	uint64_t rows;	/* read */
+	uint64_t steps; /* of SQLite's machine, over the statements that are kept */
+	uint64_t pages; /* read from the file */
+};
+void dafs_store_effort(struct dafs_store *st, struct dafs_store_effort *out);
+
 /* Check the database and every block of the spool that is pending against its checksum. Problems go to report, one line each;
  * *problems counts them. */
 errcode_t dafs_store_verify(struct dafs_store *st, void (*report)(void *arg, const char *line),
