@@ -10,8 +10,6 @@
  */
 #include "config.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -19,6 +17,7 @@
 
 #include "job/edit.h"
 #include "job/import_int.h"
+#include "job/tarlib.h"
 
 #define READ_BYTES	(1u << 20)
 
@@ -40,7 +39,7 @@ struct tar_import {
 
 static errcode_t fail_archive(struct tar_import *ti)
 {
-	const char *text = archive_error_string(ti->ar);
+	const char *text = dafs_tarlib.error_string(ti->ar);
 
 	return dafs_fail(ti->imp->fs->ctx, DAFS_ET_TAR, "%s: %s", ti->src, text ? text : "unknown format");
 }
@@ -56,15 +55,15 @@ static struct statx_timestamp entry_time(int64_t sec, long nsec)
 static void entry_statx(struct archive_entry *ae, struct statx *st)
 {
 	memset(st, 0, sizeof(*st));
-	st->stx_mode = (uint16_t)archive_entry_mode(ae);
-	st->stx_uid = (uint32_t)archive_entry_uid(ae);
-	st->stx_gid = (uint32_t)archive_entry_gid(ae);
-	st->stx_mtime = entry_time(archive_entry_mtime(ae), archive_entry_mtime_nsec(ae));
+	st->stx_mode = (uint16_t)dafs_tarlib.entry_mode(ae);
+	st->stx_uid = (uint32_t)dafs_tarlib.entry_uid(ae);
+	st->stx_gid = (uint32_t)dafs_tarlib.entry_gid(ae);
+	st->stx_mtime = entry_time(dafs_tarlib.entry_mtime(ae), dafs_tarlib.entry_mtime_nsec(ae));
 	st->stx_atime = st->stx_mtime;
-	if (archive_entry_atime_is_set(ae))
-		st->stx_atime = entry_time(archive_entry_atime(ae), archive_entry_atime_nsec(ae));
-	st->stx_rdev_major = (uint32_t)archive_entry_rdevmajor(ae);
-	st->stx_rdev_minor = (uint32_t)archive_entry_rdevminor(ae);
+	if (dafs_tarlib.entry_atime_is_set(ae))
+		st->stx_atime = entry_time(dafs_tarlib.entry_atime(ae), dafs_tarlib.entry_atime_nsec(ae));
+	st->stx_rdev_major = (uint32_t)dafs_tarlib.entry_rdevmajor(ae);
+	st->stx_rdev_minor = (uint32_t)dafs_tarlib.entry_rdevminor(ae);
 }
 
 /* One ACL in the form getxattr gives: version 2, then 8 bytes an entry. */
@@ -102,7 +101,7 @@ static int by_tag_and_id(const void *a, const void *b)
 
 static errcode_t take_acl(struct archive_entry *ae, int type, const char *xattr, struct dafs_xattr **set)
 {
-	int count = archive_entry_acl_reset(ae, type), perm, tag, id, n = 0;
+	int count = dafs_tarlib.entry_acl_reset(ae, type), perm, tag, id, n = 0;
 	const char *name;
 	uint8_t *value;
 	struct acl_entry *v;
@@ -116,7 +115,7 @@ static errcode_t take_acl(struct archive_entry *ae, int type, const char *xattr,
 		return ENOMEM;
 	*(uint32_t *)(void *)value = htole32(2);
 	v = (struct acl_entry *)(void *)(value + 4);
-	while (n < count && archive_entry_acl_next(ae, type, &type, &perm, &tag, &id, &name) == ARCHIVE_OK) {
+	while (n < count && dafs_tarlib.entry_acl_next(ae, type, &type, &perm, &tag, &id, &name) == ARCHIVE_OK) {
 		uint16_t t = acl_tag(tag);
 
 		v[n++] = (struct acl_entry){ htole16(t), htole16((uint16_t)(perm & 7)),
@@ -134,9 +133,9 @@ static void mask_mode(struct archive_entry *ae, struct statx *st)
 	int type = ARCHIVE_ENTRY_ACL_TYPE_ACCESS, perm, tag, id;
 	const char *name;
 
-	if (archive_entry_acl_reset(ae, type) <= 3)
+	if (dafs_tarlib.entry_acl_reset(ae, type) <= 3)
 		return;
-	while (archive_entry_acl_next(ae, type, &type, &perm, &tag, &id, &name) == ARCHIVE_OK) {
+	while (dafs_tarlib.entry_acl_next(ae, type, &type, &perm, &tag, &id, &name) == ARCHIVE_OK) {
 		if (tag == ARCHIVE_ENTRY_ACL_MASK)
 			st->stx_mode = (uint16_t)((st->stx_mode & ~S_IRWXG) | (unsigned)(perm & 7) << 3);
 	}
@@ -150,10 +149,10 @@ static errcode_t entry_xattrs(struct tar_import *ti, struct archive_entry *ae, s
 	errcode_t err = 0;
 
 	*set = NULL;
-	archive_entry_xattr_reset(ae);
-	while (!err && archive_entry_xattr_next(ae, &name, &value, &len) == ARCHIVE_OK) {
+	dafs_tarlib.entry_xattr_reset(ae);
+	while (!err && dafs_tarlib.entry_xattr_next(ae, &name, &value, &len) == ARCHIVE_OK) {
 		if (len > UINT32_MAX)
-			err = dafs_fail(ti->imp->fs->ctx, DAFS_ET_XATTR_TOO_BIG, "%s: %s", archive_entry_pathname(ae), name);
+			err = dafs_fail(ti->imp->fs->ctx, DAFS_ET_XATTR_TOO_BIG, "%s: %s", dafs_tarlib.entry_pathname(ae), name);
 		else
 			err = dafs_xattr_put(set, name, value, (uint32_t)len);
 	}
@@ -212,14 +211,14 @@ static errcode_t locate(struct tar_import *ti, const char *path, struct dafs_ino
 static errcode_t entry_data(struct tar_import *ti, struct archive_entry *ae, struct dafs_inode *inode)
 {
 	struct dafs_write *w = &ti->imp->fs->write;
-	uint64_t size = (uint64_t)archive_entry_size(ae);
+	uint64_t size = (uint64_t)dafs_tarlib.entry_size(ae);
 	errcode_t err = 0;
 
 	for (;;) {
 		const void *buf;
 		size_t len;
 		int64_t off;
-		int got = archive_read_data_block(ti->ar, &buf, &len, &off);
+		int got = dafs_tarlib.read_data_block(ti->ar, &buf, &len, &off);
 
 		if (got == ARCHIVE_EOF)
 			break;
@@ -268,7 +267,7 @@ static errcode_t keep_late(struct tar_import *ti, uint64_t id, const struct stat
 static errcode_t import_entry(struct tar_import *ti, struct archive_entry *ae)
 {
 	struct dafs *fs = ti->imp->fs;
-	const char *path = archive_entry_pathname(ae);
+	const char *path = dafs_tarlib.entry_pathname(ae);
 	struct dafs_inode *dir, *inode;
 	struct dafs_xattr *set;
 	struct statx st;
@@ -283,13 +282,13 @@ static errcode_t import_entry(struct tar_import *ti, struct archive_entry *ae)
 		return err;
 	entry_statx(ae, &st);
 	mask_mode(ae, &st);
-	if (archive_entry_hardlink(ae))
-		return dafs_session_fail(fs, entry_hardlink(ti, archive_entry_hardlink(ae), dir, name), path);
+	if (dafs_tarlib.entry_hardlink(ae))
+		return dafs_session_fail(fs, entry_hardlink(ti, dafs_tarlib.entry_hardlink(ae), dir, name), path);
 	if (!(st.stx_mode & S_IFMT))
 		return dafs_fail(fs->ctx, DAFS_ET_SOURCE_TYPE, "%s: %s", ti->src, path);
 	inode = dir;
 	if (name[0])
-		err = dafs_import_entry(ti->imp, dir, name, st.stx_mode, archive_entry_symlink(ae), &inode, &made);
+		err = dafs_import_entry(ti->imp, dir, name, st.stx_mode, dafs_tarlib.entry_symlink(ae), &inode, &made);
 	else if (!S_ISDIR(st.stx_mode))
 		err = EISDIR;
 	if (!err)
@@ -350,7 +349,7 @@ static errcode_t read_entries(struct tar_import *ti)
 
 	while (!err) {
 		struct archive_entry *ae;
-		int got = archive_read_next_header(ti->ar, &ae);
+		int got = dafs_tarlib.read_next_header(ti->ar, &ae);
 
 		if (got == ARCHIVE_EOF)
 			return 0;
@@ -364,19 +363,22 @@ static errcode_t read_entries(struct tar_import *ti)
 
 errcode_t dafs_tarin_run(struct dafs_import *imp, const char *src, struct dafs_inode *dir)
 {
-	struct tar_import ti = { .imp = imp, .src = src, .root = dir, .ar = archive_read_new() };
-	errcode_t err = 0;
+	struct tar_import ti = { .imp = imp, .src = src, .root = dir };
+	errcode_t err = dafs_tarlib_load(imp->fs->ctx);
 
+	if (err)
+		return err;
+	ti.ar = dafs_tarlib.read_new();
 	if (!ti.ar)
 		return ENOMEM;
-	archive_read_support_filter_all(ti.ar);
-	archive_read_support_format_tar(ti.ar);
-	archive_read_support_format_empty(ti.ar);
-	if (archive_read_open_filename(ti.ar, strcmp(src, "-") ? src : NULL, READ_BYTES) != ARCHIVE_OK)
+	dafs_tarlib.read_support_filter_all(ti.ar);
+	dafs_tarlib.read_support_format_tar(ti.ar);
+	dafs_tarlib.read_support_format_empty(ti.ar);
+	if (dafs_tarlib.read_open_filename(ti.ar, strcmp(src, "-") ? src : NULL, READ_BYTES) != ARCHIVE_OK)
 		err = fail_archive(&ti);
 	if (!err)
 		err = read_entries(&ti);
 	err = settle_dirs(&ti, err);
-	archive_read_free(ti.ar);
+	dafs_tarlib.read_free(ti.ar);
 	return err;
 }

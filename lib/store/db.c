@@ -6,6 +6,8 @@
 
 #include "store/db.h"
 
+#include "store/vfs.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -236,7 +238,7 @@ errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, bool rdonly, boo
 	path = sqlite3_mprintf("%s/cache.db", place);
 	if (!path)
 		return ENOMEM;
-	rc = sqlite3_open_v2(path, &db->handle, flags, dafs_db_vfs);
+	rc = sqlite3_open_v2(path, &db->handle, flags, dafs_db_vfs ? dafs_db_vfs : dafs_vfs_name());
 	sqlite3_free(path);
 	if (rc != SQLITE_OK)
 		err = dafs_db_error(db, rc);
@@ -255,6 +257,9 @@ void dafs_db_close(struct dafs_db *db)
 		sqlite3_finalize(db->stmt[i]);
 		db->stmt[i] = NULL;
 	}
+	/* What is committed is durable; SQLite would sync the journal, which is empty, once more. */
+	if (db->handle && sqlite3_get_autocommit(db->handle))
+		sqlite3_exec(db->handle, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
 	sqlite3_close(db->handle);
 	db->handle = NULL;
 }

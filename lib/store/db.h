@@ -57,7 +57,7 @@ struct dafs_db {
 	uint64_t rows; /* that statements gave since it was opened */
 };
 
-/* Tests: the SQLite VFS to open with; NULL: the default one. */
+/* Tests: the SQLite VFS to open with; NULL: that of vfs.h. */
 extern const char *dafs_db_vfs;
 
 /* Open place/cache.db, which exists (empty when fresh). fresh: make the schema, in a transaction that is left open: the first
