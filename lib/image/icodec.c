@@ -104,6 +104,9 @@ errcode_t dafs_icodec_locate(struct dafs_image *img, uint32_t ino, uint64_t *pbl
 				 sb->s_inodes_count);
 	grp = (ino - 1) / sb->s_inodes_per_group;
 	index = (ino - 1) % sb->s_inodes_per_group;
+	if (grp >= dafs_group_count(img)) /* a journal device may claim inodes; it has no groups */
+		return dafs_fail(img->ctx, DAFS_ET_RANGE, "inode %u: group %u of %u", ino, grp,
+				 dafs_group_count(img));
 	off = (uint64_t)index * img->inode_size;
 	*pblk = dafs_group_itable_pblk(img, grp) + (off >> img->block_bits);
 	*off_bytes = (uint32_t)(off & (img->block_size - 1));
