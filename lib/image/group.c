@@ -362,6 +362,9 @@ void dafs_groups_settle(struct dafs_image *img, bool committed)
 	for (size_t i = 0; i < g->n_changed; i++)
 		settle_group(img, g->changed[i], committed);
 	g->n_changed = 0;
+	if (g->super_encoded && !committed)
+		*img->fs->super = g->was_super;
+	g->super_encoded = false;
 	if (committed) {
 		g->was_free_clusters = g->free_clusters;
 		g->was_free_inodes = g->free_inodes;

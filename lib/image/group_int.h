@@ -35,6 +35,8 @@ struct dafs_groups {
 	uint64_t free_clusters, free_inodes;	     /* with changes */
 	uint64_t was_free_clusters, was_free_inodes; /* committed */
 	uint32_t was_features[3];		     /* compat, incompat, ro_compat as committed */
+	struct ext2_super_block was_super;	     /* before it was encoded, where it was */
+	bool super_encoded;
 	struct dafs_meta_range *meta; /* sorted, disjoint; NULL: not worked out yet */
 	size_t n_meta;
 };

@@ -123,6 +123,9 @@ errcode_t dafs_groups_encode(struct dafs_image *img)
 	}
 	if (err)
 		return err;
+	if (!g->super_encoded)
+		g->was_super = *img->fs->super;
+	g->super_encoded = true;
 	fill_super(img, img->fs->super);
 	if (dafs_txn_creating(img))
 		return 0;

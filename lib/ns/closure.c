@@ -5,6 +5,9 @@
  * An inode goes with all its pending names, added and taken away (its link count then fits); a name with the inode it leads to,
  * the one it replaces, and its directory; a new directory therefore with its own name, and so up to the image; a removed
  * directory with all that was in it. Names of other inodes in the same directories stay behind.
+ *
+ * Where the journal splits a flush (trees_cut), a removed directory that was not chosen itself stays for now, LOSING the names of
+ * what goes: so a removed tree can go in any number of steps, each of which leaves a tree.
  */
 #include "config.h"
 
@@ -22,18 +25,17 @@ struct use {
 
 struct closure {
 	struct dafs_ns *ns;
-	bool trees_cut; /* removed directories do not hold together what was in them */
+	bool trees_cut; /* removed directories may lose their names one by one */
 	struct use *uses;
 	size_t nuses;
 	struct dafs_inode **work;
 	size_t nwork;
 };
 
-static bool has_pending_names(const struct closure *c, const struct dafs_inode *inode)
+static bool has_pending_names(const struct dafs_inode *inode)
 {
 	return S_ISDIR(inode->mode) && inode->u.dir && (inode->state & DAFS_I_DIRTY) &&
-	       !(inode->marks & DAFS_NS_FREED) &&
-	       !(c->trees_cut && (inode->state & DAFS_I_GONE));
+	       !(inode->marks & DAFS_NS_FREED);
 }
 
 static int by_id(const void *a, const void *b)
@@ -52,7 +54,7 @@ static errcode_t make_index(struct closure *c)
 	uint32_t i, k;
 
 	DAFS_PTAB_EACH(&c->ns->inodes, i, inode) {
-		if (has_pending_names(c, inode))
+		if (has_pending_names(inode))
 			room += (size_t)inode->u.dir->names.n * 2;
 	}
 	c->uses = malloc(room * sizeof(*c->uses));
@@ -60,7 +62,7 @@ static errcode_t make_index(struct closure *c)
 	if (!c->uses || !c->work)
 		return ENOMEM;
 	DAFS_PTAB_EACH(&c->ns->inodes, i, inode) {
-		if (!has_pending_names(c, inode))
+		if (!has_pending_names(inode))
 			continue;
 		DAFS_PTAB_EACH(&inode->u.dir->names, k, record) {
 			if (!dafs_name_pending(record))
@@ -78,11 +80,21 @@ static errcode_t make_index(struct closure *c)
 
 static void queue(struct closure *c, struct dafs_inode *inode)
 {
-	if (!inode || (inode->marks & (DAFS_NS_QUEUED | DAFS_NS_FREED)) ||
-	    !(inode->state & DAFS_I_DIRTY))
+	if (!inode || (inode->marks & DAFS_NS_FREED) || !(inode->state & DAFS_I_DIRTY))
 		return;
-	inode->marks |= DAFS_NS_QUEUED;
+	if ((inode->marks & DAFS_NS_QUEUED) && !(inode->marks & DAFS_NS_LOSING))
+		return;
+	inode->marks = (inode->marks & ~(uint32_t)DAFS_NS_LOSING) | DAFS_NS_QUEUED;
 	c->work[c->nwork++] = inode;
+}
+
+/* A directory in which something that goes has a name. */
+static void queue_dir(struct closure *c, struct dafs_inode *dir)
+{
+	if (!c->trees_cut || !(dir->state & DAFS_I_GONE))
+		queue(c, dir);
+	else if (!(dir->marks & DAFS_NS_QUEUED))
+		dir->marks |= DAFS_NS_QUEUED | DAFS_NS_LOSING;
 }
 
 static void follow_uses(struct closure *c, uint64_t id)
@@ -98,7 +110,7 @@ static void follow_uses(struct closure *c, uint64_t id)
 			hi = mid;
 	}
 	for (; lo < c->nuses && c->uses[lo].id == id; lo++) {
-		queue(c, c->uses[lo].dir);
+		queue_dir(c, c->uses[lo].dir);
 		queue(c, dafs_ns_find(c->ns, c->uses[lo].name->id));
 		queue(c, dafs_ns_find(c->ns, c->uses[lo].name->image_ino));
 	}
@@ -132,8 +144,7 @@ errcode_t dafs_ns_close(struct dafs_ns *ns, bool trees_cut)
 		while (c.nwork) {
 			inode = c.work[--c.nwork];
 			follow_uses(&c, inode->id);
-			if (!trees_cut)
-				follow_removed(&c, inode);
+			follow_removed(&c, inode);
 		}
 	}
 	free(c.uses);
@@ -145,7 +156,7 @@ static bool is_taken(const struct dafs_ns *ns, uint64_t id)
 {
 	const struct dafs_inode *inode = id ? dafs_ns_find(ns, id) : NULL;
 
-	return inode && (inode->marks & DAFS_NS_TAKEN);
+	return inode && (inode->marks & DAFS_NS_TAKEN) && !(inode->marks & DAFS_NS_LOSING);
 }
 
 bool dafs_ns_name_taken(const struct dafs_ns *ns, const struct dafs_name *name)

@@ -77,20 +77,35 @@ static void dir_done(void *arg, struct dafs_inode *inode, struct dafs_dirplan_re
 	memset(req, 0, sizeof(*req));
 }
 
+/* What ".." is to lead to; NULL: as in the image. A removed directory stays where the image has it. */
+static errcode_t new_dotdot(struct dafs_ns *ns, struct dafs_inode *inode,
+			    const struct dafs_inode **ret)
+{
+	struct dafs_inode *parent;
+	uint32_t dotdot;
+	errcode_t err;
+
+	*ret = NULL;
+	if (inode->marks & DAFS_NS_LOSING)
+		return 0;
+	err = dafs_ns_image_dotdot(ns, inode, &dotdot);
+	if (!err)
+		err = dafs_ns_dotdot(ns, inode, &parent);
+	if (!err && dotdot != parent->id)
+		*ret = parent;
+	return err;
+}
+
 static errcode_t dir_begin(void *arg, struct dafs_inode *inode, struct dafs_dirplan_req *req)
 {
 	struct dafs_ns_collection *col = arg;
-	struct dafs_inode *parent;
 	struct dafs_dir *dir;
-	uint32_t dotdot;
 	errcode_t err;
 
 	memset(req, 0, sizeof(*req));
 	err = dafs_ns_dir(col->ns, inode, &dir);
 	if (!err)
-		err = dafs_ns_image_dotdot(col->ns, inode, &dotdot);
-	if (!err)
-		err = dafs_ns_dotdot(col->ns, inode, &parent);
+		err = new_dotdot(col->ns, inode, &req->dotdot);
 	if (err)
 		return err;
 	req->iflags = inode->iflags;
@@ -98,8 +113,6 @@ static errcode_t dir_begin(void *arg, struct dafs_inode *inode, struct dafs_dirp
 		req->ino = inode->ino;
 		req->raw = (const struct ext2_inode_large *)dir->raw;
 	}
-	if (dotdot != parent->id)
-		req->dotdot = parent;
 	err = fill_names(col, dir, req);
 	if (err)
 		dir_done(arg, inode, req);
@@ -176,12 +189,35 @@ static void hold_links(struct dafs_ns *ns, struct dafs_inode *inode)
 	inode->nlink = links > DAFS_LINK_MAX ? 1 : links;
 }
 
+/* A removed directory that stays is, for the length of the flush, one that loses names. All that the image has in it is pending, so
+ * what is left can be counted. */
+static void begin_losing(struct dafs_ns *ns, struct dafs_inode *inode)
+{
+	const struct dafs_name *record;
+	uint32_t links = 2, i;
+
+	DAFS_PTAB_EACH(&inode->u.dir->names, i, record) {
+		if (dafs_name_pending(record) && !dafs_ns_name_taken(ns, record))
+			links += is_dir(ns, record->image_ino);
+	}
+	inode->nlink = links > DAFS_LINK_MAX ? 1 : links;
+	inode->state = (uint16_t)((inode->state & ~DAFS_I_GONE) | DAFS_I_NAMES | DAFS_I_ATTR);
+}
+
+void dafs_ns_end_losing(struct dafs_inode *inode)
+{
+	inode->marks &= ~(uint32_t)DAFS_NS_LOSING;
+	inode->state = DAFS_I_GONE;
+	inode->nlink = 0;
+}
+
 static errcode_t set_links(struct dafs_ns *ns, const struct dafs_ns_collection *col,
 			   struct dafs_inode *inode)
 {
 	errcode_t err;
 
-	if (!S_ISDIR(inode->mode) || !inode->u.dir || (inode->state & DAFS_I_GONE) ||
+	if (!S_ISDIR(inode->mode) || !inode->u.dir ||
+	    (inode->state & DAFS_I_GONE) || (inode->marks & DAFS_NS_LOSING) ||
 	    !(inode->state & (DAFS_I_NAMES | DAFS_I_NEW)))
 		return 0;
 	err = recount(ns, inode);
@@ -227,10 +263,15 @@ static errcode_t take_set(struct dafs_ns *ns, struct dafs_changeset *cs)
 	for (size_t i = 0; i < cs->n; i++) {
 		col->ids[i].id = cs->inodes[i]->id;
 		col->ids[i].rows = S_ISDIR(cs->inodes[i]->mode) &&
-				   (cs->inodes[i]->state & (DAFS_I_NEW | DAFS_I_GONE));
+				   (cs->inodes[i]->state & (DAFS_I_NEW | DAFS_I_GONE)) &&
+				   !(cs->inodes[i]->marks & DAFS_NS_LOSING);
 		cs->inodes[i]->marks |= DAFS_NS_TAKEN;
 		col->promise =
 			dafs_ns_promise_add(col->promise, dafs_ns_promised(ns->img, cs->inodes[i]));
+	}
+	for (size_t i = 0; i < cs->n; i++) {
+		if (cs->inodes[i]->marks & DAFS_NS_LOSING)
+			begin_losing(ns, cs->inodes[i]);
 	}
 	return 0;
 }
@@ -317,7 +358,9 @@ void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs)
 	for (size_t i = 0; !col->settled && i < cs->n; i++) {
 		struct dafs_inode *inode = cs->inodes[i];
 
-		inode->marks &= ~(uint32_t)DAFS_NS_TAKEN;
+		if ((inode->marks & DAFS_NS_LOSING) && (inode->marks & DAFS_NS_TAKEN))
+			dafs_ns_end_losing(inode);
+		inode->marks &= ~(uint32_t)(DAFS_NS_TAKEN | DAFS_NS_LOSING);
 		if (S_ISDIR(inode->mode) && inode->u.dir && inode->u.dir->held_nlink) {
 			inode->nlink = inode->u.dir->held_nlink;
 			inode->u.dir->held_nlink = 0;
@@ -336,6 +379,13 @@ void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs)
 bool dafs_ns_covers_all(const struct dafs_changeset *cs)
 {
 	return ((const struct dafs_ns_collection *)cs->arg)->all;
+}
+
+uint32_t dafs_ns_cut_of(const struct dafs_changeset *cs, const struct dafs_inode *inode)
+{
+	if (inode->marks & DAFS_NS_LOSING)
+		return 0;
+	return cs->part && cs->part->inode == inode ? cs->part->cut_lblk : DAFS_RANGE_END;
 }
 
 const struct dafs_ns_collected *dafs_ns_collected(const struct dafs_changeset *cs, size_t *n)

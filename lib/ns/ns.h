@@ -26,7 +26,7 @@
  *   clean -> dafs_ns_touch             dirty (ATTR, DATA, NAMES, XATTR)
  *   NEW -> last dafs_ns_unlink         freed
  *   clean, dirty -> last unlink        GONE
- *   dirty, NEW -> dafs_ns_settled      clean (id becomes the inode number); GONE -> freed
+ *   dirty, NEW -> dafs_ns_settled      clean (id becomes the inode number); GONE -> freed, or GONE with fewer names
  */
 #ifndef DAFS_NS_NS_H
 #define DAFS_NS_NS_H
@@ -182,7 +182,9 @@ struct dafs_ns_selection {
 	/* The first inodes in order up to about so many pending bytes, the last file perhaps in part;
 	 * 0: no limit. */
 	uint64_t max_data_bytes;
-	size_t max_inodes; /* the same by number; 0: no limit */
+	/* The same by number, and where more is removed than that, directory by directory from the leaves of the tree on: until its
+	 * turn comes a removed directory only loses names. 0: no limit. */
+	size_t max_inodes;
 	bool order_dirty;  /* "in order" is by first dirtying; what has no data comes behind */
 	bool everything;   /* paths are looked up and limits read, but all goes */
 };
@@ -204,6 +206,8 @@ struct dafs_ns_collected {
 	bool rows;
 };
 const struct dafs_ns_collected *dafs_ns_collected(const struct dafs_changeset *cs, size_t *n);
+/* How much of an inode of the set goes, as struct dafs_ns_flushed has it. */
+uint32_t dafs_ns_cut_of(const struct dafs_changeset *cs, const struct dafs_inode *inode);
 /* Step 7: the change set is in the image (every inode of it has its number): pending state of these inodes is dropped, new ones
  * become inodes of the image, the reserve is brought up to date. Cannot fail. Pointers to GONE inodes die here. The set itself lives on
  * until dafs_ns_uncollect (the store needs its ids for dafs_store_flush_end). */
@@ -213,7 +217,8 @@ void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs);
 struct dafs_ns_flushed {
 	uint64_t id;
 	uint32_t ino;
-	uint32_t cut_lblk; /* of a file that went in part; DAFS_RANGE_END: the others */
+	/* Of a file that went in part: how far; of a removed directory that only lost names: 0; DAFS_RANGE_END: the others. */
+	uint32_t cut_lblk;
 };
 errcode_t dafs_ns_recollect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
 			    struct dafs_changeset *cs);

@@ -6,7 +6,7 @@
  * overlay.c  a directory's names: loading, one name, all names             edit.c     create, link, unlink; rename.c
  * inherit.c  what a new inode gets from its directory                      attr.c     touch, xattrs, targets
  * promise.c  upper bounds of metadata                                      collect.c  change sets: order.c, closure.c, settle.c
- * select.c   which of them    verify.c   the invariants
+ * select.c   which of them: sequence.c                                     verify.c   the invariants
  */
 #ifndef DAFS_NS_NS_INT_H
 #define DAFS_NS_NS_INT_H
@@ -25,6 +25,8 @@ enum dafs_ns_marks {
 	DAFS_NS_TAKEN = 32,    /* in the change set, from collect to settled or uncollect */
 	DAFS_NS_INSIDE = 64,   /* collect: below a chosen path */
 	DAFS_NS_QUEUED = 128,  /* closure: chosen */
+	DAFS_NS_LOSING = 256,  /* in the set as a directory that loses names; it is removed, but goes later */
+	DAFS_NS_MARKS_END = 512
 };
 
 /* A row of the backing that no record stands for any more (another spelling took its place). */
@@ -123,6 +125,9 @@ struct dafs_ns_collection {
 	bool settled;
 };
 
+/* collect.c: a LOSING directory of a set is what it was before, GONE. */
+void dafs_ns_end_losing(struct dafs_inode *inode);
+
 /* order.c: every dirty inode in reading order. What lies below an inode marked INSIDE becomes INSIDE. The array is the caller's. */
 errcode_t dafs_ns_order(struct dafs_ns *ns, struct dafs_inode ***order, size_t *n);
 
@@ -132,10 +137,14 @@ errcode_t dafs_ns_select(struct dafs_ns *ns, const struct dafs_ns_selection *sel
 errcode_t dafs_ns_reselect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
 			   struct dafs_changeset *cs, struct dafs_ns_collection *col);
 
+/* sequence.c: order (n inodes) in the order in which sel's limits take them. The array is the caller's. ENOMEM. */
+errcode_t dafs_ns_sequence(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
+			   struct dafs_inode *const *order, size_t n, struct dafs_inode ***ret);
+
 /* closure.c: from the inodes marked QUEUED to all that must go with them (QUEUED too). trees_cut: what was
- * in a removed directory may go apart from it (more is removed than the journal holds at once). */
+ * in a removed directory may go before it (more is removed than the journal holds at once); the directory is LOSING then. */
 errcode_t dafs_ns_close(struct dafs_ns *ns, bool trees_cut);
-/* Does a pending name go with the change set that is out? (Its child, or what it replaces, is taken.) */
+/* Does a pending name go with the change set that is out? (Its child, or what it replaces, is taken, and not only losing names.) */
 bool dafs_ns_name_taken(const struct dafs_ns *ns, const struct dafs_name *name);
 
 #endif

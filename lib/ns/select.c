@@ -3,8 +3,8 @@
  * select - which of everything that is pending goes into a change set: what is below given paths, what
  * a limit has room for, and the file at the limit in part.
  *
- * The order in which a limit takes: files that an earlier flush left in part, then reading order, or
- * that of first dirtying. What a chosen inode needs (closure.c) comes with it, whole.
+ * A limit takes in the order of sequence.c. What a chosen inode needs (closure.c) comes with it: whole, but for removed
+ * directories where the journal splits a flush, which may lose a part of their names and stay.
  */
 #include "config.h"
 
@@ -52,51 +52,19 @@ static void clear_marks(struct dafs_ns *ns, uint32_t marks)
 		inode->marks &= ~marks;
 }
 
-/* Only what is QUEUED stays in order. */
-static size_t keep_queued(struct dafs_inode **order, size_t n)
+/* Only what is QUEUED stays in order. *whole: all of it is there, and goes whole. */
+static size_t keep_queued(struct dafs_inode **order, size_t n, bool *whole)
 {
-	size_t kept = 0;
+	size_t kept = 0, losing = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (order[i]->marks & DAFS_NS_QUEUED)
-			order[kept++] = order[i];
+		if (!(order[i]->marks & DAFS_NS_QUEUED))
+			continue;
+		losing += (order[i]->marks & DAFS_NS_LOSING) != 0;
+		order[kept++] = order[i];
 	}
+	*whole = kept == n && !losing;
 	return kept;
-}
-
-/* An inode in the order of choosing: class, then dirtied_seq where that counts, then reading order. */
-struct turn {
-	unsigned class;
-	uint64_t seq;
-	size_t at;
-};
-
-static int by_turn(const void *a, const void *b)
-{
-	const struct turn *x = a, *y = b;
-
-	if (x->class != y->class)
-		return x->class < y->class ? -1 : 1;
-	if (x->seq != y->seq)
-		return x->seq < y->seq ? -1 : 1;
-	return x->at < y->at ? -1 : x->at > y->at;
-}
-
-static struct turn turn_of(const struct dafs_ns_selection *sel, const struct dafs_inode *inode,
-			   size_t at)
-{
-	bool data = S_ISREG(inode->mode) && (inode->state & DAFS_I_DATA) &&
-		    !(inode->state & DAFS_I_GONE);
-	struct turn turn = { .class = 1, .at = at };
-
-	if (inode->state & DAFS_I_PART)
-		turn.class = 0;
-	if (!sel->order_dirty)
-		return turn;
-	turn.class = data ? 0 : 2;
-	if (data && !(inode->state & DAFS_I_WHOLE) && inode->u.file)
-		turn.seq = inode->u.file->dirtied_seq;
-	return turn;
 }
 
 /* May a reader find the file in part? Not where that is less than what it takes the place of. */
@@ -126,8 +94,7 @@ static bool replaces(const struct dafs_ns *ns, const struct dafs_inode *inode)
 /* The chosen ones become QUEUED: those below the paths, as many as the limits allow (at least one), the last of them cut where only
  * a part of it fits. */
 static errcode_t choose(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
-			struct dafs_inode **order, const struct turn *turns, size_t n,
-			struct dafs_part *part)
+			struct dafs_inode *const *sequence, size_t n, struct dafs_part *part)
 {
 	uint64_t left = sel->max_data_bytes ? (sel->max_data_bytes + ns->img->block_size - 1) >>
 						      ns->img->block_bits
@@ -136,7 +103,7 @@ static errcode_t choose(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
 	errcode_t err = 0;
 
 	for (size_t i = 0; i < n && !err; i++) {
-		struct dafs_inode *inode = order[turns[i].at];
+		struct dafs_inode *inode = sequence[i];
 		uint64_t blks = inode->state & DAFS_I_GONE
 					? 0
 					: dafs_part_pending_blks(ns->img, inode);
@@ -162,46 +129,56 @@ static errcode_t choose(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
 }
 
 static errcode_t choose_in_turn(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
-				struct dafs_inode **order, size_t n, struct dafs_part *part)
+				struct dafs_inode *const *order, size_t n, struct dafs_part *part)
 {
-	struct turn *turns = malloc((n + 1) * sizeof(*turns));
-	errcode_t err;
+	struct dafs_inode **sequence;
+	errcode_t err = dafs_ns_sequence(ns, sel, order, n, &sequence);
 
-	if (!turns)
-		return ENOMEM;
-	for (size_t i = 0; i < n; i++)
-		turns[i] = turn_of(sel, order[i], i);
-	qsort(turns, n, sizeof(*turns), by_turn);
-	err = choose(ns, sel, order, turns, n, part);
-	free(turns);
+	if (!err)
+		err = choose(ns, sel, sequence, n, part);
+	free(sequence);
 	return err;
 }
 
 errcode_t dafs_ns_select(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
 			 struct dafs_changeset *cs, struct dafs_ns_collection *col)
 {
-	size_t n;
+	bool whole = true;
 	errcode_t err = mark_paths(ns, sel);
 
 	if (!err)
 		err = dafs_ns_order(ns, &cs->inodes, &cs->n);
-	n = cs->n;
 	if (!err && chooses(sel)) {
 		err = choose_in_turn(ns, sel, cs->inodes, cs->n, &col->part);
 		if (!err)
 			err = dafs_ns_close(ns, sel->max_inodes != 0);
 		if (!err)
-			cs->n = keep_queued(cs->inodes, cs->n);
+			cs->n = keep_queued(cs->inodes, cs->n, &whole);
 	}
-	col->all = cs->n == n && !col->part.inode;
+	col->all = whole && !col->part.inode;
 	if (sel)
 		clear_marks(ns, DAFS_NS_INSIDE | DAFS_NS_QUEUED);
 	return err;
 }
 
+/* Can it have been flushed so? */
+static bool fits(const struct dafs_inode *inode, const struct dafs_ns_flushed *flushed)
+{
+	if (!inode || !(inode->state & DAFS_I_DIRTY) || !flushed->ino ||
+	    (inode->ino && inode->ino != flushed->ino))
+		return false;
+	if (flushed->cut_lblk == DAFS_RANGE_END)
+		return true;
+	if (S_ISDIR(inode->mode))
+		return (inode->state & DAFS_I_GONE) && inode->u.dir && !flushed->cut_lblk;
+	return S_ISREG(inode->mode) && inode->u.file && !(inode->state & DAFS_I_GONE) &&
+	       flushed->cut_lblk;
+}
+
 errcode_t dafs_ns_reselect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
 			   struct dafs_changeset *cs, struct dafs_ns_collection *col)
 {
+	bool whole;
 	size_t all;
 	errcode_t err = 0;
 
@@ -209,9 +186,7 @@ errcode_t dafs_ns_reselect(struct dafs_ns *ns, const struct dafs_ns_flushed *flu
 		struct dafs_inode *inode = dafs_ns_find(ns, flushed[i].id);
 		bool cut = flushed[i].cut_lblk != DAFS_RANGE_END;
 
-		if (!inode || !flushed[i].ino || (inode->ino && inode->ino != flushed[i].ino) ||
-		    (cut && (!S_ISREG(inode->mode) || !inode->u.file || col->part.inode ||
-			     (inode->state & DAFS_I_GONE) || !flushed[i].cut_lblk))) {
+		if (!fits(inode, &flushed[i]) || (cut && S_ISREG(inode->mode) && col->part.inode)) {
 			err = dafs_fail(ns->ctx, DAFS_ET_CACHE_DAMAGED,
 					"flushed inode %llu is not pending",
 					(unsigned long long)flushed[i].id);
@@ -219,14 +194,16 @@ errcode_t dafs_ns_reselect(struct dafs_ns *ns, const struct dafs_ns_flushed *flu
 		}
 		inode->ino = flushed[i].ino;
 		inode->marks |= DAFS_NS_QUEUED;
-		if (cut) {
+		if (cut && S_ISDIR(inode->mode)) {
+			inode->marks |= DAFS_NS_LOSING;
+		} else if (cut) {
 			col->part.inode = inode;
 			col->part.cut_lblk = flushed[i].cut_lblk;
 		}
 	}
 	if (!err)
 		err = dafs_ns_order(ns, &cs->inodes, &all);
-	cs->n = err ? 0 : keep_queued(cs->inodes, all);
+	cs->n = err ? 0 : keep_queued(cs->inodes, all, &whole);
 	clear_marks(ns, DAFS_NS_QUEUED);
 	return err;
 }

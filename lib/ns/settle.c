@@ -92,6 +92,11 @@ static void settle_inode(struct dafs_ns *ns, struct dafs_inode *inode)
 	bool was_new = inode->state & DAFS_I_NEW;
 
 	inode->marks &= ~(uint32_t)(DAFS_NS_TAKEN | DAFS_NS_SAVED);
+	if (inode->marks & DAFS_NS_LOSING) {
+		dafs_ns_end_losing(inode);
+		dafs_ns_mark(ns, inode, 0);
+		return;
+	}
 	if (inode->state & DAFS_I_GONE) {
 		if (inode->marks & DAFS_NS_CHANGED) {
 			dafs_ns_fini_inode(ns, inode);

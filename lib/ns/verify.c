@@ -15,8 +15,9 @@
 #include "image/icodec.h"
 
 /* While checking, names are counted in the upper bits of an inode's marks: all, and those of subdirectories. */
-enum { NAME_SHIFT = 8 };
+enum { NAME_SHIFT = 9 };
 #define ONE_NAME  (UINT32_C(1) << NAME_SHIFT)
+_Static_assert(ONE_NAME == DAFS_NS_MARKS_END, "marks and the count of names share a word");
 #define MARK_BITS (ONE_NAME - 1)
 
 struct check {

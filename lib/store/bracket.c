@@ -79,15 +79,12 @@ static errcode_t put_planned(void *arg, const struct dafs_inode *inode, uint32_t
 			     const struct dafs_plan_extent *ext, size_t n_ext, uint32_t n_runs)
 {
 	const struct planned *planned = arg;
-	const struct dafs_part *part = planned->cs->part;
 
 	(void)ext, (void)n_ext, (void)n_runs;
 	return put_flushed(planned->st, &(struct dafs_ns_flushed){
 						.id = inode->id,
 						.ino = ino,
-						.cut_lblk = part && part->inode == inode
-								    ? part->cut_lblk
-								    : DAFS_RANGE_END,
+						.cut_lblk = dafs_ns_cut_of(planned->cs, inode),
 					});
 }
 

@@ -8,7 +8,7 @@
  *
  * After the fault: with case_others somebody else replays the journal first; the next opening settles;
  * the cache verifies; e2fsck and dafsck have no finding; the tree is the one before or the one
- * after; what was acknowledged is there; flushing again gives the tree of an undisturbed flush.
+ * after, or, where the journal splits the flush, one that an undisturbed flush has between two transactions; what was acknowledged is there; flushing again gives the tree of an undisturbed flush.
  */
 #ifndef TESTS_FAULT_CASE_H
 #define TESTS_FAULT_CASE_H
@@ -26,6 +26,8 @@ enum phase {
 	PHASE_COUNT,
 };
 
+enum { STATES_MOST = 64 };
+
 struct snap;
 
 /* A workload with its states and what must come out. */
@@ -35,6 +37,8 @@ struct prepared {
 	struct snap *base, *pending;
 	struct digest after[WORK_STEPS_MOST + 1]; /* flushed after so many steps */
 	struct digest part;
+	struct digest between[STATES_MOST]; /* a flush that the journal splits: before each of its transactions */
+	unsigned nbetween;
 	uint64_t ops[PHASE_COUNT]; /* of the undisturbed run; 0: no such phase */
 };
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 1 << 16, DEPTH_MOST = 64 };
+enum { CHUNK_BYTES = 1 << 16, DEPTH_MOST = 256 };
 
 struct walk {
 	ext2_filsys fs;

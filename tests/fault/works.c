@@ -332,6 +332,52 @@ static errcode_t round_1(struct dafs *fs)
 	return fill_many(fs, "/d/f", 4, 16, 2000, 2);
 }
 
+/* --- a removed tree that the journal does not hold: an inode a block, more of them than it has --- */
+
+static errcode_t tree_before(struct dafs *fs)
+{
+	char path[600] = "/t/deep";
+
+	TRY(dafs_mkdir(fs, "/t/out/in", 0755, true));
+	TRY(dafs_mkdir(fs, "/u/sub", 0755, true));
+	TRY(dafs_mkdir(fs, "/over", 0755, false));
+	TRY(fill_many(fs, "/t/a-name-that-fills-the-directory-", 0, 700, 10, 1));
+	TRY(fill_many(fs, "/t/out/in/f", 0, 5, 2000, 1));
+	TRY(fill_many(fs, "/u/sub/f", 0, 150, 10, 1));
+	TRY(fill_many(fs, "/u/f", 0, 20, 3000, 1));
+	for (unsigned i = 0; i < 120; i++) {
+		strcat(path, "/d");
+		TRY(dafs_mkdir(fs, path, 0755, true));
+		if (i % 10 == 0)
+			TRY(fill_many(fs, path, i, i + 3, 10, 1));
+	}
+	for (unsigned i = 0; i < 60; i++) {
+		char name[64], link[32];
+
+		snprintf(name, sizeof(name), "/t/a-name-that-fills-the-directory-%03u", i * 11);
+		snprintf(link, sizeof(link), "/over/h%03u", i);
+		TRY(dafs_link(fs, name, link));
+	}
+	return set_value(fs, "/t/out", 'o', 600);
+}
+
+/* A directory and a file move out of the dying tree, the file into the place of another directory that goes. */
+static errcode_t tree_1(struct dafs *fs)
+{
+	TRY(dafs_rename(fs, "/t/out", "/kept"));
+	TRY(dafs_rename(fs, "/u/f007", "/f007"));
+	TRY(dafs_remove(fs, "/t", true, false));
+	TRY(dafs_remove(fs, "/u", true, false));
+	return dafs_rename(fs, "/f007", "/u");
+}
+
+static errcode_t tree_2(struct dafs *fs)
+{
+	TRY(dafs_mkdir(fs, "/t/deep", 0700, true));
+	TRY(fill_many(fs, "/t/deep/n", 0, 12, 1500, 2));
+	TRY(dafs_remove(fs, "/kept/in/f001", false, false));
+	return dafs_rename(fs, "/kept/in", "/t/in");
+}
 
 static errcode_t inline_before(struct dafs *fs)
 {
@@ -348,36 +394,39 @@ static errcode_t inline_1(struct dafs *fs)
 }
 
 #define UUID "5e1ec7ed-0000-4000-8000-0123456789ab"
-#define FS(size, block, ...)                                                                       \
+#define FS(size, block, ...) FS_OF(size, block, 1024, __VA_ARGS__)
+#define FS_OF(size, block, how_many_inodes, ...)                                                   \
 	{                                                                                          \
 		.fs_bytes = (size)*MIB, .block_size = (block), .uuid = UUID,                       \
 		.extended = "hash_seed=" UUID ",lazy_itable_init=1", .has_reserved = true,         \
-		.inodes = 1024, __VA_ARGS__                                                        \
+		.inodes = (how_many_inodes), __VA_ARGS__                                           \
 	}
 
 const struct work works[] = {
-	{ "fresh", FS(8, 1024), some_files, { fresh_1, fresh_2 }, "/new/a", { NULL } },
-	{ "overwrite-small", FS(8, 1024), some_files, { small_1, small_2 }, "/big", { NULL } },
-	{ "overwrite-large", FS(16, 4096), some_files, { large_1 }, "/d", { NULL } },
-	{ "in-passes", FS(8, 1024), some_files, { passes_1, rename_2 }, "300000", { NULL } },
-	{ "overwrite-all", FS(16, 1024), some_files, { all_1 }, NULL, { NULL } },
-	{ "overwrite-tight", FS(9, 1024), tight_before, { tight_1 }, "/big", { NULL } },
-	{ "rename-over", FS(8, 1024), some_files, { rename_1, rename_2 }, "/conf", { NULL } },
-	{ "recreate", FS(8, 1024), some_files, { recreate_1, recreate_2 }, "/d", { NULL } },
-	{ "dir-split", FS(8, 1024), split_before, { split_1, split_2 }, NULL, { NULL } },
-	{ "extents-grow", FS(8, 1024), grow_before, { grow_1, grow_2 }, "/holes", { NULL } },
-	{ "xattr-block", FS(8, 1024, .inode_size = 128), xattr_before, { xattr_1, xattr_2 }, "/x001", { NULL } },
+	{ "fresh", FS(8, 1024), some_files, { fresh_1, fresh_2 }, "/new/a", { NULL }, false },
+	{ "overwrite-small", FS(8, 1024), some_files, { small_1, small_2 }, "/big", { NULL }, false },
+	{ "overwrite-large", FS(16, 4096), some_files, { large_1 }, "/d", { NULL }, false },
+	{ "in-passes", FS(8, 1024), some_files, { passes_1, rename_2 }, "300000", { NULL }, false },
+	{ "overwrite-all", FS(16, 1024), some_files, { all_1 }, NULL, { NULL }, false },
+	{ "overwrite-tight", FS(9, 1024), tight_before, { tight_1 }, "/big", { NULL }, false },
+	{ "rename-over", FS(8, 1024), some_files, { rename_1, rename_2 }, "/conf", { NULL }, false },
+	{ "recreate", FS(8, 1024), some_files, { recreate_1, recreate_2 }, "/d", { NULL }, false },
+	{ "dir-split", FS(8, 1024), split_before, { split_1, split_2 }, NULL, { NULL }, false },
+	{ "extents-grow", FS(8, 1024), grow_before, { grow_1, grow_2 }, "/holes", { NULL }, false },
+	{ "xattr-block", FS(8, 1024, .inode_size = 128), xattr_before, { xattr_1, xattr_2 }, "/x001", { NULL }, false },
 	{ "bigalloc", FS(16, 1024, .cluster_size = 16384, .features = "bigalloc"), cluster_before,
-	  { cluster_1, cluster_2 }, "/part", { NULL } },
+	  { cluster_1, cluster_2 }, "/part", { NULL }, false },
 	{ "no-journal", FS(8, 1024, .features = "^has_journal"), some_files,
-	  { small_1, recreate_1, fresh_1 }, "/new", { NULL } },
-	{ "no-journal-tight", FS(8, 1024, .features = "^has_journal"), tight_before, { tight_1 }, "/big", { NULL } },
+	  { small_1, recreate_1, fresh_1 }, "/new", { NULL }, false },
+	{ "no-journal-tight", FS(8, 1024, .features = "^has_journal"), tight_before, { tight_1 }, "/big", { NULL }, false },
 	{ "no-csum", FS(8, 1024, .features = "^metadata_csum,^64bit"), some_files,
-	  { rename_1, recreate_1 }, "/conf", { NULL } },
-	{ "journal-full", FS(8, 1024), wrap_before, { wrap_1 }, NULL, { NULL } },
-	{ "journal-wrap", FS(8, 1024), round_before, { round_1 }, "/d", { round_again, round_more } },
-	{ "inline", FS(8, 1024, .features = "inline_data"), inline_before, { inline_1 }, "/d", { NULL } },
+	  { rename_1, recreate_1 }, "/conf", { NULL }, false },
+	{ "journal-full", FS(8, 1024), wrap_before, { wrap_1 }, NULL, { NULL }, false },
+	{ "journal-wrap", FS(8, 1024), round_before, { round_1 }, "/d", { round_again, round_more }, false },
+	{ "tree-split", FS_OF(16, 1024, 2048, .inode_size = 1024, .journal = true, .journal_options = "size=1"), tree_before, { tree_1, tree_2 }, NULL,
+	  { NULL }, true },
+	{ "inline", FS(8, 1024, .features = "inline_data"), inline_before, { inline_1 }, "/d", { NULL }, false },
 	{ "orphan-file", FS(8, 1024, .features = "orphan_file"), some_files,
-	  { small_1, recreate_1 }, "/d", { NULL } },
+	  { small_1, recreate_1 }, "/d", { NULL }, false },
 };
 const size_t nworks = sizeof(works) / sizeof(works[0]);
