@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * damage [-n MOST] [-k KIND] SEED IMAGE - damages a sound ext2/3/4 image in place, as the seed says.
+ * damage [-l LEAST] [-n MOST] [-k KIND] [-s always|never] SEED IMAGE - damages a sound ext2/3/4 image
+ * in place, as the seed says.
  *
- * 1 to MOST (3) damages: a field or all of some structure is flipped, zeroed, swapped, duplicated,
+ * LEAST (1) to MOST (3) damages: a field or all of some structure is flipped, zeroed, swapped, duplicated,
  * or made to lead somewhere else, and its checksum is made right again or not; or something of
- * several steps (damage_cases.c). -k keeps to structures of one kind (a name that it prints). Prints
+ * several steps (damage_cases.c). -k keeps to structures of one kind (a name that it prints), -s says
+ * whether checksums are made right (else: three times in four). Prints
  * a line each: structure, inode or group, block, what was done, and whether the checksum was made
  * right ("sealed").
  *
@@ -322,6 +324,8 @@ static bool damage_one(struct damage *d, int kind)
 	const struct place *p;
 	uint8_t *buf;
 
+	if (d->seal)
+		seal = d->seal > 0;
 	if (kind < 0 && !dmg_random(d, 4))
 		return dmg_case(d, seal);
 	p = dmg_pick(d, kind < 0 ? (unsigned)dmg_random(d, K_KINDS) : (unsigned)kind);
@@ -388,13 +392,17 @@ static int kind_of(const char *name)
 int main(int argc, char **argv)
 {
 	struct damage d = { 0 };
-	uint64_t most = 3, n;
+	uint64_t least = 1, most = 3, n;
 	int opt, kind = -1;
 	errcode_t code;
 
-	while ((opt = getopt(argc, argv, "n:k:t:")) != -1) {
-		if (opt == 'n')
+	while ((opt = getopt(argc, argv, "l:n:k:s:t:")) != -1) {
+		if (opt == 'l')
+			least = strtoull(optarg, NULL, 0);
+		else if (opt == 'n')
 			most = strtoull(optarg, NULL, 0);
+		else if (opt == 's' && (!strcmp(optarg, "always") || !strcmp(optarg, "never")))
+			d.seal = optarg[0] == 'a' ? 1 : -1;
 		else if (opt == 'k')
 			kind = kind_of(optarg);
 		else if (opt == 't')
@@ -402,8 +410,8 @@ int main(int argc, char **argv)
 		else
 			return 2;
 	}
-	if (argc - optind != 2 || !most)
-		errx(2, "usage: damage [-n MOST] [-k KIND] SEED IMAGE");
+	if (argc - optind != 2 || !least || most < least)
+		errx(2, "usage: damage [-l LEAST] [-n MOST] [-k KIND] [-s always|never] SEED IMAGE");
 	d.rng = strtoull(argv[optind], NULL, 0);
 	code = ext2fs_open(argv[optind + 1],
 			   EXT2_FLAG_64BITS | EXT2_FLAG_IGNORE_CSUM_ERRORS | EXT2_FLAG_FORCE |
@@ -415,7 +423,7 @@ int main(int argc, char **argv)
 	if (d.fd < 0)
 		err(2, "%s", argv[optind + 1]);
 	dmg_find_all(&d);
-	n = 1 + dmg_random(&d, most);
+	n = least + dmg_random(&d, most - least + 1);
 	for (uint64_t done = 0, tries = 0; done < n && tries < 1000; tries++)
 		done += damage_one(&d, kind);
 	ext2fs_free(d.fs);

@@ -73,6 +73,7 @@ struct damage {
 	ext2_filsys fs;
 	int fd;
 	uint64_t rng;
+	int seal; /* checksums: 1 always made right, -1 never, 0 as the seed says */
 	struct place *places;
 	size_t nplaces, room;
 	size_t first[K_KINDS], count[K_KINDS]; /* of places, which are sorted by kind */
