@@ -79,6 +79,18 @@ static uint64_t indirect_max_bytes(const struct dafs_ck *ck)
 	return (EXT2_NDIR_BLOCKS + per + per * per + per * per * per) << ck->g.block_bits;
 }
 
+/* Does a tree with levels map written blocks behind the size? No preening, as with e2fsck: either may
+ * be wrong. The size is what is mended, for no block is lost then. */
+static bool tree_beyond(const struct dafs_ck *ck, const struct dafs_ck_inode *in)
+{
+	const struct ext2_inode_large *raw = in->raw;
+
+	return ck->g.extents && raw->i_flags & EXT4_EXTENTS_FL && in->depth &&
+	       in->last_init_blk >= 0 &&
+	       (uint64_t)in->last_init_blk * ck->g.block_size >= dafs_ck_size(raw) &&
+	       !(raw->i_flags & EXT4_VERITY_FL);
+}
+
 /* Is the size impossible for the blocks that are mapped? *want gets one that is possible. */
 static bool size_wrong(const struct dafs_ck *ck, const struct dafs_ck_inode *in, uint64_t *want)
 {
@@ -102,8 +114,7 @@ static bool size_wrong(const struct dafs_ck *ck, const struct dafs_ck_inode *in,
 	if (in->last_init_blk >= 0 && size < (uint64_t)in->last_init_blk * bs &&
 	    !(raw->i_flags & EXT4_VERITY_FL))
 		return true;
-	if (extents && in->depth && in->last_init_blk >= 0 &&
-	    (uint64_t)in->last_init_blk * bs >= size && !(raw->i_flags & EXT4_VERITY_FL))
+	if (tree_beyond(ck, in))
 		return true;
 	if (extents)
 		return size > (UINT64_C(1) << (32 + ck->g.block_bits)) - 1;
@@ -114,10 +125,14 @@ static void check_size(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 {
 	struct ext2_inode_large *raw = in->raw;
 	uint64_t want;
+	unsigned code = tree_beyond(w->ck, in) ? DAFS_CK_INO_SIZE_TREE : DAFS_CK_INO_SIZE;
 
 	/* A symlink's size is its target's length. */
 	if (LINUX_S_ISLNK(raw->i_mode) || !size_wrong(w->ck, in, &want) ||
-	    !DAFS_CK_FIND(w, INO_SIZE, .ino = in->ino, .found = dafs_ck_size(raw), .want = want))
+	    !dafs_ck_find(w, &(struct dafs_finding){ .code = (uint16_t)code,
+						     .ino = in->ino,
+						     .found = dafs_ck_size(raw),
+						     .want = want }))
 		return;
 	raw->i_size = (uint32_t)want;
 	raw->i_size_high = (uint32_t)(want >> 32);
@@ -222,6 +237,28 @@ static void check_index_flag(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 	}
 }
 
+/* A short target in the inode, but i_blocks says that there is a map: no block number is there. */
+static bool is_target(const struct dafs_ck *ck, const struct ext2_inode_large *raw)
+{
+	const char *target = (const char *)raw->i_block;
+
+	return dafs_ck_is_fast_symlink(raw) && dafs_ck_has_blocks(ck, raw) &&
+	       !(raw->i_flags & (EXT4_EXTENTS_FL | EXT4_INLINE_DATA_FL)) &&
+	       !dafs_ck_blk_ok(ck, raw->i_block[0]) &&
+	       strnlen(target, sizeof(raw->i_block)) == dafs_ck_size(raw);
+}
+
+static void check_target(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
+{
+	struct ext2_inode_large *raw = in->raw;
+
+	if (!is_target(w->ck, raw) ||
+	    !DAFS_CK_FIND(w, INO_LINK_BLOCKS, .ino = in->ino, .found = raw->i_blocks))
+		return;
+	raw->i_blocks = (uint32_t)((in->clusters << w->ck->g.cbits) * (w->ck->g.block_size / 512));
+	in->dirty = true;
+}
+
 void dafs_ck_inode_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in, bool with_ea)
 {
 	const struct dafs_ck *ck = w->ck;
@@ -233,6 +270,7 @@ void dafs_ck_inode_blocks(struct dafs_ck_worker *w, struct dafs_ck_inode *in, bo
 	in->last_blk = in->last_init_blk = in->last_dir_blk = -1;
 	if (dafs_ck_xattr_block(w, in))
 		in->clusters += in->ea_block_blks >> ck->g.cbits;
+	check_target(w, in);
 	dafs_ck_walk_map(w, in);
 	if (in->cleared)
 		return;

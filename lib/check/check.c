@@ -429,6 +429,10 @@ static void replay(struct session *s, struct dafs_ck *ck)
 
 	if (!ext2fs_has_feature_journal(&ck->sb) || !ck->sb.s_journal_inum)
 		return;
+	/* (What the flag does not ask for is a matter of journal.data: nothing for preen.) */
+	if (s->opts->mode == DAFS_CHECK_PREEN &&
+	    !ext2fs_has_feature_journal_needs_recovery(&ck->sb))
+		return;
 	/* A journal that cannot be replayed is left to the journal's pass. */
 	if (dafs_image_replay(&ck->img, replayed, &s->report->result.torn))
 		dafs_notice(s->ctx, "%s: the journal cannot be replayed: %s", s->dev->address,

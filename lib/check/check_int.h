@@ -498,6 +498,8 @@ errcode_t dafs_ck_dotdot_set(struct dafs_ck *ck, struct dafs_ck_dir *dir, uint32
 /* An empty leaf (dots: with . and ..) into buf, checksum and all. */
 void dafs_ck_leaf_make(const struct dafs_ck *ck, uint32_t dir, uint32_t generation, bool dots,
 		       uint32_t parent, uint8_t *buf);
+/* Is there nothing but . and .. in a directory's first block, as in the root of an index? */
+bool dafs_ck_root_alone(const struct dafs_ck *ck, const uint8_t *buf);
 /* An index block becomes a leaf without names (a root keeps . and ..). False: it is no sound root.
  */
 bool dafs_ck_linearise(const struct dafs_ck *ck, uint32_t seed, bool root, uint8_t *buf);

@@ -198,6 +198,13 @@ static void look_block(struct dafs_ck_look *l)
 	csum_bad = look_csum(l);
 	if (l->kind != DAFS_CK_DX_LEAF && !l->dx->bad)
 		dafs_ck_dx_block(l->w, l->dir, l->dx, l->lblk, l->buf);
+	/* Names behind the dots: the directory has no index, whatever its flag says. */
+	if (l->kind == DAFS_CK_DX_ROOT && l->dx->bad && !dafs_ck_root_alone(ck, l->buf)) {
+		l->kind = DAFS_CK_DX_LEAF;
+		l->dx->blks[0].kind = DAFS_CK_DX_LEAF;
+		l->room -= ck->g.csum ? DAFS_DIR_TAIL_BYTES : 0;
+		csum_bad = look_csum(l);
+	}
 	look_chain(l, 0);
 	if (l->kind != DAFS_CK_DX_LEAF && l->dx->bad &&
 	    dafs_ck_linearise(ck, l->seed, !l->lblk, l->buf)) {

@@ -115,13 +115,20 @@ static unsigned judge_plain(const struct dafs_ck_look *l, const struct dafs_dire
 	return de->name_len ? DAFS_CK_CODES : DAFS_CK_ENT_EMPTY;
 }
 
-/* Is the inode in a part of its table that pass 1 did not look at? */
+/* Is the inode in a part of its table that is said not to be in use? With the feature for that, pass 1
+ * did not look at it; without, the descriptor is wrong (and was mended, if it may be). */
 static bool is_hidden(const struct dafs_ck *ck, uint32_t ino)
 {
 	uint32_t grp = (ino - 1) / ck->g.ipg;
+	uint32_t n = ck->g.ipg - dafs_ck_gd_unused(ck, grp);
 
-	return ck->g.gd_csum && !(ck->gd_flags[grp] & DAFS_CKG_IT_BAD) &&
-	       (ino - 1) % ck->g.ipg >= dafs_ck_grp_scan_inodes(ck, grp);
+	if (ck->gd_flags[grp] & DAFS_CKG_IT_BAD)
+		return false;
+	if (ck->g.gd_csum)
+		n = dafs_ck_grp_scan_inodes(ck, grp);
+	else if (dafs_ck_gd(ck, grp)->bg_flags & EXT2_BG_INODE_UNINIT)
+		n = 0;
+	return n <= ck->g.ipg && (ino - 1) % ck->g.ipg >= n;
 }
 
 /* The rest of the group's table is looked at in the next round. */

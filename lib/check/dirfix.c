@@ -215,12 +215,21 @@ static errcode_t leave_inline(struct walk *d)
 
 /* ---- indexes ---- */
 
+bool dafs_ck_root_alone(const struct dafs_ck *ck, const uint8_t *buf)
+{
+	const struct dafs_dirent_disk *dot = (const void *)buf,
+				      *dotdot = (const void *)(buf + ENTRY_MIN);
+
+	return entry_len(ck, dot) == ENTRY_MIN &&
+	       ENTRY_MIN + entry_len(ck, dotdot) >= leaf_room(ck);
+}
+
 bool dafs_ck_linearise(const struct dafs_ck *ck, uint32_t seed, bool root, uint8_t *buf)
 {
 	uint32_t room = leaf_room(ck), keep = root ? DAFS_DIR_DOTS_BYTES : 0;
 	struct dafs_dirent_disk *last = (struct dafs_dirent_disk *)(buf + (root ? ENTRY_MIN : 0));
 
-	if (root && entry_len(ck, (const struct dafs_dirent_disk *)buf) != ENTRY_MIN)
+	if (root && !dafs_ck_root_alone(ck, buf))
 		return false;
 	memset(buf + keep, 0, ck->g.block_size - keep);
 	last->rec_len = dafs_dirblock_store_len(ck->g.block_size, room - (root ? ENTRY_MIN : 0));

@@ -39,6 +39,7 @@ struct node {
 	unsigned depth;
 	uint64_t pblk;	    /* 0: the root */
 	uint64_t low, high; /* logical range [low, high) the parent grants; high 0: open */
+	const struct ext3_extent_idx *next; /* the index entry that high comes from; NULL: none */
 	bool csum_bad;
 };
 
@@ -76,8 +77,47 @@ static bool dir_too_far(const struct dafs_ck *ck, const struct dafs_ck_inode *in
 	       end_lblk > UINT64_C(1) << (21 - ck->sb.s_log_block_size);
 }
 
+/* Why the block is no node; NULL: it is one. */
+static const char *node_wrong(const struct dafs_ck *ck, const struct ext3_extent_header *eh)
+{
+	if (eh->eh_magic != EXT3_EXT_MAGIC)
+		return "no magic";
+	if (!dafs_ck_extent_header_ok(eh, ck->g.block_size))
+		return "its counts are not possible";
+	return eh->eh_entries ? NULL : "it is empty";
+}
+
+/* The first logical block of the node that an index entry leads to (read into buf), as the node has it;
+ * UINT64_MAX: it leads to no node. */
+static uint64_t first_lblk(struct tree *t, const struct ext3_extent_idx *ix, uint8_t *buf)
+{
+	uint64_t pblk = index_pblk(ix);
+
+	if (!pblk || !dafs_ck_blk_ok(t->w->ck, pblk))
+		return UINT64_MAX;
+	t->w->err = dafs_ck_read(t->w, pblk, 1, buf);
+	if (t->w->err || node_wrong(t->w->ck, (const void *)buf))
+		return UINT64_MAX;
+	/* Entries of both kinds begin with their logical block. */
+	return *(const uint32_t *)(buf + sizeof(struct ext3_extent_header));
+}
+
+/* An extent that ends at end is too much for its node: the range may be what is wrong, where the next
+ * index entry does not say what its node says. */
+static void mend_range(struct tree *t, struct node *nd, uint64_t end)
+{
+	uint64_t first;
+
+	if (!nd->next || t->mute)
+		return;
+	first = first_lblk(t, nd->next, t->w->tmp);
+	nd->next = NULL;
+	if (first != UINT64_MAX && first >= end)
+		nd->high = first;
+}
+
 /* The code of what is wrong with an extent; DAFS_CK_CODES: nothing. */
-static unsigned judge(const struct tree *t, const struct node *nd, const struct extent *ex)
+static unsigned judge(struct tree *t, struct node *nd, const struct extent *ex)
 {
 	const struct dafs_ck *ck = t->w->ck;
 	const struct dafs_ck_inode *in = t->in;
@@ -86,6 +126,8 @@ static unsigned judge(const struct tree *t, const struct node *nd, const struct 
 		return DAFS_CK_EXT_START;
 	if (ex->lblk < nd->low)
 		return DAFS_CK_EXT_ORDER;
+	if (nd->high && ex->lblk + ex->len > nd->high)
+		mend_range(t, nd, ex->lblk + ex->len);
 	if (nd->high && ex->lblk + ex->len > nd->high)
 		return DAFS_CK_EXT_BOUNDS;
 	if (!ex->len)
@@ -179,6 +221,44 @@ static bool misplaced(const struct tree *t, const struct node *nd, const struct 
 	       raw[1].ee_block >= t->in->next_lblk && raw[1].ee_block >= nd->low;
 }
 
+/* Is it the length that is wrong: does it reach over two or more that follow in order, or over the
+ * blocks of one of them? Then this one ends where they begin, and all of them stay. */
+static void too_long(const struct tree *t, const struct node *nd, const struct ext3_extent *raw,
+		     struct extent *ex)
+{
+	const struct ext3_extent *end =
+		(const struct ext3_extent *)(nd->eh + 1) + nd->eh->eh_entries;
+	uint64_t len = ex->len, prev = ex->lblk;
+	unsigned over = 0;
+	bool shared = false;
+
+	if (raw + 1 >= end || raw[1].ee_block >= ex->lblk + ex->len)
+		return;
+	for (const struct ext3_extent *next = raw + 1; next < end; next++) {
+		uint64_t pblk = leaf_pblk(next);
+
+		if (next->ee_block <= prev)
+			return;
+		prev = next->ee_block;
+		if (prev < ex->lblk + ex->len) {
+			over++;
+			if (prev - ex->lblk < len)
+				len = prev - ex->lblk;
+		}
+		if (pblk > ex->pblk && pblk < ex->pblk + ex->len) {
+			shared = true;
+			if (pblk - ex->pblk < len)
+				len = pblk - ex->pblk;
+		}
+	}
+	if ((over < 2 && !shared) || t->mute)
+		return;
+	if (DAFS_CK_FIND(t->w, EXT_LONG, .ino = t->in->ino, .lblk = ex->lblk, .blk = ex->pblk,
+			 .len = ex->len - len))
+		t->in->rebuild = true;
+	ex->len = len;
+}
+
 static void look_extent(struct tree *t, struct node *nd, const struct ext3_extent *raw)
 {
 	struct dafs_ck_inode *in = t->in;
@@ -187,6 +267,8 @@ static void look_extent(struct tree *t, struct node *nd, const struct ext3_exten
 
 	if (ex.unwritten)
 		ex.len -= UNWRITTEN;
+	if (ex.pblk && ex.lblk >= in->next_lblk && ex.lblk >= nd->low)
+		too_long(t, nd, raw, &ex);
 	code = judge(t, nd, &ex);
 	if (code == DAFS_CK_CODES && misplaced(t, nd, raw))
 		code = DAFS_CK_EXT_ORDER;
@@ -220,16 +302,6 @@ static void look_extent(struct tree *t, struct node *nd, const struct ext3_exten
 /* ---- nodes ---- */
 
 static void look_node(struct tree *t, struct node *nd);
-
-/* Why the block is no node; NULL: it is one. */
-static const char *node_wrong(const struct dafs_ck *ck, const struct ext3_extent_header *eh)
-{
-	if (eh->eh_magic != EXT3_EXT_MAGIC)
-		return "no magic";
-	if (!dafs_ck_extent_header_ok(eh, ck->g.block_size))
-		return "its counts are not possible";
-	return eh->eh_entries ? NULL : "it is empty";
-}
 
 static bool node_csum_ok(const struct tree *t, const struct ext3_extent_header *eh)
 {
@@ -268,8 +340,12 @@ static bool may_enter(struct tree *t, uint64_t pblk)
 	return true;
 }
 
-static void look_index(struct tree *t, struct node *nd, const struct ext3_extent_idx *ix,
-		       uint64_t high)
+static bool in_range(const struct node *nd, uint64_t lblk)
+{
+	return lblk >= nd->low && (!nd->high || lblk < nd->high);
+}
+
+static void look_index(struct tree *t, struct node *nd, const struct ext3_extent_idx *ix, bool last)
 {
 	struct dafs_ck_worker *w = t->w;
 	struct dafs_ck *ck = w->ck;
@@ -279,7 +355,8 @@ static void look_index(struct tree *t, struct node *nd, const struct ext3_extent
 			      .depth = nd->depth - 1,
 			      .pblk = pblk,
 			      .low = ix->ei_block,
-			      .high = high };
+			      .high = last ? nd->high : ix[1].ei_block,
+			      .next = last ? nd->next : ix + 1 };
 	const char *why;
 	bool on_meta;
 	uint32_t first;
@@ -290,7 +367,10 @@ static void look_index(struct tree *t, struct node *nd, const struct ext3_extent
 			in->rebuild = true;
 		return;
 	}
-	if (!t->mute && (ix->ei_block < nd->low || (high && ix->ei_block >= high))) {
+	/* (Not its own place is what counts, but that of its node: see below.) */
+	if (!t->mute &&
+	    (!in_range(nd, ix->ei_block) || (child.high && ix->ei_block >= child.high)) &&
+	    !in_range(nd, first_lblk(t, ix, (uint8_t *)child.eh))) {
 		if (DAFS_CK_FIND(w, EXT_ORDER, .ino = in->ino, .lblk = ix->ei_block, .blk = pblk))
 			in->rebuild = true;
 		return;
@@ -348,10 +428,8 @@ static void look_node(struct tree *t, struct node *nd)
 		if (!nd->depth) {
 			look_extent(t, nd, (const struct ext3_extent *)(nd->eh + 1) + i);
 		} else {
-			const struct ext3_extent_idx *ix =
-				(const struct ext3_extent_idx *)(nd->eh + 1) + i;
-
-			look_index(t, nd, ix, i + 1 < n ? ix[1].ei_block : nd->high);
+			look_index(t, nd, (const struct ext3_extent_idx *)(nd->eh + 1) + i,
+				   i + 1 == n);
 		}
 		/* In a scan one complaint is enough: all of it comes up again. */
 		if (w->put_off && w->scan)
@@ -403,6 +481,76 @@ static void look_empty(struct tree *t, unsigned depth, unsigned enough)
 		in->rebuild = true;
 }
 
+/* ---- the root ---- */
+
+/* Could all entries of the root be extents; be index entries? */
+static bool all_extents(const struct dafs_ck *ck, const struct ext3_extent_header *eh)
+{
+	const struct ext3_extent *ex = (const void *)(eh + 1);
+	uint64_t end = 0, len;
+
+	for (unsigned i = 0; i < eh->eh_entries; end = ex[i].ee_block + len, i++) {
+		len = ex[i].ee_len > UNWRITTEN ? ex[i].ee_len - UNWRITTEN : ex[i].ee_len;
+		if (!leaf_pblk(&ex[i]) || !dafs_ck_blk_ok(ck, leaf_pblk(&ex[i])) || !len ||
+		    leaf_pblk(&ex[i]) + len > ck->g.blocks || ex[i].ee_block < end)
+			return false;
+	}
+	return eh->eh_entries;
+}
+
+static bool all_indexes(const struct dafs_ck *ck, const struct ext3_extent_header *eh)
+{
+	const struct ext3_extent_idx *ix = (const void *)(eh + 1);
+
+	for (unsigned i = 0; i < eh->eh_entries; i++)
+		if (!index_pblk(&ix[i]) || !dafs_ck_blk_ok(ck, index_pblk(&ix[i])) ||
+		    (i && ix[i].ei_block <= ix[i - 1].ei_block))
+			return false;
+	return eh->eh_entries;
+}
+
+/* The depth that the root's entries tell, if it is not the one in its header: entries of one kind make
+ * no sense as the other. */
+static unsigned true_depth(struct tree *t, const struct ext3_extent_header *eh)
+{
+	const struct ext3_extent_header *child = (const void *)t->w->level[0];
+	const struct dafs_ck *ck = t->w->ck;
+
+	if (!all_indexes(ck, eh))
+		return all_extents(ck, eh) ? 0 : eh->eh_depth;
+	if (all_extents(ck, eh) || (eh->eh_depth && eh->eh_depth <= MAX_DEPTH))
+		return eh->eh_depth;
+	t->w->err = dafs_ck_read(t->w, index_pblk((const void *)(eh + 1)), 1, t->w->level[0]);
+	if (t->w->err || node_wrong(ck, child) || child->eh_depth >= MAX_DEPTH)
+		return eh->eh_depth;
+	return child->eh_depth + 1u;
+}
+
+/* False: there is nothing (more) to be looked at. */
+static bool look_root(struct tree *t, struct node *root)
+{
+	struct dafs_ck_inode *in = t->in;
+	unsigned depth = true_depth(t, root->eh);
+
+	if (t->w->err)
+		return false;
+	root->depth = depth;
+	if (depth == root->eh->eh_depth && (depth <= MAX_DEPTH || !root->eh->eh_entries))
+		return true;
+	if (!DAFS_CK_FIND(t->w, EXT_ROOT_DEPTH, .ino = in->ino, .found = root->eh->eh_depth,
+			  .want = depth <= MAX_DEPTH ? depth : 0))
+		return depth <= MAX_DEPTH;
+	in->rebuild = true;
+	if (depth > MAX_DEPTH) {
+		/* No sense in it either way: an empty file is left. */
+		root->eh->eh_entries = 0;
+		depth = 0;
+	}
+	root->depth = depth;
+	root->eh->eh_depth = (uint16_t)depth;
+	return true;
+}
+
 void dafs_ck_extents(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 {
 	struct ext2_inode_large *raw = in->raw;
@@ -410,14 +558,14 @@ void dafs_ck_extents(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 	struct node root = { .eh = (struct ext3_extent_header *)raw->i_block };
 	unsigned enough = enough_depth(w->ck);
 
-	root.depth = root.eh->eh_depth;
-	if (!dafs_ck_extent_header_ok(root.eh, sizeof(raw->i_block)) ||
-	    (root.depth > MAX_DEPTH && root.eh->eh_entries)) {
+	if (!dafs_ck_extent_header_ok(root.eh, sizeof(raw->i_block))) {
 		if (DAFS_CK_FIND(w, EXT_HEADER, .ino = in->ino))
 			dafs_ck_inode_clear(w, in);
 		return;
 	}
 	in->has_tree = true;
+	if (!look_root(&t, &root))
+		return;
 	if (!root.eh->eh_entries && root.depth) {
 		look_empty(&t, root.depth, enough);
 		return;

@@ -335,7 +335,7 @@ uint32_t dafs_ck_grp_scan_inodes(const struct dafs_ck *ck, uint32_t grp)
 	if (dafs_ck_gd(ck, grp)->bg_flags & EXT2_BG_INODE_UNINIT)
 		return 0;
 	unused = dafs_ck_gd_unused(ck, grp);
-	return unused > ck->g.ipg ? ck->g.ipg : ck->g.ipg - unused;
+	return unused > ck->g.ipg ? 0 : ck->g.ipg - unused;
 }
 
 bool dafs_ck_is_meta(const struct dafs_ck *ck, uint64_t pblk)

@@ -24,7 +24,21 @@ static void wipe(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 struct named {
 	bool use;
 	uint16_t mode_code, clear_code;
+	const char *what;
+	uint32_t *number; /* where the superblock has it; NULL: it is always that one */
 };
+
+/* A number among those of users' files, without the feature: it is the number that is wrong, and the
+ * file that would pay for it. True: it is forgotten, and the file is one as any other. */
+static bool forget_number(struct dafs_ck_worker *w, const struct dafs_ck_inode *in,
+			  const struct named *named)
+{
+	if (!DAFS_CK_FIND(w, SB_STRAY, .ino = in->ino, .text = named->what))
+		return false;
+	*named->number = 0;
+	w->ck->again = true;
+	return true;
+}
 
 /* True: done with it. */
 static bool look_named(struct dafs_ck_worker *w, struct dafs_ck_inode *in,
@@ -41,6 +55,9 @@ static bool look_named(struct dafs_ck_worker *w, struct dafs_ck_inode *in,
 		dafs_ck_inode_blocks(w, in, false);
 		return true;
 	}
+	if (holds_something(in->raw) && in->raw->i_mode && named->number &&
+	    in->ino >= w->ck->g.first_ino)
+		return !forget_number(w, in, named) && !in->raw->i_links_count;
 	if (holds_something(in->raw) &&
 	    dafs_ck_find(w, &(struct dafs_finding){ .code = named->clear_code, .ino = in->ino }))
 		wipe(w, in);
@@ -116,21 +133,26 @@ bool dafs_ck_inode_numbered(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 	if (ino == EXT2_JOURNAL_INO)
 		return look_named(w, in,
 				  &(struct named){ ck->sb.s_journal_inum == EXT2_JOURNAL_INO,
-						   DAFS_CK_INO_JNL_MODE, DAFS_CK_INO_JNL_CLEAR });
+						   DAFS_CK_INO_JNL_MODE, DAFS_CK_INO_JNL_CLEAR,
+						   NULL, NULL });
 	if (dafs_ck_is_quota_inum(ck, ino)) {
 		bool use = false;
 
 		for (unsigned type = 0; type < 3; type++)
 			use |= ck->g.quota && dafs_ck_quota_inum(ck, type) == ino;
-		return look_named(
-			w, in,
-			&(struct named){ use, DAFS_CK_INO_QUOTA_MODE, DAFS_CK_INO_QUOTA_CLEAR });
+		return look_named(w, in,
+				  &(struct named){ use, DAFS_CK_INO_QUOTA_MODE,
+						   DAFS_CK_INO_QUOTA_CLEAR, "project quota file",
+						   ino == ck->sb.s_prj_quota_inum
+							   ? &ck->sb.s_prj_quota_inum
+							   : NULL });
 	}
 	if (ck->sb.s_orphan_file_inum && ino == ck->sb.s_orphan_file_inum)
 		return look_named(w, in,
 				  &(struct named){ ext2fs_has_feature_orphan_file(&ck->sb),
 						   DAFS_CK_INO_ORPHAN_MODE,
-						   DAFS_CK_INO_ORPHAN_CLEAR });
+						   DAFS_CK_INO_ORPHAN_CLEAR, "orphan file",
+						   &ck->sb.s_orphan_file_inum });
 	if (ino < ck->g.first_ino) {
 		look_reserved(w, in);
 		return true;

@@ -351,8 +351,14 @@ errcode_t dafs_ck_journal(struct dafs_ck *ck)
 	struct ext2_super_block *sb = &ck->sb;
 	bool external = sb->s_journal_dev || memcmp(sb->s_journal_uuid, no_uuid, sizeof(no_uuid));
 
-	if (sb->s_journal_inum)
+	if (sb->s_journal_inum) {
+		if (ext2fs_has_feature_journal(sb) && external &&
+		    DAFS_CK_FIND(ck->main, JNL_BOTH, .ino = sb->s_journal_inum)) {
+			sb->s_journal_dev = 0;
+			memset(sb->s_journal_uuid, 0, sizeof(sb->s_journal_uuid));
+		}
 		return check_inode_journal(ck);
+	}
 	if (ext2fs_has_feature_journal(sb)) {
 		if (external)
 			DAFS_CK_FIND(ck->main, JNL_EXTERNAL, .text = "not looked at");

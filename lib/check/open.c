@@ -263,6 +263,8 @@ static errcode_t copy_load(struct dafs_ck *ck, struct copy *c, uint64_t off, uin
 		c->soft = "checksum";
 	else if (!c->soft && c->g.meta_bg && c->sb.s_first_meta_bg > c->g.desc_blks)
 		c->soft = "first_meta_bg";
+	else if (!c->soft && c->sb.s_inodes_count != c->g.inodes)
+		c->soft = "inodes_count";
 	err = read_descriptors(ck, c);
 	return err;
 }

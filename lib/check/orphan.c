@@ -217,13 +217,16 @@ static errcode_t release_file(struct dafs_ck *ck)
 /* The list runs through the inodes' deletion times. It ends where it makes no sense. */
 static errcode_t release_list(struct dafs_ck *ck)
 {
-	uint32_t ino = ck->sb.s_last_orphan, next;
+	uint32_t ino = ck->sb.s_last_orphan, prev = 0, next;
 	errcode_t err = 0;
 
 	for (uint32_t i = 0; ino && i < ck->g.inodes && !err; i++) {
-		if (ino < ck->g.first_ino || ino > ck->g.inodes)
+		if (ino < ck->g.first_ino || ino > ck->g.inodes) {
+			DAFS_CK_FIND(ck->main, ORPHAN_LIST, .ino = prev, .ref = ino);
 			break;
+		}
 		err = dafs_ck_release(ck, ino, &next);
+		prev = ino;
 		ino = next;
 	}
 	ck->sb.s_last_orphan = 0;

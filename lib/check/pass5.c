@@ -142,6 +142,34 @@ static void uninit_blocks(const struct dafs_ck *ck, uint32_t grp, uint8_t *bits)
 	mark_own(ck, grp, dafs_ck_gd_itable(ck, grp), ck->g.itable_blks, bits);
 }
 
+static bool flagged_uninit(const struct dafs_ck *ck, uint32_t grp)
+{
+	return ck->g.gd_csum && dafs_ck_gd(ck, grp)->bg_flags & EXT2_BG_BLOCK_UNINIT;
+}
+
+/* A descriptor that fails its checksum is not believed: its bitmap is expected to be there. */
+static bool block_uninit(const struct dafs_ck *ck, uint32_t grp)
+{
+	return flagged_uninit(ck, grp) && !(ck->gd_flags[grp] & DAFS_CKG_CSUM_BAD);
+}
+
+/* Bitmaps and inode tables of uninitialised groups that lie in this one are in use whatever its bitmap
+ * says, as for libext2fs. True: it did not say so. */
+static bool add_tables(struct group *g, uint32_t n)
+{
+	const struct dafs_ck *ck = g->w->ck;
+	uint32_t before = count_bits(g->disk, n);
+
+	for (uint32_t grp = 0; grp < ck->g.groups; grp++) {
+		if (!block_uninit(ck, grp) || ck->gd_flags[grp] & ~DAFS_CKG_LATER)
+			continue;
+		mark_own(ck, g->grp, dafs_ck_gd_block_bitmap(ck, grp), 1, g->disk);
+		mark_own(ck, g->grp, dafs_ck_gd_inode_bitmap(ck, grp), 1, g->disk);
+		mark_own(ck, g->grp, dafs_ck_gd_itable(ck, grp), ck->g.itable_blks, g->disk);
+	}
+	return count_bits(g->disk, n) != before;
+}
+
 /* A descriptor that fails its checksum is not believed to be uninitialised: its bitmap is expected
  * to be there. */
 static errcode_t look_doubtful(struct group *g, uint64_t blk, uint32_t n, unsigned code)
@@ -196,8 +224,9 @@ static errcode_t look_blocks(struct group *g)
 	struct dafs_ck *ck = w->ck;
 	const struct ext4_group_desc *gd = dafs_ck_gd(ck, g->grp);
 	uint32_t n = group_clusters(ck, g->grp);
-	bool uninit = ck->g.gd_csum && gd->bg_flags & EXT2_BG_BLOCK_UNINIT;
-	bool read = !uninit && !(ck->gd_flags[g->grp] & DAFS_CKG_BB_BAD);
+	bool there = !(ck->gd_flags[g->grp] & DAFS_CKG_BB_BAD);
+	bool uninit = block_uninit(ck, g->grp) || (!there && flagged_uninit(ck, g->grp));
+	bool read = !uninit && there;
 	struct diff d;
 	errcode_t err = 0;
 
@@ -213,12 +242,11 @@ static errcode_t look_blocks(struct group *g)
 	if (err)
 		return err;
 	d = compare(g->disk, g->want, n);
-	if (uninit && ck->gd_flags[g->grp] & DAFS_CKG_CSUM_BAD &&
-	    !(ck->gd_flags[g->grp] & DAFS_CKG_BB_BAD))
-		err = look_doubtful(g, dafs_ck_gd_block_bitmap(ck, g->grp), n,
-				    DAFS_CK_BMAP_BLOCK_PAD);
-	if (err)
-		return err;
+	/* (A scan puts the group off for what differs.) */
+	if (read && d.n_used && !w->scan && add_tables(g, n)) {
+		d = compare(g->disk, g->want, n);
+		g->write |= DAFS_CK_FIND(w, BMAP_TABLES, .grp = g->grp);
+	}
 	if (uninit && d.n_used)
 		g->write |= DAFS_CK_FIND(w, BMAP_BLOCK_UNINIT, .grp = g->grp,
 					 .blk = dafs_ck_grp_first(ck, g->grp) +
@@ -227,6 +255,7 @@ static errcode_t look_blocks(struct group *g)
 		g->write |= find_blocks(g, &d);
 	if (read && !padding_set(g->disk, n, ck->g.block_size * 8))
 		g->write |= DAFS_CK_FIND(w, BMAP_BLOCK_PAD, .grp = g->grp);
+	/* (Of the bitmap with those tables: whoever writes it knows of them.) */
 	if (read && ck->g.csum &&
 	    !csum_ok(ck, g->disk, ck->g.cpg / 8,
 		     stored_csum(ck, gd->bg_block_bitmap_csum_lo, gd->bg_block_bitmap_csum_hi)))

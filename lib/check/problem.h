@@ -72,6 +72,9 @@
 	P(SB_REV, "super.revision", SUMMARY, SAFE, "fix", \
 	  "revision 0 file system with feature flags", \
 	  "Features need revision 1; old kernels do not look at them.") \
+	P(SB_STRAY, "super.stray-inode", DAMAGE, SAFE, "forget", \
+	  "superblock: inode %i is named as the %t, but the feature is not set", \
+	  "The number leads to a file of a user; the file stays.") \
 	P(SB_UUID, "super.uuid", NOTE, SAFE, "make one", "the file system has no UUID", \
 	  "The UUID field is all zeros.") \
 	P(SB_HASH_HINT, "super.hash-hint", NOTE, SAFE, "set", \
@@ -135,6 +138,9 @@
 	  "Fields beyond the version 1 superblock must be zero.") \
 	P(JNL_EXTERNAL, "journal.external", DAMAGE, NONE, NULL, "external journal: %t", \
 	  "The file system's journal is on a device that was not found or does not fit.") \
+	P(JNL_BOTH, "journal.both", DAMAGE, YES, "clear", \
+	  "the superblock names an external journal beside inode %i", \
+	  "A file system has one journal; the one in it is kept.") \
 	P(JNL_FEATURE, "journal.feature", DAMAGE, NONE, NULL, \
 	  "the journal has an unknown feature (%t %x)", \
 	  "A newer journal format; neither replayed nor changed.") \
@@ -159,6 +165,9 @@
 	P(ORPHAN_HEAD, "orphan.head", SUMMARY, YES, "clear", \
 	  "the orphan list begins with inode %i, which cannot be", \
 	  "The superblock's list of deleted open files is damaged.") \
+	P(ORPHAN_LIST, "orphan.list", DAMAGE, YES, "end it", \
+	  "the orphan list leads from inode %i to inode %r, which cannot be", \
+	  "The list is damaged: what it says of other inodes may be wrong as well.") \
 	P(ORPHAN_INODE, "orphan.inode", NOTE, SAFE, "finish", "inode %i was %t when the system went down", \
 	  "What was begun is finished, as mounting the file system would do.") \
 	P(QUOTA_INODE, "quota.inode", SUMMARY, YES, "fix", "%t quota inode number %i is not valid", \
@@ -269,8 +278,13 @@
 	  "Without the policy the file cannot be decrypted.") \
 	P(INO_SIZE, "inode.size", DAMAGE, SAFE, "fix", "inode %i: size is %f, should be %w", \
 	  "The size does not cover the blocks that are mapped, or is too large for them.") \
+	P(INO_SIZE_TREE, "inode.size-short", DAMAGE, YES, "fix", "inode %i: size is %f, should be %w", \
+	  "The extent tree maps written blocks behind the size; no block is given up.") \
 	P(INO_BLOCKS, "inode.blocks", DAMAGE, SAFE, "fix", "inode %i: block count is %f, should be %w", \
 	  "i_blocks is not what the inode's blocks add up to.") \
+	P(INO_LINK_BLOCKS, "inode.symlink-blocks", DAMAGE, YES, "fix", \
+	  "symlink %i has its target in the inode, and a block count of %f", \
+	  "The count makes the target look like a block map.") \
 	P(INO_EMPTY_DIR, "inode.empty-directory", DAMAGE, SAFE, "clear", "directory %i has no blocks", \
 	  "A directory has at least one block.") \
 	P(INO_BIGALLOC_MAP, "inode.bigalloc-blockmap", DAMAGE, YES, "convert", \
@@ -296,10 +310,13 @@
 	  "With bigalloc a logical cluster lies in one physical cluster, aligned alike.") \
 	P(EXT_HEADER, "extent.header", DAMAGE, YES, "clear the inode", \
 	  "inode %i has a damaged extent header", "The extent tree's root is not one.") \
+	P(EXT_ROOT_DEPTH, "extent.root-depth", DAMAGE, YES, "fix", \
+	  "inode %i: the extent tree's depth is said to be %f, should be %w", \
+	  "The root's entries are of the other kind, or of none.") \
 	P(EXT_NODE, "extent.node", DAMAGE, YES, "clear", \
 	  "inode %i: extent block %b (from block %l) is damaged: %t", \
 	  "A node of the extent tree is not one; what it mapped is lost.") \
-	P(EXT_NODE_DEPTH, "extent.node-depth", SUMMARY, YES, "fix", \
+	P(EXT_NODE_DEPTH, "extent.node-depth", SUMMARY, SAFE, "fix", \
 	  "inode %i: extent block %b says its depth is %f, should be %w", \
 	  "A node's depth follows from its place in the tree; a kernel refuses to read the file.") \
 	P(EXT_START, "extent.start", DAMAGE, YES, "clear", \
@@ -313,6 +330,9 @@
 	P(EXT_ORDER, "extent.order", DAMAGE, YES, "clear", \
 	  "inode %i: extent at %l, block %b, length %n is out of order", \
 	  "Extents are sorted by their logical block.") \
+	P(EXT_LONG, "extent.too-long", DAMAGE, YES, "shorten", \
+	  "inode %i: extent at %l, block %b, is longer than its place by %n", \
+	  "It reaches over extents behind it in its node, which stay; it ends where they begin.") \
 	P(EXT_BOUNDS, "extent.bounds", DAMAGE, YES, "clear", \
 	  "inode %i: extent at %l, block %b, length %n reaches past its node's range", \
 	  "The parent says where the node ends.") \
@@ -555,6 +575,9 @@
 	/* ---- bitmaps and summaries ---- */ \
 	P(BMAP_BLOCKS, "bitmap.blocks", DAMAGE, SAFE, "fix", \
 	  "group %g: block bitmap: %n %t, first %b", "The bitmap is not what is in use.") \
+	P(BMAP_TABLES, "bitmap.tables", SUMMARY, SAFE, "fix", \
+	  "group %g: tables of uninitialised groups are marked free", \
+	  "A kernel believes the bitmap that is there, and may give the blocks to a file.") \
 	P(BMAP_INODES, "bitmap.inodes", DAMAGE, SAFE, "fix", \
 	  "group %g: inode bitmap: %n %t, first %i", "The bitmap is not what is in use.") \
 	P(BMAP_BLOCK_PAD, "bitmap.block-padding", DAMAGE, SAFE, "fix", \
@@ -593,6 +616,8 @@
 	  "Files that were deleted while open; their space is freed by the repair.") \
 	P(QUOTA_USAGE, "quota.usage", DAMAGE, SAFE, "fix", \
 	  "%t quota: id %i has %N %f recorded, uses %w", "The quota file's usage is out of date.") \
+	P(QUOTA_TREE, "quota.tree", SUMMARY, SAFE, "make anew", "%t quota file: its tree has a loop", \
+	  "A node is referred to twice; usage is right all the same.") \
 	P(QUOTA_FILE, "quota.file", DAMAGE, SAFE, "make anew", "%t quota file is damaged: %N", \
 	  "The quota file cannot be read.")
 /* clang-format on */

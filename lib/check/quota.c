@@ -141,6 +141,7 @@ struct file {
 	uint32_t blocks; /* of QUOTA_BLK */
 	struct dafs_ck_map visited;
 	const char *wrong; /* damage: the file is of no use */
+	bool odd; /* a reference that leads nowhere new: nobody minds until ids are added */
 	bool write;	   /* it is to be written anew */
 };
 
@@ -246,7 +247,7 @@ static void look_node(struct file *f, uint32_t n, unsigned depth)
 		if (depth + 1 == QUOTA_DEPTH && made)
 			look_leaf(f, refs[i]);
 		else if (depth + 1 < QUOTA_DEPTH && !made)
-			f->wrong = "its tree has a loop";
+			f->odd = true;
 		else if (depth + 1 < QUOTA_DEPTH)
 			look_node(f, refs[i], depth + 1);
 	}
@@ -431,6 +432,8 @@ static errcode_t check_type(struct dafs_ck *ck, unsigned type)
 				       .name = f.wrong, .name_len = (uint8_t)strlen(f.wrong));
 	else
 		look_missing(&f);
+	if (f.odd && !f.write)
+		f.write = DAFS_CK_FIND(ck->main, QUOTA_TREE, .ino = ino, .text = type_names[type]);
 	err = ck->main->err;
 	if (f.write && !err)
 		err = write_file(&f, ino, raw);

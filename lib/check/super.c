@@ -191,13 +191,12 @@ static void check_descriptor(struct dafs_ck *ck, uint32_t grp)
 		dafs_ck_gd_seal(ck, grp);
 	}
 	unused = dafs_ck_gd_unused(ck, grp);
+	if (ck->g.gd_csum && (unused > free_inodes || unused > ck->g.ipg) &&
+	    DAFS_CK_FIND(w, GD_UNUSED, .grp = grp, .found = unused, .want = free_inodes))
+		distrust(ck, grp, EXT2_BG_INODE_UNINIT);
 	/* The root is in use in any case: what hides it hides all files. */
 	if (!grp && !ck->gd_flags[0] && dafs_ck_grp_scan_inodes(ck, 0) < EXT2_ROOT_INO &&
 	    DAFS_CK_FIND(w, GD_ROOT_HIDDEN, .grp = grp))
-		distrust(ck, grp, EXT2_BG_INODE_UNINIT);
-	unused = dafs_ck_gd_unused(ck, grp);
-	if (ck->g.gd_csum && (unused > free_inodes || unused > ck->g.ipg) &&
-	    DAFS_CK_FIND(w, GD_UNUSED, .grp = grp, .found = unused, .want = free_inodes))
 		distrust(ck, grp, EXT2_BG_INODE_UNINIT);
 }
 

@@ -134,12 +134,16 @@ static bool hash_ok(const struct area *a, const struct ext2_ext_attr_entry *e)
 {
 	const char *name = (const char *)(e + 1);
 	const uint8_t *value = a->base + e->e_value_offs;
+	/* Over whole words, whatever is in the bytes behind the value. */
+	uint32_t len = (e->e_value_size + 3) & ~3u;
 
+	if (e->e_value_offs + len > a->len)
+		len = e->e_value_size;
 	/* Attributes in inodes had no hash once. */
 	if (a->in_inode && !e->e_hash)
 		return true;
-	return e->e_hash == dafs_xattr_hash(name, e->e_name_len, value, e->e_value_size, false) ||
-	       e->e_hash == dafs_xattr_hash(name, e->e_name_len, value, e->e_value_size, true);
+	return e->e_hash == dafs_xattr_hash(name, e->e_name_len, value, len, false) ||
+	       e->e_hash == dafs_xattr_hash(name, e->e_name_len, value, len, true);
 }
 
 static struct verdict judge_entry(struct dafs_ck_worker *w, const struct dafs_ck_inode *in,

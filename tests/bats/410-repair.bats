@@ -75,6 +75,23 @@ row() { # IMAGE CODE-REGEX [GONE...]
   rm -f images/*.img "$image"
 }
 
+# The image in place, damaged after it was copied to ./before: found as CODE and repaired, and all files are as they were.
+kept() { # IMAGE CODE [PREEN'S EXIT STATUS]
+  local image=$1 n=0 got=0 preen=0
+  echo "== $image"
+  e2fsck -fn "$image" >/dev/null 2>&1 || n=$?
+  dafsck -fn "$image" >/dev/null || got=$?
+  [ $((n != 0)) -eq $((got != 0)) ] || { echo "e2fsck $n, dafsck $got"; return 1; }
+  dafsck -fn --strict "$image" >found 2>&1 || true
+  grep -q "\[$2\]" found || { echo "not found as $2:"; cat found; return 1; }
+  cp --sparse=always "$image" preened
+  dafsck -fp preened >said 2>&1 || preen=$?
+  [ "$preen" -eq "${3:-4}" ] || { echo "preen: $preen"; cat said; return 1; }
+  dafsck -fy "$image" >said 2>&1 || [ $? -eq 1 ]
+  assert_fsck_clean "$image" >/dev/null
+  "$DAFS_BUILDDIR/tests/lib/savedfiles" - before "$image"
+}
+
 plain=(-O ^metadata_csum)
 
 @test "blocks claimed twice are cloned" {
@@ -216,7 +233,7 @@ plain=(-O ^metadata_csum)
       index) db index "sif /other block[3] 50" ;;
     esac
     case $image in
-      overlap) other=1 row overlap extent.order other ;;
+      overlap) other=1 row overlap extent.too-long other ;;
       order) row order extent.order other ;;
       cycle) other=1 row cycle 'extent\.[a-z-]*' other ;;
       index) row index extent.index other ;;
@@ -238,6 +255,58 @@ plain=(-O ^metadata_csum)
   fresh blockmap "${plain[@]}" -O ^extent,^64bit
   db blockmap "sif /other block[IND] 99999999"
   row blockmap block.illegal other
+}
+
+@test "extent trees: what is wrong with one field costs nothing" {
+  local holes=() i leaf
+  seq 1 60000 >src/wide
+  fresh wide "${plain[@]}"
+  for i in $(seq 1 2 330); do holes+=("punch /wide $i $i"); done
+  db wide "${holes[@]}"
+  cp wide before
+  # The depth: of a root with extents, with index entries; impossible.
+  for i in "/other block[1] 0x00010004" "/other block[1] 0x00ff0004" "/wide block[1] 4" "/wide block[1] 0x00300004"; do
+    cp wide depth && db depth "sif $i"
+    kept depth extent.root-depth
+  done
+  # A length that reaches over four others (with no holes between them: what is in a hole cannot be told).
+  cp wide long && db long "fallocate /wide 0 328"
+  cp long before
+  leaf=$(debugfs -R "ex /wide" long 2>/dev/null | awk '$1 == "0/" { print $8; exit }')
+  poke long "$leaf" 28 '\x09'
+  kept long extent.too-long
+  cp wide before
+  # An index entry that says too little for the node before it, and one that says less than that.
+  for i in 3 0; do
+    cp wide range && db range "sif /wide block[6] $i"
+    kept range extent.index
+  done
+  # The depth in a node's own header; a size in front of the last blocks.
+  cp wide node && poke node "$leaf" 6 '\x02'
+  kept node extent.node-depth 1
+  cp wide short && db short "sif /wide size 100000"
+  kept short inode.size-short
+}
+
+@test "numbers and counts that lead to files: the files stay" {
+  fresh stray "${plain[@]}"
+  cp stray before
+  poke stray 1 620 "$(printf '\\x%02x' "$(ino stray /other)")"
+  kept stray super.stray-inode 1
+  cp before target && db target "sif /link blocks 2"
+  kept target inode.symlink-blocks
+  cp before both && poke both 1 208 '\x11'
+  kept both journal.both
+  # The list of orphans leads to where no file is.
+  cp before list && db list "sif /dir/n1 dtime 7" "ssv last_orphan $(ino list /dir/n1)"
+  kept list inode.orphan
+  fresh flag -O ^metadata_csum,^uninit_bg
+  cp flag before
+  poke flag 2 18 '\1'
+  kept flag entry.uninit 1
+  # (A count of inodes that does not fit the groups: a copy of the superblock is better.)
+  cp before count && poke count 1 41 '\x02'
+  kept count super.primary
 }
 
 @test "bitmaps, counts, descriptors, superblock, resize inode" {
