@@ -313,14 +313,26 @@ errcode_t dafs_image_journal_sequence(struct dafs_image *img, uint32_t *sequence
 	return err;
 }
 
+/* All that whoever writes to the image leaves in the superblock, less what is the same in other words. */
+static uint32_t super_sum(const struct ext2_super_block *super)
+{
+	struct ext2_super_block sb = *super;
+
+	/* The counts may be behind those of the descriptors, and the journal may be about to be emptied. */
+	ext2fs_free_blocks_count_set(&sb, 0);
+	sb.s_free_inodes_count = 0;
+	sb.s_feature_incompat &= ~(uint32_t)EXT3_FEATURE_INCOMPAT_RECOVER;
+	sb.s_checksum = 0;
+	return dafs_crc32c(~0u, &sb, sizeof(sb));
+}
+
 errcode_t dafs_image_fingerprint(struct dafs_image *img, uint8_t uuid[16], uint64_t *print)
 {
 	struct ext2_super_block *sb = img->fs->super;
 	uint64_t value = 0xcbf29ce484222325u;
-	/* The superblock's counts may be behind those of the descriptors. */
 	uint64_t free_clusters = dafs_group_total_free_clusters(img);
 	uint64_t free_inodes = dafs_group_total_free_inodes(img);
-	uint32_t sequence, descs;
+	uint32_t sequence, descs, super = super_sum(sb);
 	errcode_t err = dafs_image_journal_sequence(img, &sequence);
 
 	*print = 0;
@@ -329,16 +341,9 @@ errcode_t dafs_image_fingerprint(struct dafs_image *img, uint8_t uuid[16], uint6
 		return err;
 	descs = dafs_crc32c(~0u, img->fs->group_desc,
 			    (size_t)img->fs->group_desc_count * EXT2_DESC_SIZE(sb));
-	value = mix(value, &sb->s_wtime, sizeof(sb->s_wtime));
-	value = mix(value, &sb->s_wtime_hi, sizeof(sb->s_wtime_hi));
-	value = mix(value, &sb->s_mtime, sizeof(sb->s_mtime));
-	value = mix(value, &sb->s_mtime_hi, sizeof(sb->s_mtime_hi));
-	value = mix(value, &sb->s_mnt_count, sizeof(sb->s_mnt_count));
-	value = mix(value, &sb->s_kbytes_written, sizeof(sb->s_kbytes_written));
+	value = mix(value, &super, sizeof(super));
 	value = mix(value, &free_clusters, sizeof(free_clusters));
 	value = mix(value, &free_inodes, sizeof(free_inodes));
-	value = mix(value, &sb->s_blocks_count, sizeof(sb->s_blocks_count));
-	value = mix(value, &sb->s_state, sizeof(sb->s_state));
 	value = mix(value, &sequence, sizeof(sequence));
 	*print = mix(value, &descs, sizeof(descs));
 	return 0;

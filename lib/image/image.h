@@ -110,9 +110,9 @@ errcode_t dafs_image_journal_sequence(struct dafs_image *img, uint32_t *sequence
  * copy), and the descriptors. Who allocates or frees anything changes it. */
 uint32_t dafs_image_content_sum(const struct dafs_image *img, struct ext2_super_block *sb);
 
-/* What identifies the image and its state for a cache bound to it: UUID, and a fingerprint over the
- * superblock's volatile fields (write time, mount time and count, kbytes written, free counts,
- * state, journal sequence) and descriptors' checksum. */
+/* What identifies the image and its state for a cache bound to it: UUID, and a fingerprint over all of
+ * the superblock (its counts as the descriptors have them; neither its checksum nor needs_recovery), the
+ * descriptors and the journal's sequence number. */
 errcode_t dafs_image_fingerprint(struct dafs_image *img, uint8_t uuid[16], uint64_t *print);
 
 /* Is [pblk, pblk+len) inside the file system and clear of static metadata (superblocks,

@@ -143,8 +143,11 @@ static errcode_t delete_flushed(struct dafs_store *st, const struct dafs_changes
 	const struct dafs_ns_collected *set = dafs_ns_collected(cs, &n);
 	errcode_t err = 0;
 
-	for (size_t i = 0; !err && i < n; i++)
+	for (size_t i = 0; !err && i < n; i++) {
 		err = dafs_save_delete(st, set[i].id, true, set[i].rows);
+		if (!err && set[i].id < DAFS_ID_NEW)
+			err = dafs_origin_forget(st, set[i].id);
+	}
 	return err;
 }
 
@@ -165,8 +168,6 @@ errcode_t dafs_store_flush_end(struct dafs_store *st, const struct dafs_changese
 	err = delete_flushed(st, cs);
 	if (!err)
 		err = dafs_save(st, ns, rs);
-	if (!err)
-		err = dafs_origin_renew(st);
 	if (!err)
 		err = dafs_slots_save(st);
 	if (!err)

@@ -70,6 +70,7 @@ static const char *const text[DAFS_DB_STMTS] = {
 		"SELECT id, image, kind, sum, name FROM name WHERE dir = ? ORDER BY name",
 	[DAFS_DB_ORIGIN_GET] = "SELECT sum FROM origin WHERE id = ?",
 	[DAFS_DB_ORIGIN_PUT] = "INSERT INTO origin VALUES(?, ?)",
+	[DAFS_DB_ORIGIN_DEL] = "DELETE FROM origin WHERE id = ?",
 	[DAFS_DB_SLOT_FIT] =
 		"SELECT start, len FROM slot WHERE len >= ? ORDER BY len, start LIMIT 1",
 	[DAFS_DB_SLOT_BEFORE] =

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * origin - what the inodes of the image that have pending work looked like when it began.
+ * origin - what the inodes of the image that have pending work looked like when it began, a directory's names included.
  *
- * The fingerprint sees who allocates, mounts or stamps the superblock. A tool that writes an inode and
- * nothing else (debugfs) shows here: a flush is refused when an inode it is to change is not the one
- * that the work was done on.
+ * The fingerprint sees who allocates, mounts or writes the superblock. A tool that writes an inode, or
+ * entries of a directory, and nothing else (debugfs) shows here: a flush is refused when an inode that it is to change is not
+ * the one that the work was done on.
+ *
+ * A row is written when work on an inode begins, and goes with the flush that takes the inode; what is still pending of it
+ * then has the image's new state for its beginning.
  */
 #include "config.h"
 
@@ -12,9 +15,54 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/crc32c.h"
+#include "image/etree.h"
 #include "image/icodec.h"
+
+enum {
+	CHUNK_BYTES = 1 << 17,
+	/* A directory's names, not what a damaged one maps: more of it is not looked at. */
+	NAMES_BYTES_MOST = 256 << 20,
+};
+
+/* The blocks of one extent, up to *left bytes. */
+static errcode_t sum_extent(struct dafs_store *st, const struct dafs_extent *e, uint8_t *buf,
+			    uint64_t *left, uint32_t *sum)
+{
+	const uint64_t most = CHUNK_BYTES >> st->img->block_bits;
+	errcode_t err = 0;
+
+	for (uint64_t at = 0, n; at < e->len && *left && !err; at += n) {
+		n = e->len - at < most ? e->len - at : most;
+		if (n > *left >> st->img->block_bits)
+			n = *left >> st->img->block_bits;
+		err = dafs_image_read_blks(st->img, e->pblk + at, n, buf);
+		if (!err)
+			*sum = dafs_crc32c(*sum, buf, n << st->img->block_bits);
+		*left -= n << st->img->block_bits;
+	}
+	return err;
+}
+
+/* A directory that cannot be read counts with as much of it as can: whoever works on it will say so. */
+static errcode_t sum_names(struct dafs_store *st, uint32_t ino, const struct ext2_inode_large *raw,
+			   uint32_t *sum)
+{
+	struct dafs_extlist map = { 0 };
+	struct dafs_blklist nodes = { 0 };
+	uint64_t left = NAMES_BYTES_MOST;
+	uint8_t *buf = malloc(CHUNK_BYTES);
+	errcode_t err = buf ? dafs_etree_decode(st->img, ino, raw, &map, &nodes) : ENOMEM;
+
+	for (size_t i = 0; i < map.n && !err; i++)
+		err = sum_extent(st, &map.v[i], buf, &left, sum);
+	dafs_extlist_fini(&map);
+	dafs_blklist_fini(&nodes);
+	free(buf);
+	return err == ENOMEM ? err : 0;
+}
 
 static errcode_t sum_of(struct dafs_store *st, uint64_t id, uint32_t *sum)
 {
@@ -22,6 +70,8 @@ static errcode_t sum_of(struct dafs_store *st, uint64_t id, uint32_t *sum)
 	errcode_t err = dafs_icodec_read(st->img, (uint32_t)id, &buf.raw, sizeof(buf));
 
 	*sum = err ? 0 : dafs_crc32c(~0u, buf.bytes, st->img->inode_size);
+	if (!err && S_ISDIR(buf.raw.i_mode) && dafs_icodec_has_map(st->img, &buf.raw))
+		err = sum_names(st, (uint32_t)id, &buf.raw, sum);
 	return err;
 }
 
@@ -89,18 +139,13 @@ errcode_t dafs_origin_check(struct dafs_store *st, const struct dafs_changeset *
 	return err;
 }
 
-errcode_t dafs_origin_renew(struct dafs_store *st)
+errcode_t dafs_origin_forget(struct dafs_store *st, uint64_t id)
 {
-	sqlite3_stmt *stmt = NULL;
-	bool row = false;
-	errcode_t err = dafs_db_exec(&st->db, "DELETE FROM origin");
+	sqlite3_stmt *stmt;
+	errcode_t err = dafs_db_use(&st->db, DAFS_DB_ORIGIN_DEL, &stmt);
 
-	if (!err && sqlite3_prepare_v2(st->db.handle,
-				       "SELECT id FROM inode WHERE id < 4294967296 ORDER BY id", -1,
-				       &stmt, NULL) != SQLITE_OK)
-		err = dafs_db_error(&st->db, sqlite3_errcode(st->db.handle));
-	while (!err && !(err = dafs_db_step(&st->db, stmt, &row)) && row)
-		err = dafs_origin_note(st, (uint64_t)sqlite3_column_int64(stmt, 0));
-	sqlite3_finalize(stmt);
-	return err;
+	if (err)
+		return err;
+	sqlite3_bind_int64(stmt, 1, (int64_t)id);
+	return dafs_db_run(&st->db, stmt);
 }

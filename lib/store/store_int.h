@@ -6,7 +6,7 @@
  * command.c  begin, commit, rollback; stash     save.c     inodes and names to rows
  * state.c    the state row                      slots.c    free slots of the spool
  * bracket.c  the flush: begin, end, settling    verify.c   everything checked
- * traces.c   who else was at the image           origin.c   inodes as work on them began
+ * traces.c   who else was at the image           origin.c   inodes and directories as work on them began
  * recover.c  what is left of a refused cache
  * place.c, db.c, spool.c, rec.c: the parts
  */
@@ -79,10 +79,10 @@ errcode_t dafs_save(struct dafs_store *st, struct dafs_ns *ns, const struct dafs
 errcode_t dafs_save_delete(struct dafs_store *st, uint64_t id, bool runs, bool names);
 
 /* origin.c: the inodes of the image under pending ones, as work on them began. note: unless there is
- * a row. check: are those of cs as they were (DAFS_ET_CACHE_STALE)? renew: a flush of ours changed them. */
+ * a row. check: are those of cs as they were (DAFS_ET_CACHE_STALE)? forget: a flush of ours changed it. */
 errcode_t dafs_origin_note(struct dafs_store *st, uint64_t id);
 errcode_t dafs_origin_check(struct dafs_store *st, const struct dafs_changeset *cs);
-errcode_t dafs_origin_renew(struct dafs_store *st);
+errcode_t dafs_origin_forget(struct dafs_store *st, uint64_t id);
 
 /* slots.c: spare and dropped slots of the spool into the table, the end cut back. */
 errcode_t dafs_slots_save(struct dafs_store *st);

@@ -155,6 +155,20 @@ refused() { # MESSAGE
   debugfs -w -R 'set_inode_field /old mode 0100600' img
   refused "changed behind its offline cache"
   has_stderr "inode 12"
+  # Entries of a directory alone: neither its inode nor the superblock tells.
+  for request in 'ln /old /by-others' 'unlink /old'; do
+    pending
+    debugfs -w -R "$request" img
+    refused "changed behind its offline cache"
+    has_stderr "inode 2 is not as it was"
+  done
+  # The superblock alone, in whatever second.
+  pending
+  tune2fs -L others img
+  refused "changed behind its offline cache"
+  pending
+  debugfs -w -R 'set_super_value mkfs_time 12345' img
+  refused "changed behind its offline cache"
   pending
   resize2fs img 24M
   refused "changed behind its offline cache"
@@ -163,6 +177,34 @@ refused() { # MESSAGE
   refused "belongs to another file system"
   pending
   e2fsck -fy img || [ $? -le 1 ]
+  refused "changed behind its offline cache"
+}
+
+@test "e2undo took a change back: refused" {
+  mkdafs -q img 16M
+  dawrite -q img write /old <<<old
+  dawrite -q img flush
+  # What it takes back was there when the work began.
+  tune2fs -z undo -L others img
+  dawrite -q img write /new <<<new
+  e2undo undo img
+  refused "changed behind its offline cache"
+}
+
+@test "fuse2fs had it: refused" {
+  local fuse
+  need fuse2fs
+  [ "$(id -u)" -eq 0 ] || skip "not root"
+  pending
+  mkdir mnt
+  fuse2fs -f -o rw img mnt 3>&- &
+  fuse=$!
+  while ! mountpoint -q mnt; do
+    kill -0 "$fuse" || skip "fuse2fs cannot mount here"
+  done
+  : >mnt/by-fuse
+  umount mnt
+  wait "$fuse"
   refused "changed behind its offline cache"
 }
 
