@@ -43,7 +43,7 @@ static void print_short(struct ls *ls, const struct dafs_inspect_dirent *de)
 
 static const char *when(const struct dafs_time *t, char text[32])
 {
-	time_t sec = (time_t)t->sec;
+	time_t sec = (time_t)dafs_time_sec(*t);
 	struct tm tm;
 
 	if (!localtime_r(&sec, &tm) || !strftime(text, 32, "%e-%b-%Y %H:%M", &tm))
@@ -103,7 +103,7 @@ static void json_entry(struct ls *ls, const struct dafs_inspect_dirent *de,
 	dafs_cli_json_u64(one, "uid", in->attr.uid);
 	dafs_cli_json_u64(one, "gid", in->attr.gid);
 	dafs_cli_json_u64(one, "size", in->attr.size);
-	dafs_cli_json_i64(one, "mtime", in->attr.mtime.sec);
+	dafs_cli_json_i64(one, "mtime", dafs_time_sec(in->attr.mtime));
 }
 
 static errcode_t ls_entry(void *arg, const struct dafs_inspect_dirent *de)

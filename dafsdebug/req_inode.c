@@ -46,11 +46,11 @@ static const char *type_text(uint16_t mode)
 /* asctime's form in the host's zone, as debugfs has it. */
 static const char *time_text(const struct dafs_time *t, char text[64])
 {
-	time_t sec = (time_t)t->sec;
+	time_t sec = (time_t)dafs_time_sec(*t);
 	struct tm tm;
 
 	if (!localtime_r(&sec, &tm) || !strftime(text, 64, "%a %b %e %H:%M:%S %Y", &tm))
-		snprintf(text, 64, "%" PRId64, t->sec);
+		snprintf(text, 64, "%" PRId64, dafs_time_sec(*t));
 	return text;
 }
 
@@ -84,7 +84,7 @@ static void print_time(const char *name, uint32_t sec, const uint32_t *extra,
 static void print_times(const struct dafs_image *img, const struct dafs_inspect *in)
 {
 	const struct ext2_inode_large *raw = &in->buf.raw;
-	const struct dafs_time dtime = { .sec = raw->i_dtime };
+	const struct dafs_time dtime = dafs_time_at(raw->i_dtime, 0);
 	bool extra = HAS(img, raw, i_crtime);
 	char text[64];
 
@@ -219,7 +219,7 @@ static void json_time(struct json_object *out, const char *key, const struct daf
 {
 	struct json_object *one = dafs_cli_json_object(out, key);
 
-	dafs_cli_json_i64(one, "seconds", t->sec);
+	dafs_cli_json_i64(one, "seconds", dafs_time_sec(*t));
 	dafs_cli_json_u64(one, "nanoseconds", t->nsec);
 }
 

@@ -201,7 +201,7 @@ errcode_t dawrite_touch(void *arg, const struct dafs_cli_args *args)
 	struct dafs_time time;
 	errcode_t err = text ? dafs_cli_parse_time(&dw->cli.ctx, text, &when) : 0;
 
-	time = (struct dafs_time){ when.tv_sec, (uint32_t)when.tv_nsec };
+	time = dafs_time_at(when.tv_sec, (uint32_t)when.tv_nsec);
 	for (int i = 0; i < args->argc && !err; i++)
 		err = dafs_edit_times(dw->fs, args->argv[i], &time, &time, true);
 	return err;

@@ -66,14 +66,14 @@ static const char *mode_text(uint16_t mode, char text[11])
 /* UTC, so that the output does not depend on the host. */
 static const char *time_text(const struct dafs_time *t, char text[64])
 {
-	time_t sec = (time_t)t->sec;
+	time_t sec = (time_t)dafs_time_sec(*t);
 	struct tm tm;
 	size_t at;
 
 	if (!gmtime_r(&sec, &tm))
 		memset(&tm, 0, sizeof(tm));
 	at = strftime(text, 40, "%Y-%m-%d %H:%M:%S", &tm);
-	snprintf(text + at, 64 - at, ".%09u +0000", t->nsec);
+	snprintf(text + at, 64 - at, ".%09u +0000", (unsigned)t->nsec);
 	return text;
 }
 

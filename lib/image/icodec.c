@@ -21,7 +21,6 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-disk structures are used in place");
 
 #define NSEC_MAX 999999999u
-#define EPOCH_SEC_MAX INT64_C(0x37fffffff)	/* 34 bits from -2^31: the year 2446 */
 
 /* Does raw reach to the end of a field of its extra part? */
 #define HAS_EXTRA(img, raw, field)                                                                 \
@@ -249,15 +248,11 @@ uint8_t dafs_icodec_file_type(uint16_t mode)
 
 static struct dafs_time decode_time(uint32_t sec, bool has_extra, uint32_t extra)
 {
-	struct dafs_time time = { .sec = (int32_t)sec };
+	uint32_t nsec = extra >> 2;
 
-	if (has_extra) {
-		time.sec += (int64_t)(extra & 3) << 32;
-		time.nsec = extra >> 2;
-		if (time.nsec > NSEC_MAX)
-			time.nsec = NSEC_MAX;
-	}
-	return time;
+	if (!has_extra)
+		return dafs_time_at((int32_t)sec, 0);
+	return dafs_time_at((int32_t)sec + ((int64_t)(extra & 3) << 32), nsec < NSEC_MAX ? nsec : NSEC_MAX);
 }
 
 static void decode_times(const struct dafs_image *img, const struct ext2_inode_large *raw,
@@ -372,14 +367,15 @@ errcode_t dafs_icodec_decode(struct dafs_image *img, uint32_t ino,
  * holds, whole seconds at the ends. */
 static uint32_t encode_time(struct dafs_time time, bool has_extra, uint32_t *extra)
 {
-	int64_t max = has_extra ? EPOCH_SEC_MAX : INT32_MAX;
+	int64_t max = has_extra ? DAFS_TIME_MAX : INT32_MAX, sec = dafs_time_sec(time);
+	uint32_t nsec = time.nsec;
 
-	if (time.sec <= INT32_MIN || time.sec >= max) {
-		time.sec = time.sec < 0 ? INT32_MIN : max;
-		time.nsec = 0;
+	if (sec <= INT32_MIN || sec >= max) {
+		sec = sec < 0 ? INT32_MIN : max;
+		nsec = 0;
 	}
-	*extra = (uint32_t)((time.sec - (int32_t)time.sec) >> 32 & 3) | time.nsec << 2;
-	return (uint32_t)time.sec;
+	*extra = (uint32_t)((sec - (int32_t)sec) >> 32 & 3) | nsec << 2;
+	return (uint32_t)sec;
 }
 
 static void encode_times(const struct dafs_image *img, const struct dafs_inode *inode,

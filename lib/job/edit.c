@@ -216,7 +216,7 @@ errcode_t dafs_utimes(struct dafs *fs, const char *path, const struct timespec t
 	struct dafs_time t[2];
 
 	for (int i = 0; i < 2; i++)
-		t[i] = (struct dafs_time){ times[i].tv_sec, (uint32_t)times[i].tv_nsec };
+		t[i] = dafs_time_at(times[i].tv_sec, (uint32_t)times[i].tv_nsec);
 	return dafs_edit_times(fs, path, &t[0], &t[1], false);
 }
 
@@ -236,7 +236,7 @@ errcode_t dafs_setxattr(struct dafs *fs, const char *path, const char *name, con
 
 static struct timespec to_timespec(const struct dafs_time *t)
 {
-	return (struct timespec){ .tv_sec = t->sec, .tv_nsec = t->nsec };
+	return (struct timespec){ .tv_sec = dafs_time_sec(*t), .tv_nsec = t->nsec };
 }
 
 errcode_t dafs_stat(struct dafs *fs, const char *path, struct stat *st)
@@ -254,7 +254,8 @@ errcode_t dafs_stat(struct dafs *fs, const char *path, struct stat *st)
 	st->st_gid = inode->gid;
 	st->st_size = (off_t)inode->size;
 	st->st_blksize = fs->img->block_size;
-	st->st_rdev = makedev(inode->rdev_major, inode->rdev_minor);
+	if (dafs_inode_is_dev(inode))
+		st->st_rdev = makedev(inode->rdev_major, inode->rdev_minor);
 	st->st_atim = to_timespec(&inode->atime);
 	st->st_mtim = to_timespec(&inode->mtime);
 	st->st_ctim = to_timespec(&inode->ctime);

@@ -294,8 +294,10 @@ errcode_t dafs_edit_mknod(struct dafs *fs, const char *path, uint16_t mode, uint
 		err = dafs_ns_create(fs->ns, dir, name, len, mode, &inode);
 	if (err)
 		return dafs_session_fail(fs, err, path);
-	inode->rdev_major = major;
-	inode->rdev_minor = minor;
+	if (dafs_inode_is_dev(inode)) {
+		inode->rdev_major = major;
+		inode->rdev_minor = minor;
+	}
 	return 0;
 }
 

@@ -85,8 +85,8 @@ errcode_t dafs_extract_mode(struct dafs_image *img, const struct dafs_inspect *i
 			    const char *where)
 {
 	const struct timespec times[2] = {
-		{ .tv_sec = in->attr.atime.sec, .tv_nsec = in->attr.atime.nsec },
-		{ .tv_sec = in->attr.mtime.sec, .tv_nsec = in->attr.mtime.nsec },
+		{ .tv_sec = dafs_time_sec(in->attr.atime), .tv_nsec = in->attr.atime.nsec },
+		{ .tv_sec = dafs_time_sec(in->attr.mtime), .tv_nsec = in->attr.mtime.nsec },
 	};
 
 	if (fchmod(fd, in->attr.mode & (geteuid() ? 01777 : 07777)) || futimens(fd, times))

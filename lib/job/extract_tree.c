@@ -121,8 +121,8 @@ static errcode_t give_attrs_at(struct extract *x, const struct object *ob)
 {
 	const struct dafs_inode *attr = &ob->in->attr;
 	const struct timespec times[2] = {
-		{ .tv_sec = attr->atime.sec, .tv_nsec = attr->atime.nsec },
-		{ .tv_sec = attr->mtime.sec, .tv_nsec = attr->mtime.nsec },
+		{ .tv_sec = dafs_time_sec(attr->atime), .tv_nsec = attr->atime.nsec },
+		{ .tv_sec = dafs_time_sec(attr->mtime), .tv_nsec = attr->mtime.nsec },
 	};
 	errcode_t err = 0;
 

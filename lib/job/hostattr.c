@@ -26,11 +26,9 @@ errcode_t dafs_hostattr_stat(struct dafs_ctx *ctx, struct dafs_hostent *ent)
 
 static struct dafs_time clamp(const struct dafs_ctx *ctx, const struct statx_timestamp *t)
 {
-	struct dafs_time out = { t->tv_sec, t->tv_nsec };
-
-	if (ctx->fixed_time && (out.sec > ctx->now_sec || (out.sec == ctx->now_sec && out.nsec > ctx->now_nsec)))
-		out = (struct dafs_time){ ctx->now_sec, ctx->now_nsec };
-	return out;
+	if (ctx->fixed_time && (t->tv_sec > ctx->now_sec || (t->tv_sec == ctx->now_sec && t->tv_nsec > ctx->now_nsec)))
+		return dafs_time_at(ctx->now_sec, ctx->now_nsec);
+	return dafs_time_at(t->tv_sec, t->tv_nsec);
 }
 
 void dafs_hostattr_apply(const struct dafs_ctx *ctx, const struct statx *st, struct dafs_inode *inode)
@@ -40,7 +38,7 @@ void dafs_hostattr_apply(const struct dafs_ctx *ctx, const struct statx *st, str
 	inode->gid = st->stx_gid;
 	inode->mtime = clamp(ctx, &st->stx_mtime);
 	inode->atime = ctx->fixed_time ? inode->mtime : clamp(ctx, &st->stx_atime);
-	if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) {
+	if (dafs_inode_is_dev(inode)) {
 		inode->rdev_major = st->stx_rdev_major;
 		inode->rdev_minor = st->stx_rdev_minor;
 	}

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -36,12 +37,29 @@ struct dafs_hostdir {
 	char name[];
 };
 
+/* There may be millions of them: the upper half of the size is kept for files that have one. */
 struct hostsrc {
-	struct dafs_source base;
+	struct dafs_source base;	/* hostsrc_ops or large_ops */
 	struct dafs_hostdir *dir;
-	uint64_t size_bytes;
-	char name[];
+	uint32_t size_low;
+	char rest[];			/* large_ops: the size's upper half; the name */
 };
+
+static const struct dafs_source_ops hostsrc_ops, large_ops;
+
+static uint64_t size_of(const struct hostsrc *src)
+{
+	uint32_t high = 0;
+
+	if (src->base.ops == &large_ops)
+		memcpy(&high, src->rest, sizeof(high));
+	return (uint64_t)high << 32 | src->size_low;
+}
+
+static const char *name_of(const struct hostsrc *src)
+{
+	return src->rest + (src->base.ops == &large_ops ? sizeof(uint32_t) : 0);
+}
 
 struct dafs_hostsrcs {
 	pthread_mutex_t lock;
@@ -191,7 +209,7 @@ static errcode_t fail_at(struct dafs_ctx *ctx, const struct hostsrc *src, errcod
 {
 	char path[MAX_DEPTH_PATH];
 
-	return dafs_fail(ctx, err, "%s", dafs_hostdir_path(src->dir, src->name, path, sizeof(path)));
+	return dafs_fail(ctx, err, "%s", dafs_hostdir_path(src->dir, name_of(src), path, sizeof(path)));
 }
 
 static int hostsrc_get_fd(struct dafs_source *base, struct dafs_ctx *ctx, errcode_t *err)
@@ -207,9 +225,9 @@ static int hostsrc_get_fd(struct dafs_source *base, struct dafs_ctx *ctx, errcod
 		*err = fail_at(ctx, src, errno);
 		return -1;
 	}
-	fd = openat(dir_fd, src->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOATIME);
+	fd = openat(dir_fd, name_of(src), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOATIME);
 	if (fd < 0 && errno == EPERM)
-		fd = openat(dir_fd, src->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		fd = openat(dir_fd, name_of(src), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	*err = fd < 0 ? fail_at(ctx, src, errno) : 0;
 	pthread_mutex_lock(&hosts->lock);
 	unuse_dir(src->dir);
@@ -226,13 +244,14 @@ static void hostsrc_put_fd(struct dafs_source *base, int fd)
 static errcode_t hostsrc_read(struct dafs_source *base, struct dafs_ctx *ctx, void *buf, size_t len, uint64_t off)
 {
 	struct hostsrc *src = (struct hostsrc *)base;
-	size_t want = off >= src->size_bytes ? 0 : len;
+	uint64_t size = size_of(src);
+	size_t want = off >= size ? 0 : len;
 	size_t done = 0;
 	errcode_t err;
 	int fd;
 
-	if (want > src->size_bytes - off)
-		want = src->size_bytes - off;
+	if (want > size - off)
+		want = size - off;
 	memset((char *)buf + want, 0, len - want);
 	if (!want)
 		return 0;
@@ -255,25 +274,26 @@ static errcode_t hostsrc_read(struct dafs_source *base, struct dafs_ctx *ctx, vo
 	return err;
 }
 
-static const struct dafs_source_ops hostsrc_ops = {
-	.read = hostsrc_read,
-	.get_fd = hostsrc_get_fd,
-	.put_fd = hostsrc_put_fd,
-};
+#define FUNCTIONS .read = hostsrc_read, .get_fd = hostsrc_get_fd, .put_fd = hostsrc_put_fd
+
+static const struct dafs_source_ops hostsrc_ops = { FUNCTIONS };
+static const struct dafs_source_ops large_ops = { FUNCTIONS };
 
 errcode_t dafs_hostsrc_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *dir, const char *name, uint64_t size_bytes,
 			   struct dafs_source **ret)
 {
-	size_t len = strlen(name) + 1;
-	struct hostsrc *src = arena_take(hosts, sizeof(*src) + len);
+	const uint32_t high = (uint32_t)(size_bytes >> 32);
+	size_t high_bytes = high ? sizeof(high) : 0, len = strlen(name) + 1;
+	struct hostsrc *src = arena_take(hosts, offsetof(struct hostsrc, rest) + high_bytes + len);
 
 	*ret = NULL;
 	if (!src)
 		return ENOMEM;
-	src->base.ops = &hostsrc_ops;
+	src->base.ops = high ? &large_ops : &hostsrc_ops;
 	src->dir = dir;
-	src->size_bytes = size_bytes;
-	memcpy(src->name, name, len);
+	src->size_low = (uint32_t)size_bytes;
+	memcpy(src->rest, &high, high_bytes);
+	memcpy(src->rest + high_bytes, name, len);
 	*ret = &src->base;
 	return 0;
 }

@@ -367,8 +367,8 @@ static errcode_t save_dir(struct recover *r, const struct dafs_inode *inode, con
 static errcode_t save_other(struct recover *r, const struct dafs_inode *inode, const char *path)
 {
 	const struct timespec times[2] = {
-		{ .tv_sec = inode->atime.sec, .tv_nsec = inode->atime.nsec },
-		{ .tv_sec = inode->mtime.sec, .tv_nsec = inode->mtime.nsec },
+		{ .tv_sec = dafs_time_sec(inode->atime), .tv_nsec = inode->atime.nsec },
+		{ .tv_sec = dafs_time_sec(inode->mtime), .tv_nsec = inode->mtime.nsec },
 	};
 	dev_t dev = makedev(inode->rdev_major, inode->rdev_minor);
 	int bad;

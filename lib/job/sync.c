@@ -43,7 +43,7 @@ static void tell(struct sync *sy, enum dafs_sync_change what, const char *path)
 
 static bool same_time(struct dafs_time a, struct dafs_time b)
 {
-	return a.sec == b.sec && a.nsec == b.nsec;
+	return a.wrapped_sec == b.wrapped_sec && a.nsec == b.nsec;
 }
 
 static bool set_within(const struct dafs_xattr *a, const struct dafs_xattr *b)
@@ -64,8 +64,10 @@ static bool same_attrs(struct sync *sy, const struct dafs_hostent *ent, const st
 	struct dafs_inode want = *inode;
 
 	dafs_hostattr_apply(sy->fs->ctx, &ent->st, &want);
+	if (dafs_inode_is_dev(inode) &&
+	    (want.rdev_major != inode->rdev_major || want.rdev_minor != inode->rdev_minor))
+		return false;
 	return want.mode == inode->mode && want.uid == inode->uid && want.gid == inode->gid &&
-	       want.rdev_major == inode->rdev_major && want.rdev_minor == inode->rdev_minor &&
 	       (S_ISLNK(want.mode) || same_time(want.mtime, inode->mtime));
 }
 
@@ -151,8 +153,8 @@ static errcode_t sync_same_type(struct sync *sy, const struct dafs_hostent *ent,
 	errcode_t err = 0;
 
 	if (S_ISREG(inode->mode) &&
-	    (inode->size != ent->st.stx_size || inode->mtime.sec != ent->st.stx_mtime.tv_sec ||
-	     inode->mtime.nsec != ent->st.stx_mtime.tv_nsec))
+	    (inode->size != ent->st.stx_size ||
+	     !same_time(inode->mtime, dafs_time_at(ent->st.stx_mtime.tv_sec, ent->st.stx_mtime.tv_nsec))))
 		err = sync_data(sy, ent, inode, &data);
 	if (!err)
 		err = dafs_hostattr_xattrs(sy->fs->ctx, ent, &set);

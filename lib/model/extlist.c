@@ -47,18 +47,20 @@ void dafs_extlist_fini(struct dafs_extlist *xl)
 
 static errcode_t need_room(struct dafs_extlist *xl, size_t more)
 {
-	size_t room = xl->room ? xl->room : 4;
+	size_t room = xl->room ? xl->room : 1;
 	struct dafs_extent *v;
 
 	if (more <= xl->room - xl->n)
 		return 0;
 	while (room - xl->n < more)
 		room *= 2;
+	if (room > UINT32_MAX)
+		return ENOMEM;
 	v = reallocarray(xl->v, room, sizeof(*v));
 	if (!v)
 		return ENOMEM;
 	xl->v = v;
-	xl->room = room;
+	xl->room = (uint32_t)room;
 	return 0;
 }
 

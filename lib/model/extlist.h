@@ -35,7 +35,7 @@ static inline uint32_t dafs_extent_end(const struct dafs_extent *e)
 
 struct dafs_extlist {
 	struct dafs_extent *v;
-	size_t n, room;
+	uint32_t n, room; /* no file has more extents than blocks */
 };
 
 /* An all-zero struct is an empty list. fini frees and leaves an empty list. */

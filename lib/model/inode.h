@@ -12,7 +12,7 @@
  *   S_ISREG otherwise       u.file, or NULL: nothing known or pending beyond the image
  *   S_ISDIR                 u.dir, or NULL: not looked into yet (ns/dir.h)
  *   S_ISLNK                 u.target, NUL-terminated, or NULL: as in the image
- *   S_ISCHR/S_ISBLK         rdev
+ *   S_ISCHR/S_ISBLK         rdev_major, rdev_minor, in the place of u
  */
 #ifndef DAFS_MODEL_INODE_H
 #define DAFS_MODEL_INODE_H
@@ -43,10 +43,35 @@ enum dafs_inode_state {
 #define DAFS_I_DIRTY                                                                               \
 	(DAFS_I_NEW | DAFS_I_ATTR | DAFS_I_DATA | DAFS_I_NAMES | DAFS_I_XATTR | DAFS_I_GONE)
 
+/* A point in time that ext4 can hold, in the eight bytes that it takes there too: seconds from the
+ * end of 1901 to 2446 (DAFS_TIME_MIN to _MAX), modulo 2^34, so that zeros are the epoch. By
+ * dafs_time_at and dafs_time_sec only. */
 struct dafs_time {
-	int64_t sec;
-	uint32_t nsec;
-} __attribute__((packed, aligned(4)));
+	uint64_t wrapped_sec : 34;
+	uint64_t nsec : 30;
+};
+#define DAFS_TIME_MIN (-(INT64_C(1) << 31))
+#define DAFS_TIME_MAX ((INT64_C(1) << 34) - (INT64_C(1) << 31) - 1)
+
+/* A time outside of that becomes the nearest end, in whole seconds. nsec < 10^9. */
+static inline struct dafs_time dafs_time_at(int64_t sec, uint32_t nsec)
+{
+	struct dafs_time t;
+	bool out = sec < DAFS_TIME_MIN || sec > DAFS_TIME_MAX;
+
+	if (out)
+		sec = sec < 0 ? DAFS_TIME_MIN : DAFS_TIME_MAX;
+	t.wrapped_sec = (uint64_t)sec & ((UINT64_C(1) << 34) - 1);
+	t.nsec = out ? 0 : nsec & ((1u << 30) - 1);
+	return t;
+}
+
+static inline int64_t dafs_time_sec(struct dafs_time t)
+{
+	int64_t sec = (int64_t)t.wrapped_sec;
+
+	return sec > DAFS_TIME_MAX ? sec - (INT64_C(1) << 34) : sec;
+}
 
 /* One extended attribute, its name with prefix ("user.a"), value not terminated. A set is a singly
  * linked list sorted by nothing. */
@@ -95,19 +120,28 @@ struct dafs_inode {
 	uint32_t generation;
 	uint32_t iflags; /* EXT4_*_FL as on disk */
 	uint32_t projid;
-	uint32_t rdev_major, rdev_minor;
 	uint32_t marks; /* ns: its own bits (ns/ns_int.h) */
 	struct dafs_time atime, mtime, ctime, crtime;
 	struct dafs_xattr *xattrs;
 	uint64_t parent; /* a directory's parent; a file's directory at creation (for placement) */
 	union {
-		struct dafs_file *file;
-		struct dafs_source *whole;
-		struct dafs_dir *dir;
-		char *target;
-		void *any;
-	} u;
+		union {
+			struct dafs_file *file;
+			struct dafs_source *whole;
+			struct dafs_dir *dir;
+			char *target;
+			void *any;
+		} u;
+		struct {
+			uint32_t rdev_major, rdev_minor; /* of devices only */
+		};
+	};
 };
+
+static inline bool dafs_inode_is_dev(const struct dafs_inode *inode)
+{
+	return S_ISCHR(inode->mode) || S_ISBLK(inode->mode);
+}
 
 /* The file part of a regular file, made when absent: an empty one, or u.whole turned into it
  * (DAFS_I_WHOLE goes; one DELAYED entry, one page run over the source, reserved_clusters as

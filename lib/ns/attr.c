@@ -36,7 +36,7 @@ errcode_t dafs_ns_inode_refuses(struct dafs_ns *ns, const struct dafs_inode *ino
 
 void dafs_ns_stamp(struct dafs_ns *ns, struct dafs_inode *inode, bool content)
 {
-	inode->ctime = (struct dafs_time){ ns->ctx->now_sec, ns->ctx->now_nsec };
+	inode->ctime = dafs_time_at(ns->ctx->now_sec, ns->ctx->now_nsec);
 	if (content)
 		inode->mtime = inode->ctime;
 }

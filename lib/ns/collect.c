@@ -256,15 +256,20 @@ static errcode_t take_set(struct dafs_ns *ns, struct dafs_changeset *cs)
 
 	if (err)
 		return err;
-	col->ids = malloc((cs->n + 1) * sizeof(*col->ids));
-	if (!col->ids)
-		return ENOMEM;
+	/* Only a backing asks for them. */
+	if (ns->backing) {
+		col->ids = malloc((cs->n + 1) * sizeof(*col->ids));
+		if (!col->ids)
+			return ENOMEM;
+	}
 	ns->collected = true;
 	for (size_t i = 0; i < cs->n; i++) {
-		col->ids[i].id = cs->inodes[i]->id;
-		col->ids[i].rows = S_ISDIR(cs->inodes[i]->mode) &&
-				   (cs->inodes[i]->state & (DAFS_I_NEW | DAFS_I_GONE)) &&
-				   !(cs->inodes[i]->marks & DAFS_NS_LOSING);
+		if (col->ids) {
+			col->ids[i].id = cs->inodes[i]->id;
+			col->ids[i].rows = S_ISDIR(cs->inodes[i]->mode) &&
+					   (cs->inodes[i]->state & (DAFS_I_NEW | DAFS_I_GONE)) &&
+					   !(cs->inodes[i]->marks & DAFS_NS_LOSING);
+		}
 		cs->inodes[i]->marks |= DAFS_NS_TAKEN;
 		col->promise =
 			dafs_ns_promise_add(col->promise, dafs_ns_promised(ns->img, cs->inodes[i]));
@@ -390,6 +395,8 @@ uint32_t dafs_ns_cut_of(const struct dafs_changeset *cs, const struct dafs_inode
 
 const struct dafs_ns_collected *dafs_ns_collected(const struct dafs_changeset *cs, size_t *n)
 {
-	*n = cs->n;
-	return ((const struct dafs_ns_collection *)cs->arg)->ids;
+	const struct dafs_ns_collection *col = cs->arg;
+
+	*n = col->ids ? cs->n : 0;
+	return col->ids;
 }

@@ -199,11 +199,11 @@ errcode_t dafs_ns_collect(struct dafs_ns *ns, const struct dafs_ns_selection *se
 void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs);
 /* Does the set hold everything that is pending? */
 bool dafs_ns_covers_all(const struct dafs_changeset *cs);
-/* The ids the set's inodes had when it was collected. rows: after settling, names that the backing has under that id as a directory go
+/* The ids the set's inodes had when it was collected; none without a backing. rows: after settling, names that the backing has under that id as a directory go
  * too (it was new, or is removed); an old directory's names are reported one by one. */
 struct dafs_ns_collected {
-	uint64_t id;
-	bool rows;
+	uint64_t id : 63; /* ids are well below it: 2^32 + serial */
+	uint64_t rows : 1;
 };
 const struct dafs_ns_collected *dafs_ns_collected(const struct dafs_changeset *cs, size_t *n);
 /* How much of an inode of the set goes, as struct dafs_ns_flushed has it. */

@@ -3,7 +3,9 @@
  * ptab - a hash table of pointers: open addressing, linear probing, 8 bytes a slot and nothing else. The items carry their keys;
  * the caller compares them.
  *
- * Invariants: room is 0 or a power of two; n <= 3/4 room; an item stands between its home slot and the next empty one.
+ * Rooms grow by half: the tables of a million inodes and of a hundred thousand directories are mostly full.
+ *
+ * Invariants: n <= 4/5 room; an item stands between its home slot and the next empty one.
  */
 #ifndef DAFS_NS_PTAB_H
 #define DAFS_NS_PTAB_H
@@ -30,10 +32,16 @@ void dafs_ptab_add(struct dafs_ptab *tab, void *item, uint32_t hash);
 void dafs_ptab_remove(struct dafs_ptab *tab, const void *item, uint32_t hash,
 		      dafs_ptab_hash_fn hash_of);
 
+/* The slot where looking for a hash begins. */
+static inline uint32_t dafs_ptab_home(const struct dafs_ptab *tab, uint32_t hash)
+{
+	return (uint32_t)((uint64_t)hash * tab->room >> 32);
+}
+
 /* Candidates for a hash, one by one: the caller compares keys. NULL: no more. *at keeps the place. */
 static inline void *dafs_ptab_next(const struct dafs_ptab *tab, uint32_t *at)
 {
-	*at = (*at + 1) & (tab->room - 1);
+	*at = *at + 1 < tab->room ? *at + 1 : 0;
 	return tab->slot[*at];
 }
 
@@ -41,7 +49,7 @@ static inline void *dafs_ptab_first(const struct dafs_ptab *tab, uint32_t hash, 
 {
 	if (!tab->room)
 		return NULL;
-	*at = hash & (tab->room - 1);
+	*at = dafs_ptab_home(tab, hash);
 	return tab->slot[*at];
 }
 

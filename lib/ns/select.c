@@ -76,7 +76,7 @@ static bool replaces(const struct dafs_ns *ns, const struct dafs_inode *inode)
 
 	if (inode->state & DAFS_I_TRUNC0)
 		return true;
-	if (!(inode->state & DAFS_I_NEW) && !(inode->state & DAFS_I_WHOLE) && inode->u.file &&
+	if (S_ISREG(inode->mode) && !(inode->state & (DAFS_I_NEW | DAFS_I_WHOLE)) && inode->u.file &&
 	    !inode->u.file->image_end_lblk)
 		return true;
 	DAFS_PTAB_EACH(&ns->inodes, i, dir) {

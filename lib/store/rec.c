@@ -167,16 +167,15 @@ uint32_t dafs_rec_name_sum(uint64_t dir, const struct dafs_ns_name *name)
 
 static void put_time(struct dafs_rec_buf *buf, struct dafs_time t)
 {
-	dafs_rec_put_signed(buf, t.sec);
+	dafs_rec_put_signed(buf, dafs_time_sec(t));
 	dafs_rec_put(buf, t.nsec);
 }
 
 static struct dafs_time get_time(struct reader *r)
 {
-	struct dafs_time t = { .sec = dafs_rec_get_signed(r) };
+	int64_t sec = dafs_rec_get_signed(r);
 
-	t.nsec = (uint32_t)dafs_rec_get_max(r, 999999999);
-	return t;
+	return dafs_time_at(sec, (uint32_t)dafs_rec_get_max(r, 999999999));
 }
 
 static void put_attributes(struct dafs_rec_buf *buf, const struct dafs_inode *inode)
@@ -190,8 +189,8 @@ static void put_attributes(struct dafs_rec_buf *buf, const struct dafs_inode *in
 	dafs_rec_put(buf, inode->generation);
 	dafs_rec_put(buf, inode->iflags);
 	dafs_rec_put(buf, inode->projid);
-	dafs_rec_put(buf, inode->rdev_major);
-	dafs_rec_put(buf, inode->rdev_minor);
+	dafs_rec_put(buf, dafs_inode_is_dev(inode) ? inode->rdev_major : 0);
+	dafs_rec_put(buf, dafs_inode_is_dev(inode) ? inode->rdev_minor : 0);
 	dafs_rec_put(buf, inode->parent);
 	put_time(buf, inode->atime);
 	put_time(buf, inode->mtime);
@@ -201,6 +200,8 @@ static void put_attributes(struct dafs_rec_buf *buf, const struct dafs_inode *in
 
 static void get_attributes(struct reader *r, struct dafs_inode *inode)
 {
+	uint32_t major, minor;
+
 	inode->mode = (uint16_t)dafs_rec_get_max(r, UINT16_MAX);
 	inode->state = (uint16_t)dafs_rec_get_max(r, UINT16_MAX);
 	inode->size = dafs_rec_get_max(r, INT64_MAX);
@@ -210,8 +211,12 @@ static void get_attributes(struct reader *r, struct dafs_inode *inode)
 	inode->generation = (uint32_t)dafs_rec_get_max(r, UINT32_MAX);
 	inode->iflags = (uint32_t)dafs_rec_get_max(r, UINT32_MAX);
 	inode->projid = (uint32_t)dafs_rec_get_max(r, UINT32_MAX);
-	inode->rdev_major = (uint32_t)dafs_rec_get_max(r, UINT32_MAX);
-	inode->rdev_minor = (uint32_t)dafs_rec_get_max(r, UINT32_MAX);
+	major = (uint32_t)dafs_rec_get_max(r, UINT32_MAX);
+	minor = (uint32_t)dafs_rec_get_max(r, UINT32_MAX);
+	if (dafs_inode_is_dev(inode)) {
+		inode->rdev_major = major;
+		inode->rdev_minor = minor;
+	}
 	inode->parent = dafs_rec_get(r);
 	inode->atime = get_time(r);
 	inode->mtime = get_time(r);

@@ -21,7 +21,7 @@ uint64_t dafs_datrace_i_blocks(struct dafs_write *w, const struct dafs_inode *in
 	uint64_t placed512 = 0;
 	union dafs_inode_buf buf;
 
-	if (!(inode->state & DAFS_I_WHOLE) && inode->u.file)
+	if (S_ISREG(inode->mode) && !(inode->state & DAFS_I_WHOLE) && inode->u.file)
 		placed512 = dafs_extlist_blocks(&inode->u.file->placed)
 			    << (w->img->block_bits - 9);
 	if ((inode->state & DAFS_I_NEW) ||

@@ -12,6 +12,7 @@
 
 #include "write/plan_int.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,44 +106,101 @@ static errcode_t find_raw(struct table *t, uint32_t ino, struct ext2_inode_large
 	return err;
 }
 
-static int by_ino(const void *a, const void *b)
+/* Everything that has a slot in an inode table. Four bytes for each: a number below cs->n is that item, one above a value. */
+struct slots {
+	const struct dafs_plan *plan;
+	struct slot *values; /* of attributes, in inodes of their own */
+	uint32_t nvalues;
+	uint32_t *order; /* by inode number */
+	uint32_t n;
+};
+
+static struct slot slot_at(const struct slots *s, uint32_t which)
 {
-	uint32_t x = ((const struct slot *)a)->ino, y = ((const struct slot *)b)->ino;
+	if (which >= s->plan->cs->n)
+		return s->values[which - s->plan->cs->n];
+	return (struct slot){ .ino = s->plan->items[which].ino, .item = which };
+}
+
+static int by_ino(const void *a, const void *b, void *arg)
+{
+	uint32_t x = slot_at(arg, *(const uint32_t *)a).ino, y = slot_at(arg, *(const uint32_t *)b).ino;
 
 	return x < y ? -1 : x > y;
 }
 
-/* Everything that has a slot in an inode table, by number. */
-static errcode_t list_slots(struct dafs_plan *plan, struct slot **ret, size_t *n)
+static errcode_t list_values(struct slots *s)
 {
-	const struct dafs_changeset *cs = plan->cs;
-	size_t room = cs->n, at = 0;
-	bool sorted = true;
-	struct slot *v;
+	const struct dafs_plan *plan = s->plan;
+	size_t room = 0;
 
 	for (size_t i = 0; i < plan->nextras; i++)
 		room += plan->extras[i]->lay.nvalues;
-	v = calloc(room ? room : 1, sizeof(*v));
-	*ret = v;
-	if (!v)
+	s->values = calloc(room + 1, sizeof(*s->values));
+	if (!s->values)
 		return ENOMEM;
-	for (size_t i = 0; i < cs->n; i++) {
+	for (uint32_t i = 0; room && i < plan->cs->n; i++) {
 		const struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, i);
 
-		if ((cs->inodes[i]->state & DAFS_I_GONE) && (cs->inodes[i]->state & DAFS_I_NEW))
-			continue;
-		v[at++] = (struct slot){ .ino = plan->items[i].ino, .item = (uint32_t)i };
 		for (uint32_t x = 0; extra && x < extra->lay.nvalues; x++)
-			v[at++] = (struct slot){ .ino = extra->values[x].ino,
-						 .item = (uint32_t)i,
-						 .value = x + 1 };
+			s->values[s->nvalues++] = (struct slot){ extra->values[x].ino, i, x + 1 };
 	}
-	for (size_t i = 1; i < at && sorted; i++)
-		sorted = v[i - 1].ino < v[i].ino;
-	if (!sorted)
-		qsort(v, at, sizeof(*v), by_ino);
-	*n = at;
 	return 0;
+}
+
+/* Was it made and removed while pending? */
+static bool is_nothing(const struct slots *s, uint32_t which)
+{
+	const struct dafs_changeset *cs = s->plan->cs;
+
+	return which < cs->n && (cs->inodes[which]->state & DAFS_I_GONE) &&
+	       (cs->inodes[which]->state & DAFS_I_NEW);
+}
+
+/* By group first, since the numbers of one group mostly ascend already. first: where each group begins, one more than groups. */
+static void sort_slots(struct slots *s, uint32_t *first, uint32_t groups)
+{
+	const uint32_t per_group = s->plan->img->fs->super->s_inodes_per_group;
+	const uint32_t all = (uint32_t)s->plan->cs->n + s->nvalues;
+
+	for (uint32_t i = 0; i < all; i++) {
+		if (!is_nothing(s, i))
+			first[(slot_at(s, i).ino - 1) / per_group + 1]++;
+	}
+	for (uint32_t grp = 0; grp < groups; grp++)
+		first[grp + 1] += first[grp];
+	s->n = first[groups];
+	for (uint32_t i = 0; i < all; i++) {
+		if (!is_nothing(s, i))
+			s->order[first[(slot_at(s, i).ino - 1) / per_group]++] = i;
+	}
+	/* Each entry of first has moved on to the end of its group. */
+	for (uint32_t grp = 0, at = 0; grp < groups; at = first[grp++]) {
+		bool sorted = true;
+
+		for (uint32_t i = at + 1; i < first[grp] && sorted; i++)
+			sorted = slot_at(s, s->order[i - 1]).ino < slot_at(s, s->order[i]).ino;
+		if (!sorted)
+			qsort_r(s->order + at, first[grp] - at, sizeof(*s->order), by_ino, s);
+	}
+}
+
+static errcode_t list_slots(const struct dafs_plan *plan, struct slots *s)
+{
+	const uint32_t groups = plan->img->fs->group_desc_count;
+	uint32_t *first = calloc(groups + 1, sizeof(*first));
+	errcode_t err;
+
+	*s = (struct slots){ .plan = plan };
+	err = first ? list_values(s) : ENOMEM;
+	if (!err) {
+		s->order = malloc((plan->cs->n + s->nvalues + 1) * sizeof(*s->order));
+		err = s->order ? 0 : ENOMEM;
+	}
+	if (!err)
+		sort_slots(s, first, groups);
+	free(first);
+	return err;
 }
 
 /* Attribute values in inodes of their own that an inode of the image has. */
@@ -204,24 +262,26 @@ errcode_t dafs_encode_inodes(struct dafs_plan *plan)
 	struct table t = { .plan = plan,
 			   .grp = UINT32_MAX,
 			   .room_blks = TABLE_BUFFER_BYTES >> plan->img->block_bits };
-	struct slot *slots = NULL;
-	size_t n = 0;
-	errcode_t err = list_slots(plan, &slots, &n);
+	struct slots slots;
+	errcode_t err = list_slots(plan, &slots);
 
 	t.buf = malloc(TABLE_BUFFER_BYTES);
 	if (!err && !t.buf)
 		err = ENOMEM;
-	for (size_t i = 0; i < n && !err; i++) {
+	for (uint32_t i = 0; i < slots.n && !err; i++) {
+		struct slot slot = slot_at(&slots, slots.order[i]);
+
 		if (!(i & 1023)) {
-			dafs_progress(plan->img->ctx, "encoding", i, n);
+			dafs_progress(plan->img->ctx, "encoding", i, slots.n);
 			err = dafs_cancelled(plan->img->ctx);
 		}
 		if (!err)
-			err = encode_slot(&t, &slots[i]);
+			err = encode_slot(&t, &slot);
 	}
 	if (!err)
 		err = table_write(&t);
 	free(t.buf);
-	free(slots);
+	free(slots.order);
+	free(slots.values);
 	return err;
 }

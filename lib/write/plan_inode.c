@@ -19,7 +19,7 @@
 
 /* Directory plans (their name arrays with them) are kept from sizing to emitting while they are
  * small in sum. */
-enum { NAMES_HELD_MOST = 1 << 18 };
+enum { NAMES_HELD_MOST = 1 << 15 };
 
 static size_t dir_slot(const struct dafs_plan *plan, uint64_t id)
 {
@@ -104,17 +104,20 @@ static errcode_t make_dirplan(struct dafs_plan *plan, size_t item, struct dafs_p
 	bool fresh = inode->state & DAFS_I_NEW;
 	errcode_t err = fresh ? 0 : dafs_plan_raw(plan, item, &raw);
 
-	if (!err && !extra->req_open) {
-		memset(&extra->req, 0, sizeof(extra->req));
-		err = plan->cs->dir_begin(plan->cs->arg, inode, &extra->req);
-		extra->req_open = !err;
+	if (!err && !extra->req) {
+		extra->req = calloc(1, sizeof(*extra->req));
+		err = extra->req ? plan->cs->dir_begin(plan->cs->arg, inode, extra->req) : ENOMEM;
+		if (err) {
+			free(extra->req);
+			extra->req = NULL;
+		}
 	}
 	if (err)
 		return err;
-	extra->req.ino = fresh ? 0 : inode->ino;
-	extra->req.raw = raw;
-	extra->req.iflags = inode->iflags;
-	return dafs_dirplan_new(plan->img, &extra->req, &extra->dirplan);
+	extra->req->ino = fresh ? 0 : inode->ino;
+	extra->req->raw = raw;
+	extra->req->iflags = inode->iflags;
+	return dafs_dirplan_new(plan->img, extra->req, &extra->dirplan);
 }
 
 errcode_t dafs_plan_open_dir(struct dafs_plan *plan, size_t item)
@@ -129,7 +132,7 @@ errcode_t dafs_plan_open_dir(struct dafs_plan *plan, size_t item)
 		dafs_plan_close_dir(plan, item);
 		return err;
 	}
-	plan->names_held += extra->req.nadd + extra->req.ndel;
+	plan->names_held += extra->req->nadd + extra->req->ndel;
 	return 0;
 }
 
@@ -141,12 +144,13 @@ void dafs_plan_close_dir(struct dafs_plan *plan, size_t item)
 		return;
 	if (extra->dirplan) {
 		dafs_dirplan_free(extra->dirplan);
-		plan->names_held -= extra->req.nadd + extra->req.ndel;
+		plan->names_held -= extra->req->nadd + extra->req->ndel;
 	}
-	if (extra->req_open)
-		plan->cs->dir_done(plan->cs->arg, plan->cs->inodes[item], &extra->req);
+	if (extra->req)
+		plan->cs->dir_done(plan->cs->arg, plan->cs->inodes[item], extra->req);
+	free(extra->req);
 	extra->dirplan = NULL;
-	extra->req_open = false;
+	extra->req = NULL;
 }
 
 /* How many blocks a directory will have; one that fits into its inode has none. */

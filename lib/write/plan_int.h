@@ -90,9 +90,8 @@ struct dafs_plan_extra {
 	size_t nold;
 	/* directory */
 	bool names;		      /* entries change */
-	bool req_open;		      /* dir_done is due */
 	struct dafs_dirplan *dirplan; /* NULL with names: made again at the commit */
-	struct dafs_dirplan_req req;
+	struct dafs_dirplan_req *req; /* NULL: dir_done was called */
 	uint32_t dir_blks, dir_new_blks;
 	uint64_t size_before;
 	/* attributes: written anew with xattrs */

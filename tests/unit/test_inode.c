@@ -123,9 +123,30 @@ static void test_xattr_name_too_long(void **state)
 	free(name);
 }
 
+/* Eight bytes hold what ext4 holds; what lies outside becomes the nearest end. */
+static void test_time(void **state)
+{
+	static const int64_t inside[] = { 0, 1, -1, INT32_MAX, INT64_C(1) << 31, INT64_C(1) << 33,
+					  DAFS_TIME_MIN, DAFS_TIME_MIN + 1, DAFS_TIME_MAX - 1, DAFS_TIME_MAX };
+	struct dafs_time t = { 0 };
+
+	(void)state;
+	assert_int_equal(sizeof(t), 8);
+	assert_int_equal(dafs_time_sec(t), 0);
+	for (size_t i = 0; i < sizeof(inside) / sizeof(*inside); i++) {
+		t = dafs_time_at(inside[i], 999999999);
+		assert_true(dafs_time_sec(t) == inside[i] && t.nsec == 999999999);
+	}
+	t = dafs_time_at(DAFS_TIME_MAX + 1, 5);
+	assert_true(dafs_time_sec(t) == DAFS_TIME_MAX && t.nsec == 0);
+	t = dafs_time_at(INT64_MIN, 5);
+	assert_true(dafs_time_sec(t) == DAFS_TIME_MIN && t.nsec == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_time),
 		cmocka_unit_test(test_empty_file_part),
 		cmocka_unit_test(test_whole_becomes_file),
 		cmocka_unit_test(test_whole_at_its_limits),

@@ -196,7 +196,7 @@ static inline struct dafs_inode *wf_new(struct dafs_inode *dir, const char *name
 	inode->state = DAFS_I_NEW;
 	inode->nlink = S_ISDIR(mode) ? 2 : 1;
 	inode->parent = dir->id;
-	inode->atime.sec = inode->mtime.sec = inode->ctime.sec = inode->crtime.sec = 1700000000;
+	inode->atime = inode->mtime = inode->ctime = inode->crtime = dafs_time_at(1700000000, 0);
 	if (S_ISDIR(mode)) {
 		dir->nlink++;
 		inode->state |= DAFS_I_NAMES;
