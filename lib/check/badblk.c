@@ -45,11 +45,13 @@ static void look_bad_metadata(struct list *l, uint32_t *number, bool *changed)
 			return;
 		}
 		if (pblk == dafs_ck_gd_block_bitmap(ck, grp)) {
-			DAFS_CK_FIND(w, BB_BLOCK_BITMAP, .grp = grp, .blk = pblk);
+			if (DAFS_CK_FIND(w, BB_BLOCK_BITMAP, .grp = grp, .blk = pblk))
+				dafs_ck_want_move(w->ck, grp, DAFS_CKM_BB);
 			return;
 		}
 		if (pblk == dafs_ck_gd_inode_bitmap(ck, grp)) {
-			DAFS_CK_FIND(w, BB_INODE_BITMAP, .grp = grp, .blk = pblk);
+			if (DAFS_CK_FIND(w, BB_INODE_BITMAP, .grp = grp, .blk = pblk))
+				dafs_ck_want_move(w->ck, grp, DAFS_CKM_IB);
 			return;
 		}
 	}

@@ -259,16 +259,24 @@ static errcode_t next_round(struct dafs_ck *ck)
 
 static errcode_t run_rounds(struct dafs_ck *ck)
 {
-	uint64_t before;
+	uint64_t before, sum = 0;
+	bool was_stuck = false;
 	errcode_t err;
 
 	for (;;) {
 		before = ck->changes;
+		ck->round_sum = 0;
+		ck->stuck = false;
 		err = run_passes(ck);
 		if (err || ck->rep->result.clean_skipped)
 			return err;
 		if (ck->changes == before && !ck->again)
 			return 0;
+		/* What lacks room is asked for again and again; all else is done by then. */
+		if (ck->stuck && was_stuck && ck->round_sum == sum)
+			return 0;
+		was_stuck = ck->stuck;
+		sum = ck->round_sum;
 		if (ck->round + 1 >= ROUNDS_MAX) {
 			/* Two repairs undo each other: say so rather than go on for ever. */
 			DAFS_CK_FIND(ck->main, NOT_SETTLED, .found = ck->round + 1);

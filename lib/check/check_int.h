@@ -33,6 +33,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the checker reads structures in place");
 
+#define DAFS_CK_FLEX_LOG_MAX	31 /* of s_log_groups_per_flex */
 #define DAFS_CK_EXTRA_ISIZE_MIN 4 /* i_extra_isize and i_checksum_hi */
 
 /* ---- bitmaps (bits.c): pages of words, made when first written; NULL is all zeros, FULL all ones
@@ -266,6 +267,8 @@ struct dafs_ck {
 	bool sound;		   /* a trial found nothing: what passes 1 and on look at stands */
 	bool again;   /* a repair made what earlier passes know out of date: start over */
 	bool no_room; /* for a repair */
+	bool stuck;	      /* a repair of this round found no room */
+	uint64_t round_sum;   /* of the findings to be repaired in this round, in any order */
 	unsigned round;
 	unsigned announced; /* the last pass whose title was reported */
 	bool jnl_error;	    /* the journal remembers one: all is looked at */
@@ -414,6 +417,8 @@ errcode_t dafs_ck_bitmap_inode(struct dafs_ck *ck, uint32_t ino, bool is_dir, bo
 uint64_t dafs_ck_goal(const struct dafs_ck *ck, uint32_t ino); /* of an inode's blocks */
 /* Report that there was no room. Always false. */
 bool dafs_ck_no_room(struct dafs_ck_worker *w, const char *what);
+/* Is there a free block and a free inode? */
+bool dafs_ck_room_for_dir(const struct dafs_ck *ck);
 /* A free inode, its table block in order; 0: there is none. */
 errcode_t dafs_ck_take_inode(struct dafs_ck *ck, uint32_t *ino);
 

@@ -231,20 +231,26 @@ static bool stage(struct dafs_ck_look *l, uint32_t off)
 	return claim != NULL;
 }
 
-/* 64 bits that tell names of one directory apart; equal names (folded where the directory is) have
- * equal ones. */
-static uint64_t name_key(struct dafs_ck_look *l, const struct dafs_dirent_disk *de)
+/* Names of a casefolded directory that fold to the same have the same one; 0: it is not casefolded,
+ * or its names cannot be read. */
+static uint64_t folded_key(struct dafs_ck_look *l, const struct dafs_dirent_disk *de)
+{
+	uint32_t hash, minor;
+
+	if (!(l->dir->iflags & EXT4_CASEFOLD_FL) || !l->w->ck->nls ||
+	    l->dir->iflags & EXT4_ENCRYPT_FL ||
+	    !dafs_ck_dx_hash(l->w->ck, l->dir, EXT2_HASH_HALF_MD4, de->name, de->name_len, &hash,
+			     &minor))
+		return 0;
+	return ((uint64_t)hash << 32 | minor) + 1;
+}
+
+/* 64 bits that tell names of one directory apart; equal names have equal ones. */
+static uint64_t name_key(const struct dafs_dirent_disk *de)
 {
 	uint64_t key = de->name_len, word;
-	uint32_t hash, minor;
 	unsigned at = 0;
 
-	if (l->dir->iflags & EXT4_CASEFOLD_FL && l->w->ck->nls &&
-	    !(l->dir->iflags & EXT4_ENCRYPT_FL)) {
-		if (dafs_ck_dx_hash(l->w->ck, l->dir, EXT2_HASH_HALF_MD4, de->name, de->name_len,
-				    &hash, &minor))
-			return ((uint64_t)hash << 32 | minor) + 1;
-	}
 	for (; at + 8 <= de->name_len; at += 8) {
 		memcpy(&word, de->name + at, 8);
 		key = (key ^ word) * UINT64_C(0x9E3779B97F4A7C15);
@@ -288,29 +294,43 @@ static void drop_first(struct dafs_ck_look *l, const struct dafs_dirent_disk *de
 	ck->again = true;
 }
 
+/* Who had the name before: 0 if nobody did. False: no memory. */
+static bool note_name(struct dafs_ck_look *l, uint64_t key, uint32_t ino, uint32_t *before)
+{
+	bool made;
+	uint64_t *value = dafs_ck_map_put(&l->w->names, key, &made);
+
+	if (!value) {
+		l->w->err = ENOMEM;
+		return false;
+	}
+	if (made)
+		*value = ino;
+	else
+		*before = (uint32_t)*value;
+	return true;
+}
+
 /* Has the directory (of an indexed one: the block) had this name before? True: the entry is to be
  * cleared, because another one with the same name leads to the same inode, or because it is added
  * again under another name when the directory is done. */
 static bool look_twice(struct dafs_ck_look *l, uint32_t off)
 {
 	struct dafs_dirent_disk *de = dafs_ck_entry(l, off);
-	uint64_t *first;
-	bool made;
+	uint32_t first = 0, folded = 0;
+	uint64_t key;
 
 	if (l->dot_state < 2)
 		return false;
-	first = dafs_ck_map_put(&l->w->names, name_key(l, de), &made);
-	if (!first) {
-		l->w->err = ENOMEM;
+	if (!note_name(l, name_key(de), de->ino, &first))
 		return false;
-	}
-	if (made) {
-		*first = de->ino;
+	key = folded_key(l, de);
+	if (key && !note_name(l, key, de->ino, &folded))
 		return false;
-	}
-	if (!DAFS_CK_FIND_ENTRY(l, ENT_DUP, off))
+	if (first ? !DAFS_CK_FIND_ENTRY(l, ENT_DUP, off)
+		  : !folded || !DAFS_CK_FIND_ENTRY(l, ENT_DUP_FOLDED, off))
 		return false;
-	if (*first == de->ino)
+	if (first == de->ino || folded == de->ino)
 		return true;
 	if (l->dir->iflags & EXT4_ENCRYPT_FL) {
 		drop_first(l, de);

@@ -115,5 +115,6 @@ bool dafs_ck_find(struct dafs_ck_worker *w, const struct dafs_finding *f)
 		return false;
 	}
 	ck->changes += !w->quiet;
+	ck->round_sum += key_of(f);
 	return true;
 }

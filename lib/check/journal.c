@@ -55,6 +55,8 @@ static const char *inode_wrong(struct dafs_ck *ck, const struct ext2_inode_large
 		return "not in use";
 	if (!LINUX_S_ISREG(raw->i_mode))
 		return "no regular file";
+	if (raw->i_flags & EXT4_ENCRYPT_FL)
+		return "encrypted";
 	if (blks < JBD2_MIN_BLOCKS)
 		return "too small";
 	dafs_ck_walk(ck->main, ck->sb.s_journal_inum, raw, count_mapped, m);

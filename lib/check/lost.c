@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * lost - lost+found: found or made, and what was cut off linked there as #INO.
+ * lost - lost+found: found or made, and what was cut off linked there as #INO. Where there is none
+ * and neither a block nor an inode to make it of, the root directory takes its place.
  */
 #include "config.h"
 
@@ -34,12 +35,9 @@ static errcode_t make(struct dafs_ck *ck, uint32_t *ino)
 
 	if (!err)
 		err = dafs_ck_dir_add(ck, EXT2_ROOT_INO, lost_name, LOST_LEN, made, EXT2_FT_DIR);
-	if (err == ENOSPC) {
-		dafs_ck_no_room(ck->main, lost_name);
-		return 0;
-	}
-	*ino = made;
-	return err;
+	/* (The root takes in what cannot be linked anywhere else.) */
+	*ino = err ? EXT2_ROOT_INO : made;
+	return err == ENOSPC ? 0 : err;
 }
 
 errcode_t dafs_ck_lost_found(struct dafs_ck *ck, uint32_t *ino)
@@ -62,9 +60,12 @@ errcode_t dafs_ck_lost_found(struct dafs_ck *ck, uint32_t *ino)
 		err = dafs_ck_entry_clear(ck, &claim);
 	ck->again |= unlink;
 	/* A root that changed in this round is looked at again first. */
-	if (!err && !*ino && !(ck->fixing && ck->again) &&
-	    DAFS_CK_FIND(ck->main, LPF_MISSING, .dir = EXT2_ROOT_INO))
-		err = make(ck, ino);
+	if (!err && !*ino && !(ck->fixing && ck->again)) {
+		if (!dafs_ck_room_for_dir(ck))
+			*ino = EXT2_ROOT_INO;
+		else if (DAFS_CK_FIND(ck->main, LPF_MISSING, .dir = EXT2_ROOT_INO))
+			err = make(ck, ino);
+	}
 	ck->lost_found = *ino;
 	return err;
 }
@@ -99,20 +100,31 @@ static errcode_t free_name(struct dafs_ck *ck, uint32_t ino, char *name, size_t 
 	return err;
 }
 
-errcode_t dafs_ck_reconnect(struct dafs_ck *ck, uint32_t ino, bool *done)
+static errcode_t add(struct dafs_ck *ck, uint32_t ino)
 {
 	char name[32];
-	uint32_t lost;
 	int len;
+	errcode_t err = free_name(ck, ino, name, sizeof(name), &len);
+
+	return err ? err
+		   : dafs_ck_dir_add(ck, ck->lost_found, name, (uint8_t)len, ino,
+				     dafs_ck_ino_flags(ck, ino) & DAFS_CKI_TYPE);
+}
+
+errcode_t dafs_ck_reconnect(struct dafs_ck *ck, uint32_t ino, bool *done)
+{
+	uint32_t lost;
 	errcode_t err = dafs_ck_lost_found(ck, &lost);
 
 	*done = false;
 	if (err || !lost)
 		return err;
-	err = free_name(ck, ino, name, sizeof(name), &len);
-	if (!err)
-		err = dafs_ck_dir_add(ck, lost, name, (uint8_t)len, ino,
-				      dafs_ck_ino_flags(ck, ino) & DAFS_CKI_TYPE);
+	err = add(ck, ino);
+	if (err == ENOSPC && lost != EXT2_ROOT_INO) {
+		dafs_ck_map_fini(&ck->lost_names);
+		ck->lost_found = EXT2_ROOT_INO;
+		err = add(ck, ino);
+	}
 	if (err == ENOSPC) {
 		dafs_ck_no_room(ck->main, lost_name);
 		return 0;

@@ -261,6 +261,8 @@ static errcode_t copy_load(struct dafs_ck *ck, struct copy *c, uint64_t off, uin
 		return 0;
 	if (!c->soft && c->g.csum && c->sb.s_checksum != dafs_ck_sb_csum(&c->sb))
 		c->soft = "checksum";
+	else if (!c->soft && c->sb.s_log_groups_per_flex > DAFS_CK_FLEX_LOG_MAX)
+		c->soft = "log_groups_per_flex";
 	else if (!c->soft && c->g.meta_bg && c->sb.s_first_meta_bg > c->g.desc_blks)
 		c->soft = "first_meta_bg";
 	else if (!c->soft && c->sb.s_inodes_count != c->g.inodes)
@@ -296,7 +298,16 @@ struct guess {
 static unsigned guess_backups(const struct copy *primary, struct guess *guesses, unsigned room)
 {
 	static const uint32_t groups[] = { 1, 3, 5, 7, 9, 25, 27, 49 };
+	const struct ext2_super_block *sb = &primary->sb;
 	unsigned n = 0;
+
+	/* One that cannot be used may still be right about the size of its groups. */
+	if (primary->hard && sb->s_magic == EXT2_SUPER_MAGIC && sb->s_log_block_size <= 6)
+		for (; n < sizeof(groups) / sizeof(groups[0]); n++)
+			guesses[n] = (struct guess){ sb->s_first_data_block +
+							     (uint64_t)groups[n] *
+								     sb->s_blocks_per_group,
+						     1024u << sb->s_log_block_size, groups[n] };
 
 	for (uint32_t log = 0; log <= 6; log++) {
 		uint32_t bs = 1024u << log;

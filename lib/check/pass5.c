@@ -247,6 +247,9 @@ static errcode_t look_blocks(struct group *g)
 		d = compare(g->disk, g->want, n);
 		g->write |= DAFS_CK_FIND(w, BMAP_TABLES, .grp = g->grp);
 	}
+	/* (An uninitialised bitmap has no padding, and the last group may need some.) */
+	if (uninit && g->grp == ck->g.groups - 1 && n < ck->g.cpg)
+		DAFS_CK_FIND(w, BMAP_BLOCK_PAD, .grp = g->grp);
 	if (uninit && d.n_used)
 		g->write |= DAFS_CK_FIND(w, BMAP_BLOCK_UNINIT, .grp = g->grp,
 					 .blk = dafs_ck_grp_first(ck, g->grp) +

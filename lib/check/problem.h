@@ -75,6 +75,12 @@
 	P(SB_STRAY, "super.stray-inode", DAMAGE, SAFE, "forget", \
 	  "superblock: inode %i is named as the %t, but the feature is not set", \
 	  "The number leads to a file of a user; the file stays.") \
+	P(SB_STATE, "super.state", SUMMARY, SAFE, "mark", \
+	  "the file system is not marked as cleanly unmounted", \
+	  "It is, or was, mounted without a journal, or an earlier check left something.") \
+	P(SB_FLEX, "super.flex-size", DAMAGE, YES, "fix", \
+	  "the size of flex groups, 2^%f groups, is impossible", \
+	  "No e2fsck opens the file system; it only says where new structures go.") \
 	P(SB_UUID, "super.uuid", NOTE, SAFE, "make one", "the file system has no UUID", \
 	  "The UUID field is all zeros.") \
 	P(SB_HASH_HINT, "super.hash-hint", NOTE, SAFE, "set", \
@@ -485,6 +491,9 @@
 	  "The byte belongs to the name's length then.") \
 	P(ENT_DUP, "entry.duplicate", DAMAGE, YES, "rename", "directory %d: name %N occurs twice", \
 	  "One of the two cannot be reached.") \
+	P(ENT_DUP_FOLDED, "entry.duplicate-folded", SUMMARY, YES, "rename", \
+	  "directory %d: name %N occurs before in other letters", \
+	  "In a casefolded directory only one of the two can be reached.") \
 	P(ENT_ENC_PLAIN, "entry.encrypted-dir-plain", DAMAGE, YES, "clear", \
 	  "encrypted directory %d: entry %N refers to inode %r, which is not encrypted", \
 	  "Everything below an encrypted directory is encrypted.") \

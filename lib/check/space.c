@@ -181,6 +181,7 @@ uint64_t dafs_ck_goal(const struct dafs_ck *ck, uint32_t ino)
 bool dafs_ck_no_room(struct dafs_ck_worker *w, const char *what)
 {
 	DAFS_CK_FIND(w, NO_ROOM, .text = what);
+	w->ck->stuck = true;
 	return false;
 }
 
@@ -242,6 +243,20 @@ static errcode_t extend_mark(struct dafs_ck *ck, uint32_t grp, uint32_t *index)
 	dafs_ck_gd_set_unused(ck, grp, ck->g.ipg - *index - 1);
 	dafs_ck_gd_seal(ck, grp);
 	return zero_inodes(ck, grp, n, *index + 1);
+}
+
+bool dafs_ck_room_for_dir(const struct dafs_ck *ck)
+{
+	if (dafs_ck_bits_next(&ck->found, 0, false) >= end_cluster(ck))
+		return false;
+	for (uint32_t grp = 0; grp < ck->g.groups; grp++) {
+		uint32_t n = dafs_ck_grp_scan_inodes(ck, grp);
+
+		if (free_seen(ck, grp) < ck->g.ipg ||
+		    (n < ck->g.ipg && !(ck->gd_flags[grp] & DAFS_CKG_IT_BAD)))
+			return true;
+	}
+	return false;
 }
 
 errcode_t dafs_ck_take_inode(struct dafs_ck *ck, uint32_t *ino)

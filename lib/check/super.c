@@ -20,6 +20,7 @@
 #include <uuid/uuid.h>
 
 #define EXTRA_ISIZE	 (sizeof(struct ext2_inode_large) - EXT2_GOOD_OLD_INODE_SIZE)
+#define FLEX_LOG_USUAL	 4     /* what mke2fs takes */
 #define FUTURE_GRACE_SEC 86400 /* hardware clocks that run in local time */
 
 static void check_sizes(struct dafs_ck *ck)
@@ -48,6 +49,9 @@ static void check_sizes(struct dafs_ck *ck)
 		    DAFS_CK_FIND(w, SB_WANT_EXTRA, .found = want))
 			sb->s_want_extra_isize = EXTRA_ISIZE;
 	}
+	if (sb->s_log_groups_per_flex > DAFS_CK_FLEX_LOG_MAX &&
+	    DAFS_CK_FIND(w, SB_FLEX, .found = sb->s_log_groups_per_flex))
+		sb->s_log_groups_per_flex = FLEX_LOG_USUAL;
 	/* (The descriptors were read where they lie with all meta groups in the new place.) */
 	if (g->meta_bg && sb->s_first_meta_bg > g->desc_blks &&
 	    DAFS_CK_FIND(w, SB_FIRST_META_BG, .found = sb->s_first_meta_bg, .want = g->desc_blks))
@@ -122,6 +126,8 @@ static void check_times(struct dafs_ck *ck)
 		for (uint32_t grp = 0; grp < ck->g.groups; grp++)
 			dafs_ck_gd_seal(ck, grp);
 	}
+	if (!(sb->s_state & EXT2_VALID_FS) && DAFS_CK_FIND(ck->main, SB_STATE))
+		sb->s_state |= EXT2_VALID_FS;
 	if (sb->s_last_orphan &&
 	    (sb->s_last_orphan < ck->g.first_ino || sb->s_last_orphan > ck->g.inodes) &&
 	    DAFS_CK_FIND(ck->main, ORPHAN_HEAD, .ino = sb->s_last_orphan))

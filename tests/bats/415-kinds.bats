@@ -1,0 +1,97 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-or-later
+# dafsck on kinds of damage that testers of file systems keep images of: each with e2fsck's verdict, repaired, nothing lost.
+
+load helpers
+load repair
+
+none=(-O none,filetype,sparse_super,ext_attr)
+
+super() { # IMAGE OFFSET BYTES : a field of the first superblock
+  printf '%b' "$3" | dd of="$1" bs=1 seek=$((1024 + $2)) conv=notrunc status=none
+}
+
+@test "a journal inode that is marked as encrypted is none" {
+  fresh journal
+  db journal "sif <8> flags 0x80800"
+  row journal journal.inode
+}
+
+@test "bitmaps on bad blocks move" {
+  local block
+  fresh bad "${none[@]}"
+  # The first two blocks behind the descriptors, and a block of a file.
+  block=$(dumpe2fs bad 2>/dev/null | sed -n 's/.*Block bitmap at \([0-9]*\).*/\1/p' | head -n 1)
+  printf '%s\n' "$block" "$((block + 1))" "$(pblk bad /file 3)" >list
+  e2fsck -fy -l list bad >e2fsck.log 2>&1 || true
+  db bad "set_bg 0 block_bitmap $block" "set_bg 0 inode_bitmap $((block + 1))"
+  row bad badblocks.block-bitmap
+}
+
+@test "what has no name goes to the root when there is nothing to make lost+found of" {
+  local i
+  truncate -s 300K full
+  mke2fs -q -F -b 1024 -N 32 "${none[@]}" full
+  {
+    echo "rmdir lost+found"
+    for i in $(seq 1 23); do echo "write src/dir/n1 f$i"; done
+    echo "unlink f5"
+    echo "unlink f6"
+  } >script
+  debugfs -w -f script full >/dev/null 2>&1
+  run_tool 0 dumpe2fs -h full
+  has_output "Free inodes:              0"
+  dafsck -fy full >said || [ $? -eq 1 ]
+  assert_fsck_clean full
+  run_tool 0 dafsck -fn --strict full
+  run_tool 0 debugfs -R "ls -l /" full
+  [ "$(grep -c '#[0-9]' <<<"$output")" -eq 2 ]
+}
+
+@test "repairs that lack room end, and say so" {
+  local i
+  truncate -s 120K full
+  mke2fs -q -F -b 1024 -m 0 "${none[@]}" full
+  seq 1 40000 | head -c 200000 >most
+  { for i in $(seq 1 9); do echo "write most f$i"; done; } >script
+  debugfs -w -f script full >/dev/null 2>&1
+  e2fsck -fy full >/dev/null 2>&1 || true
+  # A directory of one block, which is full of free names; every block is in use: the root cannot be made anew.
+  db full "clri <2>" "set_inode_field <11> links_count 0"
+  run_tool 0 timeout 20 sh -c "dafsck -fy full; [ \$? -lt 6 ]"
+  lacks_output "after 64 rounds"
+}
+
+@test "an uninitialised last group, with blocks that are none behind its end" {
+  truncate -s 3996K last
+  mke2fs -q -F -b 1024 -g 1024 -O none,extent,flex_bg,uninit_bg,filetype,sparse_super -N 512 last
+  db last "set_bg 3 flags 7" "set_bg 3 checksum calc"
+  run_tool 4 dafsck -fn last
+  has_output "[bitmap.block-padding]"
+  run_tool 1 dafsck -fy last
+  assert_fsck_clean last
+}
+
+@test "superblocks: groups of an odd size, flex groups that cannot be, not marked clean" {
+  truncate -s 10M odd
+  mke2fs -q -F -b 1024 -g 2048 -O none,filetype,resize_inode,sparse_super -N 512 odd
+  cp odd state
+  super odd 206 '\x60\xea'
+  run_tool 4 dafsck -fn odd
+  has_output "[super.primary]"
+  run_tool 1 dafsck -fy odd
+  assert_fsck_clean odd
+  super state 58 '\0\0'
+  run_tool 0 dafsck -fn state
+  run_tool 4 dafsck -fn --strict state
+  has_output "[super.state]"
+  run_tool 1 dafsck -fp state
+  run_tool 0 dafsck -fn --strict state
+  truncate -s 4M flex
+  mke2fs -q -F -b 1024 -O none,extent,flex_bg,filetype flex
+  super flex 372 '\xff'
+  run_tool 4 dafsck -fn flex
+  has_output "[super.flex-size]"
+  run_tool 1 dafsck -fy flex
+  assert_fsck_clean flex
+}
