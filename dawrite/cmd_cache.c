@@ -83,17 +83,57 @@ struct plan_print {
 	struct dafs *fs;
 	struct json_object *array;
 	uint64_t inodes, extents, blocks, split;
+	struct dafs_plan_room room;
 };
+
+/* Where what follows logically does not follow on disk, and the longest stretch that this happens in. */
+static uint64_t cuts_of(const struct dafs_plan_extent *ext, size_t n, uint64_t *longest)
+{
+	uint64_t cuts = 0, here = 0, len = 0;
+
+	*longest = 0;
+	for (size_t i = 0; i < n; i++) {
+		bool goes_on = i && ext[i - 1].lblk + ext[i - 1].len == ext[i].lblk;
+
+		if (!goes_on)
+			here = len = 0;
+		if (goes_on && ext[i - 1].pblk + ext[i - 1].len != ext[i].pblk)
+			here++, cuts++;
+		len += ext[i].len;
+		if (here && len > *longest)
+			*longest = len;
+	}
+	return cuts;
+}
+
+/* Why a file is cut. */
+static const char *why_cut(const struct plan_print *pp, uint64_t longest, char *buf, size_t size)
+{
+	if (!pp->room.longest_run_blks)
+		snprintf(buf, size, "no free run where it was to go holds %" PRIu64 " blocks", longest);
+	else if (longest > pp->room.longest_run_blks)
+		snprintf(buf, size, "no free run holds %" PRIu64 " blocks, the longest is of %" PRIu64, longest,
+			 pp->room.longest_run_blks);
+	else
+		snprintf(buf, size, "longer free runs of the %" PRIu64 " blocks it takes save pieces of other files",
+			 longest);
+	return buf;
+}
 
 static void plan_json(struct plan_print *pp, const char *path, const struct dafs_inode *inode, uint32_t ino,
 		      const struct dafs_plan_extent *ext, size_t n, uint32_t runs)
 {
 	struct json_object *one = json_object_new_object(), *list;
+	char why[160];
+	uint64_t longest, cuts = cuts_of(ext, n, &longest);
 
 	dafs_cli_json_bytes(one, "path", path, strlen(path));
 	dafs_cli_json_str(one, "type", kind_name(inode));
 	dafs_cli_json_u64(one, "inode", ino);
 	dafs_cli_json_u64(one, "runs", runs);
+	dafs_cli_json_u64(one, "cuts", cuts);
+	if (cuts)
+		dafs_cli_json_str(one, "why", why_cut(pp, longest, why, sizeof(why)));
 	list = dafs_cli_json_array(one, "extents");
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *e = json_object_new_object();
@@ -110,21 +150,21 @@ static errcode_t plan_one(void *arg, const struct dafs_inode *inode, uint32_t in
 			  uint32_t runs)
 {
 	struct plan_print *pp = arg;
-	char buf[4096];
+	char buf[4096], why[160];
+	uint64_t longest, cuts = cuts_of(ext, n, &longest);
 	const char *path = dafs_ns_path(pp->fs->ns, inode, buf, sizeof(buf));
 
 	pp->inodes++;
 	pp->extents += n;
 	for (size_t i = 0; i < n; i++)
 		pp->blocks += ext[i].len;
-	if (n > runs)
-		pp->split += n - runs;
+	pp->split += cuts;
 	if (pp->array) {
 		plan_json(pp, path, inode, ino, ext, n, runs);
 		return 0;
 	}
-	printf("%s: inode %u, %s, %zu extent%s%s\n", path, ino, kind_name(inode), n, n == 1 ? "" : "s",
-	       n > runs ? ", split: no free run holds it whole" : "");
+	printf("%s: inode %u, %s, %zu extent%s%s%s\n", path, ino, kind_name(inode), n, n == 1 ? "" : "s",
+	       cuts ? ", cut: " : "", cuts ? why_cut(pp, longest, why, sizeof(why)) : "");
 	for (size_t i = 0; i < n; i++)
 		printf("  %10u .. %10u -> %12" PRIu64 " (%u)\n", ext[i].lblk, ext[i].lblk + ext[i].len - 1, ext[i].pblk, ext[i].len);
 	return 0;
@@ -134,7 +174,7 @@ static errcode_t plan_one(void *arg, const struct dafs_inode *inode, uint32_t in
 static errcode_t print_plan(void *arg, struct dafs *fs, struct dafs_plan *plan)
 {
 	struct dawrite *dw = arg;
-	struct plan_print pp = { .dw = dw, .fs = fs };
+	struct plan_print pp = { .dw = dw, .fs = fs, .room = dafs_plan_room(plan) };
 	struct json_object *out = dw->cli.json ? json_object_new_object() : NULL;
 	errcode_t err;
 
@@ -145,12 +185,17 @@ static errcode_t print_plan(void *arg, struct dafs *fs, struct dafs_plan *plan)
 		dafs_cli_json_u64(out, "extents", pp.extents);
 		dafs_cli_json_u64(out, "blocks", pp.blocks);
 		dafs_cli_json_u64(out, "extra_pieces", pp.split);
+		dafs_cli_json_u64(out, "extents_over_least", pp.room.over_least);
 		dafs_cli_json_u64(out, "metadata_clusters", dafs_plan_meta_clusters(plan));
 		dafs_cli_json_put(stdout, out);
 	} else if (!err) {
 		printf("%" PRIu64 " inodes, %" PRIu64 " extents, %" PRIu64 " blocks, %" PRIu64 " extra pieces, %" PRIu64
 		       " metadata clusters\n",
 		       pp.inodes, pp.extents, pp.blocks, pp.split, dafs_plan_meta_clusters(plan));
+		if (pp.split && pp.room.longest_run_blks && !pp.room.over_least)
+			printf("No other placement has fewer extents.\n");
+		else if (pp.split && pp.room.longest_run_blks)
+			printf("Another placement has at most %" PRIu64 " extents less.\n", pp.room.over_least);
 	}
 	return err;
 }
@@ -177,6 +222,7 @@ static void say_flush(struct dawrite *dw, const struct dafs_flush_stats *st)
 	dafs_cli_json_u64(out, "data_blocks", st->data_blks);
 	dafs_cli_json_u64(out, "runs", st->runs);
 	dafs_cli_json_u64(out, "extents", st->extents);
+	dafs_cli_json_u64(out, "extents_over_least", st->over_least);
 	dafs_cli_json_u64(out, "allocator_calls", st->alloc_calls);
 	dafs_cli_json_u64(out, "data_writes", st->data_writes);
 	dafs_cli_json_u64(out, "shared_bytes", st->shared_bytes);

@@ -436,6 +436,52 @@ errcode_t dafs_mballoc_return(struct dafs_mballoc *ma, uint64_t pblk, uint32_t l
 	return err ? err : dafs_spacemap_give(ma->map, start, n);
 }
 
+errcode_t dafs_mballoc_runs(struct dafs_mballoc *ma, struct dafs_pack_run **ret, size_t *n)
+{
+	size_t room = 0;
+	errcode_t err = ma->space.cluster_bits ? DAFS_ET_INTERNAL : 0;
+
+	*ret = NULL;
+	*n = 0;
+	for (uint32_t grp = 0; grp < ma->space.groups && !err; grp++) {
+		uint64_t base = first_pblk(ma, (uint64_t)grp * ma->space.clusters_per_group);
+		const struct dafs_buddy *b;
+		struct dafs_buddy_run run;
+		uint32_t at = 0;
+
+		err = dafs_spacemap_buddy(ma->map, grp, &b);
+		while (!err && (run = dafs_buddy_first_fit(b, at, 1)).len) {
+			struct dafs_pack_run *last = *n ? *ret + *n - 1 : NULL;
+
+			at = run.start + run.len;
+			if (last && last->start + last->len == base + run.start) {
+				last->len += run.len;
+				continue;
+			}
+			err = dafs_array_grow(ret, *n, &room, sizeof(**ret));
+			if (err)
+				break;
+			(*ret)[(*n)++] = (struct dafs_pack_run){ base + run.start, run.len };
+		}
+	}
+	if (err) {
+		free(*ret);
+		*ret = NULL;
+		*n = 0;
+	}
+	return err;
+}
+
+uint32_t dafs_mballoc_run_at(struct dafs_mballoc *ma, uint64_t pblk, uint32_t max)
+{
+	uint64_t len, c = pblk - ma->space.first_data_block;
+
+	if (ma->space.cluster_bits || pblk < ma->space.first_data_block || c >= ma->space.clusters ||
+	    dafs_spacemap_run_at(ma->map, c, max, &len))
+		return 0;
+	return (uint32_t)len;
+}
+
 uint64_t dafs_mballoc_find_window(struct dafs_mballoc *ma, uint64_t goal, uint64_t len_blks)
 {
 	uint64_t n = (len_blks + cluster_mask(ma)) >> ma->space.cluster_bits, start;

@@ -23,6 +23,7 @@
 
 #include "alloc/space.h"
 #include "model/extlist.h"
+#include "model/pack.h"
 
 struct dafs_mballoc;
 
@@ -43,7 +44,7 @@ enum dafs_alloc_flags {
 	/* place as the kernel would (comparison mode): mb_kernel.h */
 	DAFS_ALLOC_KERNEL = 8,
 	/* no reserve stands behind this request (direct writes): for the trace only */
-	DAFS_ALLOC_AT_ONCE = 32,
+	DAFS_ALLOC_AT_ONCE = 16,
 	/* what an earlier flush kept for this file is asked for: for the trace only */
 	DAFS_ALLOC_KEPT = 64,
 };
@@ -88,6 +89,14 @@ errcode_t dafs_mballoc_return(struct dafs_mballoc *ma, uint64_t pblk, uint32_t l
 /* Clusters free to this allocator: exact for the groups looked into, by descriptor for the others.
  */
 uint64_t dafs_mballoc_free_clusters(const struct dafs_mballoc *ma);
+
+/* All free runs as they are now, in blocks, ascending; *ret is to be freed. Not with bigalloc
+ * (DAFS_ET_INTERNAL). Looks into every group. ENOMEM and errors of the bitmaps: *ret is NULL. */
+errcode_t dafs_mballoc_runs(struct dafs_mballoc *ma, struct dafs_pack_run **ret, size_t *n);
+
+/* How many blocks from pblk on are free, counting no further than max: where a file may grow. 0 for a
+ * block that is none, or when a bitmap cannot be read. Not with bigalloc (0). */
+uint32_t dafs_mballoc_run_at(struct dafs_mballoc *ma, uint64_t pblk, uint32_t max);
 
 /* The first place for len_blks of data in one run, as by rule 3: where a batch of small files may
  * start. Takes nothing. 0 when no run holds that much (or a bitmap cannot be read: the place call

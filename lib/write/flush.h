@@ -58,6 +58,9 @@ struct dafs_flush_stats {
 	uint64_t files, dirs, others, removed;
 	uint64_t runs, extents, split_runs, alloc_calls;
 	uint64_t data_blks, meta_new_blks, live_blks, freed_blks;
+	/* Extents more than every other placement would have, at the most (0: proven the fewest, or
+	 * not looked into: placement by another's order). */
+	uint64_t over_least;
 	uint64_t data_writes, copied_bytes, shared_bytes;
 	unsigned transactions;
 };
@@ -76,6 +79,14 @@ errcode_t dafs_plan_walk(struct dafs_plan *plan,
 					 const struct dafs_plan_extent *ext, size_t n_ext,
 					 uint32_t n_runs),
 			 void *arg);
+
+/* What a plan that cuts files knows of the room it had; all 0 when none is cut, or when it was not
+ * looked into (bigalloc, --order dirty and the like). */
+struct dafs_plan_room {
+	uint64_t longest_run_blks; /* the longest free run when files had grown in place */
+	uint64_t over_least;	   /* as in dafs_flush_stats */
+};
+struct dafs_plan_room dafs_plan_room(const struct dafs_plan *plan);
 
 /* Clusters of metadata that the plan takes (what delalloc's dry_plan wants to know). */
 uint64_t dafs_plan_meta_clusters(const struct dafs_plan *plan);

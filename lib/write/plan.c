@@ -21,6 +21,9 @@
 /* Of what one file may send through the journal, this part goes there by preference. */
 #define LIVE_PART_OF_LIMIT 2u
 
+/* Of what is packed, the next try takes requests down to this part of the length as well. */
+#define PACK_STEP 8u
+
 /* What a plan works with: a table of items, and allocators over the image as it is committed. */
 static errcode_t new_parts(struct dafs_plan *plan)
 {
@@ -47,8 +50,21 @@ static errcode_t new_parts(struct dafs_plan *plan)
 	return err;
 }
 
+/* What dafs_plan_new is asked for. */
+struct question {
+	struct dafs_image *img;
+	const struct dafs_changeset *cs;
+	const struct dafs_flush_opts *opts;
+};
+
+/* Which of the ways to plan. */
+struct how {
+	unsigned effort;    /* enum dafs_plan_effort */
+	uint32_t pack_blks; /* struct dafs_plan */
+};
+
 static errcode_t make_plan(struct dafs_image *img, const struct dafs_changeset *cs,
-			   const struct dafs_flush_opts *opts, unsigned effort,
+			   const struct dafs_flush_opts *opts, struct how how,
 			   struct dafs_plan **ret)
 {
 	struct dafs_plan *plan = calloc(1, sizeof(*plan));
@@ -59,13 +75,14 @@ static errcode_t make_plan(struct dafs_image *img, const struct dafs_changeset *
 		return ENOMEM;
 	plan->img = img;
 	plan->cs = cs;
-	plan->effort = effort;
-	plan->tight = effort >= DAFS_EFFORT_TIGHT;
+	plan->effort = how.effort;
+	plan->pack_blks = how.pack_blks;
+	plan->tight = how.effort >= DAFS_EFFORT_TIGHT;
 	plan->cluster_mask = (1u << img->cluster_bits) - 1;
 	if (opts)
 		memcpy(&plan->opts, opts,
 		       opts->size < sizeof(plan->opts) ? opts->size : sizeof(plan->opts));
-	if (effort > DAFS_EFFORT_ASKED) {
+	if (how.effort > DAFS_EFFORT_ASKED) {
 		plan->opts.order_dirty = false;
 		plan->opts.kernel_place = false;
 		plan->opts.max_chunk_blks = 0;
@@ -90,19 +107,83 @@ static errcode_t make_plan(struct dafs_image *img, const struct dafs_changeset *
 	return err;
 }
 
+/* A plan in another way instead of *ret, and its trace instead of what it left behind mark. */
+static errcode_t plan_again(const struct question *q, struct how how, size_t *mark,
+			    struct dafs_plan **ret)
+{
+	struct dafs_trace *trace = q->img->ctx->trace;
+
+	dafs_plan_free(*ret);
+	dafs_trace_drop(trace, *mark);
+	*mark = dafs_trace_hold(trace);
+	return make_plan(q->img, q->cs, q->opts, how, ret);
+}
+
+/* Extents that the files of a plan will have. */
+static uint64_t extents_of(const struct dafs_plan *plan)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < plan->cs->n; i++) {
+		const struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, i);
+
+		if (dafs_plan_has_data(plan, i))
+			n += extra && extra->mapped ? extra->map.n : plan->items[i].nruns;
+	}
+	return n;
+}
+
+/* A plan has cut files: look for one that needs fewer pieces. First what is as long as the shortest
+ * that was cut is placed together, then shorter ones too, in the end all; the fewest pieces count,
+ * and among equals the one that keeps most of the usual order. */
+static errcode_t cut_less(const struct question *q, size_t *mark, struct dafs_plan **ret)
+{
+	struct how how = { .pack_blks = (*ret)->least_cut }, best = { 0 }, last = { 0 };
+	uint64_t fewest = extents_of(*ret), least = 0, extents, longest = 0;
+	errcode_t err = 0;
+
+	for (;;) {
+		err = plan_again(q, how, mark, ret);
+		last = how;
+		if (err && err != DAFS_ET_NOSPC_ALLOC)
+			return err;
+		if (!err) {
+			extents = extents_of(*ret);
+			longest = (*ret)->longest_blks;
+			least = extents - (*ret)->data_pieces + (*ret)->least_pieces;
+			if (extents < fewest) {
+				fewest = extents;
+				best = how;
+			}
+			if (fewest <= least)
+				break;
+		}
+		if (how.pack_blks <= 1)
+			break;
+		how.pack_blks = how.pack_blks / PACK_STEP ? how.pack_blks / PACK_STEP : 1;
+	}
+	if (err || last.pack_blks != best.pack_blks)
+		err = plan_again(q, best, mark, ret);
+	if (!err) {
+		(*ret)->stats.over_least = least && fewest > least ? fewest - least : 0;
+		(*ret)->longest_blks = longest;
+	}
+	return err;
+}
+
 errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
 			const struct dafs_flush_opts *opts, struct dafs_plan **ret)
 {
+	struct question q = { img, cs, opts };
 	size_t mark = dafs_trace_hold(img->ctx->trace);
-	errcode_t err = make_plan(img, cs, opts, DAFS_EFFORT_ASKED, ret);
+	errcode_t err = make_plan(img, cs, opts, (struct how){ .effort = DAFS_EFFORT_ASKED }, ret);
 
+	if (!err && (*ret)->least_cut && dafs_plan_can_pack(*ret))
+		err = cut_less(&q, &mark, ret);
 	/* Files in their order may need more pieces, so more tree blocks, than the last room has. */
 	for (unsigned effort = DAFS_EFFORT_USUAL;
-	     err == DAFS_ET_NOSPC_ALLOC && effort <= DAFS_EFFORT_LAST; effort++) {
-		dafs_trace_drop(img->ctx->trace, mark);
-		mark = dafs_trace_hold(img->ctx->trace);
-		err = make_plan(img, cs, opts, effort, ret);
-	}
+	     err == DAFS_ET_NOSPC_ALLOC && effort <= DAFS_EFFORT_LAST; effort++)
+		err = plan_again(&q, (struct how){ .effort = effort }, &mark, ret);
 	dafs_trace_keep(img->ctx->trace);
 	return err;
 }
@@ -134,6 +215,7 @@ void dafs_plan_free(struct dafs_plan *plan)
 	for (size_t i = 0; i < plan->nextras; i++)
 		free_extra(plan->extras[i]);
 	dafs_quota_free(plan->quota);
+	dafs_plan_pack_free(plan->pack);
 	for (size_t i = 0; plan->iflags && !plan->executed && i < plan->cs->n; i++)
 		plan->cs->inodes[i]->iflags = plan->iflags[i];
 	free(plan->iflags);
@@ -283,6 +365,12 @@ errcode_t dafs_plan_walk(struct dafs_plan *plan,
 	}
 	free(ext);
 	return err;
+}
+
+struct dafs_plan_room dafs_plan_room(const struct dafs_plan *plan)
+{
+	return (struct dafs_plan_room){ .longest_run_blks = plan->longest_blks,
+					.over_least = plan->stats.over_least };
 }
 
 uint64_t dafs_plan_meta_clusters(const struct dafs_plan *plan)

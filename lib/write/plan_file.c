@@ -119,7 +119,8 @@ static errcode_t place(struct dafs_plan *plan, size_t item, const struct dafs_wb
 				      .flags = DAFS_ALLOC_DATA,
 				      .unwritten = run->kind == DAFS_WB_UNWRITTEN,
 				      .more = dafs_plan_more(plan, item, run),
-				      .ino = plan->items[item].ino };
+				      .ino = plan->items[item].ino,
+				      .item = (uint32_t)item };
 	size_t had = edits->n;
 	errcode_t err;
 
@@ -135,6 +136,26 @@ static errcode_t place(struct dafs_plan *plan, size_t item, const struct dafs_wb
 	return err;
 }
 
+/* As much of a run as is free right behind what the file has before it (plan_pack.c): blocks that are
+ * no extent more. 0: nothing is. */
+static uint32_t grows_by(const struct dafs_plan *plan, const struct dafs_place_req *req)
+{
+	const struct dafs_extlist *lists[] = { req->old, req->edits };
+	uint32_t most = 0;
+
+	for (size_t l = 0; l < 2; l++) {
+		size_t i = dafs_extlist_search(lists[l], req->lblk);
+		const struct dafs_extent *prev = i ? &lists[l]->v[i - 1] : NULL;
+
+		if (prev && dafs_extent_end(prev) == req->lblk &&
+		    prev->pblk + prev->len == req->goal && !prev->unwritten == !req->unwritten &&
+		    prev->len < DAFS_EXT_MAX_UNWRITTEN)
+			most = DAFS_EXT_MAX_UNWRITTEN - prev->len;
+	}
+	return most ? dafs_mballoc_run_at(plan->ma, req->goal, most < req->len ? most : req->len)
+		    : 0;
+}
+
 /* A run of a file of the image: in place, or among the rest. */
 static errcode_t grow(struct dafs_plan *plan, size_t item, const struct dafs_wb_run *run)
 {
@@ -148,7 +169,7 @@ static errcode_t grow(struct dafs_plan *plan, size_t item, const struct dafs_wb_
 				      .ino = plan->items[item].ino,
 				      .unwritten = run->kind == DAFS_WB_UNWRITTEN };
 	const struct dafs_extlist *edits = &extra->edits;
-	struct dafs_wb_run *rest;
+	struct dafs_wb_run *rest, left = *run;
 	errcode_t err = 0;
 
 	if (plan->cs->inodes[item]->state & DAFS_I_PART)
@@ -163,10 +184,20 @@ static errcode_t grow(struct dafs_plan *plan, size_t item, const struct dafs_wb_
 		plan->stats.runs++;
 		return 0;
 	}
+	if (plan->pack_blks) {
+		req.len = grows_by(plan, &req);
+		req.more = 0;
+		if (req.len)
+			err = dafs_plan_place_run(plan, &req);
+		if (err)
+			return err;
+		left.lblk += req.len;
+		left.len -= req.len;
+	}
 	rest = reallocarray(extra->rest, extra->nrest + 1, sizeof(*rest));
 	if (!rest)
 		return ENOMEM;
-	rest[extra->nrest++] = *run;
+	rest[extra->nrest++] = left;
 	extra->rest = rest;
 	return 0;
 }
@@ -414,7 +445,8 @@ static errcode_t place_rest(struct dafs_plan *plan, size_t item, struct dafs_pla
 				      .also = &extra->edits,
 				      .edits = &plan->edits,
 				      .flags = DAFS_ALLOC_DATA,
-				      .ino = plan->items[item].ino };
+				      .ino = plan->items[item].ino,
+				      .item = (uint32_t)item };
 	errcode_t err = 0;
 	size_t had;
 

@@ -8,6 +8,7 @@
  * plan_file.c  what becomes of one file's mapping
  * plan_place.c where everything goes
  * plan_tight.c the order of files where room is little
+ * plan_pack.c  the fewest pieces where files have to be cut
  * quota.c      usage by owner
  * plan_refill.c blocks of the image that are given up and filled again in one flush
  * plan_trace.c events
@@ -149,6 +150,13 @@ struct dafs_plan {
 
 	unsigned effort;	   /* enum dafs_plan_effort */
 	bool tight;		   /* little room: fewest tree blocks before all else */
+	/* Requests of so many blocks and more are placed together (plan_pack.c); 0: none. */
+	uint32_t pack_blks;
+	struct dafs_plan_pack *pack;
+	uint64_t longest_blks; /* the longest free run before that; 0: not known */
+	uint64_t least_pieces; /* no packing of all requests has fewer pieces */
+	uint64_t data_pieces;  /* of data that did not grow in place */
+	uint32_t least_cut;    /* blocks of the shortest request that was cut; 0: none was */
 	uint32_t crumbs; /* pieces that the mapping being placed has room for (effort SLACK) */
 	bool any_over;		   /* some extra has blocks over the image's */
 	uint64_t keep_clusters;	   /* what overwritten blocks that move must leave to metadata */
@@ -224,6 +232,17 @@ errcode_t dafs_plan_give_inode(struct dafs_plan *plan, uint32_t ino,
 /* plan_place.c: where everything goes. */
 errcode_t dafs_plan_place(struct dafs_plan *plan);
 
+/* plan_pack.c. Can requests of this plan be placed together? The groups are few enough, and nothing
+ * asks for an order of its own. */
+bool dafs_plan_can_pack(const struct dafs_plan *plan);
+/* Choose places for all requests of at least plan->pack_blks, when files have grown and before others
+ * are placed; they are taken. Sets plan->least_pieces. DAFS_ET_NOSPC_ALLOC, ENOMEM, errors of the
+ * bitmaps: the plan is to be dropped. */
+errcode_t dafs_plan_pack(struct dafs_plan *plan);
+/* The pieces chosen for this request, appended to plan->pieces; none when it is not among them. */
+errcode_t dafs_plan_packed(struct dafs_plan *plan, uint32_t item, const struct dafs_alloc_req *ask);
+void dafs_plan_pack_free(struct dafs_plan_pack *pack);
+
 /* plan_tight.c: files one by one through place, in the order that opts and effort ask for: first
  * dirtied first, or what needs long runs first; plan->crumbs is set for each. */
 errcode_t dafs_plan_files_sorted(struct dafs_plan *plan,
@@ -246,6 +265,7 @@ struct dafs_place_req {
 	unsigned flags; /* DAFS_ALLOC_DATA or _META; with _GOAL_ONLY: there or not at all */
 	bool unwritten;
 	uint64_t ino;
+	uint32_t item; /* of data */
 };
 errcode_t dafs_plan_place_run(struct dafs_plan *plan, const struct dafs_place_req *req);
 

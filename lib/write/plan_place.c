@@ -80,6 +80,13 @@ static errcode_t ask(struct dafs_plan *plan, const struct dafs_place_req *req, u
 	if (plan->tight)
 		ar.flags |= DAFS_ALLOC_TIGHT;
 	plan->pieces.n = 0;
+	if (plan->pack && !meta && !(req->flags & DAFS_ALLOC_GOAL_ONLY)) {
+		err = dafs_plan_packed(plan, req->item, &ar);
+		if (err || plan->pieces.n) {
+			plan->stats.alloc_calls++;
+			return err;
+		}
+	}
 	if (ar.goal && !(ar.flags & DAFS_ALLOC_KERNEL)) {
 		ar.flags |= DAFS_ALLOC_GOAL_ONLY;
 		err = dafs_mballoc_place(plan->ma, &ar, &plan->pieces);
@@ -117,6 +124,11 @@ static errcode_t place_new(struct dafs_plan *plan, const struct dafs_place_req *
 		return err;
 	}
 	dafs_trace_keep(plan->img->ctx->trace);
+	if (!meta && !(req->flags & DAFS_ALLOC_GOAL_ONLY))
+		plan->data_pieces += plan->pieces.n;
+	if (!meta && plan->pieces.n > (len - 1) / DAFS_EXT_MAX_UNWRITTEN + 1 &&
+	    (!plan->least_cut || len < plan->least_cut))
+		plan->least_cut = len;
 	for (size_t i = 0; i < plan->pieces.n && !err; i++) {
 		const struct dafs_extent *e = &plan->pieces.v[i];
 
@@ -615,6 +627,8 @@ errcode_t dafs_plan_place(struct dafs_plan *plan)
 		budget_gaps(plan);
 	if (!err && !in_turn)
 		err = grow_files(plan);
+	if (!err && plan->pack_blks)
+		err = dafs_plan_pack(plan);
 	if (!err)
 		err = plan->opts.order_dirty || plan->tight
 			      ? dafs_plan_files_sorted(plan, place_in_turn)

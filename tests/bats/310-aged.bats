@@ -78,3 +78,11 @@ compare_with_kernel() { # IMAGE PART-OF-FREE-PERCENT
   # The kernel keeps 2 % to itself.
   compare_with_kernel img 40
 }
+
+@test "aged images by seed: block sizes, mixes of sizes, files that grow" {
+  need jq
+  # Fast ones of each kind; all with DAFS_TEST_LONG.
+  local seeds="2 9 11 27"
+  [ -z "${DAFS_TEST_LONG:-}" ] || seeds=$(seq -s ' ' 100)
+  DAFS_AGED_SEEDS=$seeds run_tool 0 "$DAFS_SRCDIR/tests/kernel/aged"
+}

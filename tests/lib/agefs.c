@@ -2,7 +2,7 @@
 /*
  * agefs SEED DIR PERCENT - gives the file system that DIR is on a past: files of lognormal sizes (mean 36 KiB) until it is
  * nearly full, then files chosen at random are removed until PERCENT of it are used; four times over. With PERCENT "comb":
- * files of five blocks until it is nearly full, every other one removed. Synced after every 32 files, so that the kernel places
+ * files of five blocks of the file system until it is nearly full, every other one removed. Synced after every 32 files, so that the kernel places
  * them in turn.
  */
 #include "config.h"
@@ -102,9 +102,12 @@ static void remove_file(size_t at)
 
 static void comb(void)
 {
+	struct statvfs st;
 	size_t end;
 
-	fill(5 * 4096);
+	if (fstatvfs(dir_fd, &st))
+		err(2, "statvfs");
+	fill(5 * st.f_frsize);
 	/* Backwards: what takes a removed file's place in the list was looked at before. */
 	end = nnames - nnames % 2;
 	for (size_t at = end; at >= 2; at -= 2)
