@@ -9,9 +9,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -102,15 +104,45 @@ static errcode_t take_values(const char *path, const char *names, size_t names_l
 	return err;
 }
 
+/* listxattrat(2), of Linux 6.13: without the walk through /proc, a tenth of the time of an import of small files. C libraries that
+ * are older than it do not know its number. */
+#if !defined(__NR_listxattrat) && (defined(__aarch64__) || defined(__riscv) || (defined(__x86_64__) && defined(__LP64__)))
+#define __NR_listxattrat 465
+#endif
+
+/* Has the entry no attributes at all? False also where that cannot be told so. */
+static bool has_none(const struct dafs_hostent *ent)
+{
+#ifdef __NR_listxattrat
+	static atomic_bool absent;
+	long len;
+
+	if (atomic_load_explicit(&absent, memory_order_relaxed))
+		return false;
+	len = syscall(__NR_listxattrat, ent->dir_fd, ent->name, AT_SYMLINK_NOFOLLOW, NULL, (size_t)0);
+	/* A sandbox may refuse what it does not know. */
+	if (len < 0 && (errno == ENOSYS || errno == EPERM))
+		atomic_store_explicit(&absent, true, memory_order_relaxed);
+	return !len;
+#else
+	(void)ent;
+	return false;
+#endif
+}
+
 errcode_t dafs_hostattr_xattrs(struct dafs_ctx *ctx, const struct dafs_hostent *ent, struct dafs_xattr **set)
 {
 	char path_buf[XATTR_PATH_ROOM], small[1024];
-	const char *path = short_path(ent, path_buf, sizeof(path_buf));
 	char *names = small;
-	ssize_t len = llistxattr(path, small, sizeof(small));
+	const char *path;
 	errcode_t err;
+	ssize_t len;
 
 	*set = NULL;
+	if (has_none(ent))
+		return 0;
+	path = short_path(ent, path_buf, sizeof(path_buf));
+	len = llistxattr(path, small, sizeof(small));
 	if (len < 0 && errno == ENOENT && path != ent->path) {	/* no /proc here */
 		path = ent->path;
 		len = llistxattr(path, small, sizeof(small));
