@@ -101,8 +101,12 @@ static bool size_wrong(const struct dafs_ck *ck, const struct dafs_ck_inode *in,
 
 	*want = (uint64_t)(in->last_blk + 1) * bs;
 	if (in->is_dir) {
-		uint64_t blks = size >> ck->g.block_bits, mapped = (uint64_t)(in->last_blk + 1);
+		uint64_t blks, mapped = (uint64_t)(in->last_blk + 1);
 
+		/* (The high half that no directory has is pass 2's matter.) */
+		if (!ck->g.large_dir)
+			size = raw->i_size;
+		blks = size >> ck->g.block_bits;
 		if (raw->i_flags & EXT4_INLINE_DATA_FL) {
 			*want = dafs_ck_inline_size(ck, raw, &extra) ? sizeof(raw->i_block) + extra
 								     : 0;

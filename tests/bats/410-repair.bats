@@ -238,6 +238,12 @@ plain=(-O ^metadata_csum)
   # (A count of inodes that does not fit the groups: a copy of the superblock is better.)
   cp before count && poke count 1 41 '\x02'
   kept count super.primary
+  cp before flex && poke flex 1 372 '\xff'
+  kept flex super.primary
+  # A bitmap on a block that the list of bad blocks has.
+  cp before badblock
+  db badblock "sif <1> block[0] $(dumpe2fs badblock 2>/dev/null | awk '/Block bitmap at/ { gsub(/,/, ""); print $4; exit }')"
+  kept badblock badblocks.block-bitmap
 }
 
 @test "bitmaps, counts, descriptors, superblock, resize inode" {
