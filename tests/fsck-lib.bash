@@ -83,6 +83,9 @@ preen_explained() {
     *'HTREE INDEX CLEARED'*'directory corrupted'*) ;;
     *'INLINE_DATA_FL flag but extended attribute not found'* | *'Error initializing quota context'*) ;;
     *'unused inodes area'*'FIXED'*'incorrect filetype (was '?', should be 0)'*) ;;
+    *'_INODE_UNINIT is set'*'FIXED'*'incorrect filetype (was '?', should be 0)'*) ;;
+    *'directory has no checksum'*'FIXED'*'has a zero-length name'*) ;;
+    *'extent block passes checks, but checksum'*) ;;
     *'Error reading block'* | *'Inode 7 has illegal block'*) ;;
     *) return 1 ;;
   esac
@@ -100,7 +103,7 @@ preens() {
   [ "$ours" -lt 99 ] || { echo "-p did not end ($ours)"; return; }
   if [ "$ours" -ge 4 ]; then
     # (A journal is replayed, and a multi-mount block written, before anything is looked at.)
-    [ "$ours" -ge 8 ] || cmp -s "$work/image" "$work/preen" || dumpe2fs -h "${sound:-$work/image}" 2>&1 |
+    [ "$ours" -ge 8 ] || cmp -s "$work/image" "$work/preen" || { dumpe2fs -h "$work/image"; dumpe2fs -h "${sound:-$work/image}"; } 2>&1 |
       grep -qE 'needs_recovery|mmp' || echo "-p: refused, and changed"
     return
   fi

@@ -153,9 +153,12 @@ void dafs_ck_dx_block(struct dafs_ck_worker *w, const struct dafs_ck_dir *dir,
 	if (cl->limit != limit)
 		GIVE_UP(w, dx, HT_LIMIT, .ino = dir->ino, .lblk = lblk, .found = cl->limit,
 			.want = limit);
-	if (!count || count > limit) {
+	if (!count)
+		GIVE_UP(w, dx, HT_INVALID, .ino = dir->ino, .lblk = lblk,
+			.text = "it has no entry");
+	if (count > limit) {
 		GIVE_UP(w, dx, HT_COUNT, .ino = dir->ino, .lblk = lblk, .found = count);
-		count = count > limit ? limit : count;
+		count = limit;
 	}
 	blk->min = ~0u;
 	blk->max = 0;

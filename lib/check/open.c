@@ -267,8 +267,6 @@ static errcode_t copy_load(struct dafs_ck *ck, struct copy *c, uint64_t off, uin
 		c->soft = "first_meta_bg";
 	else if (!c->soft && c->sb.s_inodes_count != c->g.inodes)
 		c->soft = "inodes_count";
-	else if (!c->soft && c->sb.s_log_groups_per_flex > 31)
-		c->soft = "log_groups_per_flex";
 	err = read_descriptors(ck, c);
 	return err;
 }
@@ -493,10 +491,6 @@ errcode_t dafs_ck_open_super(struct dafs_ck *ck)
 	} else if (c.soft && !strcmp(c.soft, "desc_size")) {
 		write = DAFS_CK_FIND(ck->main, SB_DESC_SIZE, .found = c.desc_size,
 				     .want = c.sb.s_desc_size);
-	} else if (c.soft && !strcmp(c.soft, "log_groups_per_flex")) {
-		write = DAFS_CK_FIND(ck->main, SB_FLEX, .found = c.sb.s_log_groups_per_flex);
-		if (write)
-			ck->sb.s_log_groups_per_flex = 0;
 	}
 	/* All that is in memory goes to the first copy in the end: who does not want that gets no
 	 * repairs. */

@@ -30,9 +30,6 @@
 	P(SB_DESC_SIZE, "super.desc-size", DAMAGE, YES, "fix", \
 	  "superblock: descriptors of %f bytes, should be %w", \
 	  "The size of a group descriptor is impossible; that of all known kernels is taken.") \
-	P(SB_FLEX, "super.flex-size", DAMAGE, YES, "clear", \
-	  "superblock: 2^%f groups a flexible group is not possible", \
-	  "The number only tells where new groups' tables are kept together.") \
 	P(SB_SHORT, "super.size", SUMMARY, NONE, NULL, \
 	  "the file system has %f blocks, the device only %w", \
 	  "The image or device is shorter than the file system in it.") \

@@ -336,7 +336,7 @@ static void compare_name(struct trio *x, const struct name *name)
 			say("lost", name->path, " (inode %u)", name->file->ino);
 			return;
 		}
-		if (!name->lost)
+		if (!name->lost && (!x->sound->image || imgtree_name(x->sound, name->path)))
 			say("moved", name->path, " to %s", ours->path);
 	}
 	sound = imgtree_name(x->sound, ours->path);
