@@ -365,8 +365,9 @@ bool dafs_ck_look_entry(struct dafs_ck_look *l, uint32_t off)
 	if (is_hidden(ck, de->ino)) {
 		if (DAFS_CK_FIND_ENTRY(l, ENT_UNINIT, off, .grp = (de->ino - 1) / ck->g.ipg))
 			unhide(ck, (de->ino - 1) / ck->g.ipg);
-	} else if (!(dafs_ck_ino_flags(ck, de->ino) & DAFS_CKI_USED) &&
+	} else if (!ck->again && !(dafs_ck_ino_flags(ck, de->ino) & DAFS_CKI_USED) &&
 		   DAFS_CK_FIND_ENTRY(l, ENT_UNUSED, off)) {
+		/* (A round that is to be repeated may not have looked at the inode.) */
 		return true;
 	}
 	if (look_name(l, off))

@@ -162,8 +162,12 @@ static void look_map(struct map *m, uint64_t pblk, uint64_t lblk, unsigned level
 		w->err = ENOMEM;
 		return;
 	}
-	if (!made)
+	if (!made) {
+		/* (For all other files a block that is claimed twice.) */
+		if (m->in->ino == EXT2_RESIZE_INO)
+			DAFS_CK_FIND(w, RESIZE_LOOP, .ino = m->in->ino, .blk = pblk);
 		return;
+	}
 	if (on_meta)
 		DAFS_CK_FIND(w, BLK_MAP_METADATA, .ino = m->in->ino, .blk = pblk);
 	else if (w->flat)

@@ -341,13 +341,14 @@ static unsigned guess_backups(const struct copy *primary, struct guess *guesses,
 	return n;
 }
 
-/* Does the copy say of itself what its place says? */
-static bool copy_in_place(const struct copy *c, const struct guess *g)
+/* Does the copy say of itself what its place says? The number of its group alone may be wrong: it is
+ * worse than one where that is right. */
+static bool copy_in_place(struct copy *c, const struct guess *g)
 {
 	if (c->hard || c->g.block_size != g->bs)
 		return false;
-	if (c->sb.s_rev_level && c->sb.s_block_group_nr != (uint16_t)g->grp)
-		return false;
+	if (!c->soft && c->sb.s_rev_level && c->sb.s_block_group_nr != (uint16_t)g->grp)
+		c->soft = "block_group_nr";
 	return c->g.first + (uint64_t)g->grp * c->g.bpg == g->blk;
 }
 

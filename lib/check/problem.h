@@ -127,6 +127,8 @@
 	  "The flags or bg_itable_unused would hide all files.") \
 	P(RESIZE_INODE, "resize.invalid", SUMMARY, YES, "recreate", "the resize inode is not valid: %t", \
 	  "Inode 7 does not map the reserved descriptor blocks.") \
+	P(RESIZE_LOOP, "resize.loop", DAMAGE, NONE, NULL, "the resize inode's map leads to block %b twice", \
+	  "Its blocks cannot be counted; the inode is made anew.") \
 	P(RESIZE_CLEAR, "resize.not-clear", SUMMARY, YES, "clear", \
 	  "the resize inode holds blocks, but the feature is not set", \
 	  "Inode 7 must be empty without resize_inode.") \
