@@ -56,5 +56,6 @@ int main(int argc, char **argv)
 	else
 		err = check(&cli, &req, &status);
 	free(req.undo_made);
+	free(req.bad_blks);
 	return dafs_cli_finish(&cli, err) | status;
 }

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cli/value.h"
+#include "dafsck/badblocks.h"
 
 enum { OPT_STRICT = 256, OPT_CODES };
 
@@ -35,6 +36,24 @@ const struct dafs_cli_opt dafsck_options[] = {
 	{ .letter = 'f',
 	  .name = "force",
 	  .help = "Check even a file system that is marked clean." },
+	{ .letter = 'D',
+	  .name = "optimize-dirs",
+	  .help = "Write directories anew that become smaller or get an index by it." },
+	{ .letter = 'l',
+	  .name = "add-bad-blocks",
+	  .arg = "FILE",
+	  .help = "Add the blocks that the file names, one a line, to the list of bad blocks." },
+	{ .letter = 'L',
+	  .name = "set-bad-blocks",
+	  .arg = "FILE",
+	  .help = "The file's blocks are the list of bad blocks from now on." },
+	{ .letter = 'c',
+	  .name = "search-bad-blocks",
+	  .help = "Let badblocks(8) read the image; what it cannot read is the list of bad blocks "
+		  "from now on. Twice: blocks are written too, and get their contents back." },
+	{ .letter = 'k',
+	  .name = "keep-bad-blocks",
+	  .help = "With -c: what is in the list stays in it." },
 	{ .letter = 'z',
 	  .name = "undo",
 	  .arg = "FILE",
@@ -45,7 +64,7 @@ const struct dafs_cli_opt dafsck_options[] = {
 	  .arg = "LIST",
 	  .help = "Extended options, separated by commas: journal_only, discard, nodiscard, "
 		  "fixes_only, optimize_extents, no_optimize_extents, bmap2extent, "
-		  "check_encoding, ea_ver=2." },
+		  "check_encoding, unshare_blocks, ea_ver=2." },
 	{ .id = OPT_STRICT,
 	  .name = "strict",
 	  .help = "Exit with 4 for everything that is not as it should be, also for what e2fsck "
@@ -81,11 +100,6 @@ const struct dafs_cli_opt dafsck_options[] = {
 	  .name = "codes",
 	  .help = "Print all findings that there are, one a line, and check nothing." },
 	/* e2fsck's, refused below */
-	{ .letter = 'c' },
-	{ .letter = 'k' },
-	{ .letter = 'l', .arg = "FILE" },
-	{ .letter = 'L', .arg = "FILE" },
-	{ .letter = 'D' },
 	{ .letter = 'j', .arg = "DEVICE" },
 	{ .letter = 's' },
 	{ .letter = 'S' },
@@ -96,11 +110,6 @@ static const struct {
 	char letter;
 	const char *why;
 } refused[] = {
-	{ 'c', "the device is not searched for bad blocks; badblocks(8) and e2fsck -l do that" },
-	{ 'k', "goes with -c only" },
-	{ 'l', "the list of bad blocks is checked, not extended; e2fsck -l does that" },
-	{ 'L', "the list of bad blocks is checked, not replaced; e2fsck -L does that" },
-	{ 'D', "directories are not optimized; an index that is damaged is built anew anyway" },
 	{ 'j', "an external journal is not replayed; mount the file system once, or run e2fsck" },
 	{ 's', "the byte order is not changed; file systems of the other order no longer exist" },
 	{ 'S', "the byte order is not changed; file systems of the other order no longer exist" },
@@ -135,7 +144,7 @@ static const struct {
 	{ "check_encoding", .flag = FLAG(check_encoding), .on = true },
 	{ "ea_ver", .value = "2" },
 	{ "fragcheck", .why = "`dafsdebug -R frag IMAGE' shows where files lie" },
-	{ "unshare_blocks", .why = "shared blocks stay shared; e2fsck unshares them" },
+	{ "unshare_blocks", .flag = FLAG(unshare), .on = true },
 	{ "readahead_kb", .why = "how much is read ahead is not a matter of options here" },
 	{ "inode_count_fullmap", .why = "counts of links are always kept in full" },
 	{ "no_inode_count_fullmap", .why = "counts of links are always kept in full" },
@@ -226,6 +235,22 @@ errcode_t dafsck_apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 	case 'z':
 		req->undo = value;
 		return 0;
+	case 'D':
+		req->opts.tidy_dirs = true;
+		return 0;
+	case 'l':
+	case 'L':
+		if (req->bad_file)
+			return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "only one of -l and -L, once");
+		req->bad_file = value;
+		req->opts.bad_replace = id == 'L';
+		return 0;
+	case 'c':
+		req->search++;
+		return 0;
+	case 'k':
+		req->keep = true;
+		return 0;
 	case 'E':
 		return dafs_cli_each(&cli->ctx, value, apply_extended, cli);
 	case OPT_STRICT:
@@ -289,10 +314,40 @@ static errcode_t check_together(struct dafs_cli *cli, const struct dafsck_reques
 	if (o->mode == DAFS_CHECK_NO && req->mode_set && (o->discard || o->to_extents))
 		return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "-n changes nothing, and so does not %s",
 				 o->discard ? "discard" : "convert");
+	if (o->mode == DAFS_CHECK_NO && req->mode_set &&
+	    (o->tidy_dirs || req->bad_file || req->search))
+		return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "-n changes nothing, and so does not go "
+			"with -D, -l, -L and -c");
+	if (o->mode == DAFS_CHECK_PREEN && (req->bad_file || req->search))
+		return dafs_fail(&cli->ctx, DAFS_ET_USAGE,
+				 "what lies on bad blocks takes a person to decide: not with -p");
+	if (req->search && req->bad_file)
+		return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "only one of -c, -l and -L");
+	if (req->keep && !req->search)
+		return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "-k goes with -c only");
+	if (o->unshare && o->mode != DAFS_CHECK_YES)
+		return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "unshare_blocks goes with -y only");
 	if (o->discard && req->undo)
 		return dafs_fail(&cli->ctx, DAFS_ET_USAGE,
 				 "what is discarded cannot be undone: discard or -z");
 	return 0;
+}
+
+/* The blocks that are to be bad ones. */
+static errcode_t complete_bad(struct dafs_cli *cli, struct dafsck_request *req)
+{
+	errcode_t err;
+
+	if (req->search) {
+		req->opts.bad_replace = !req->keep;
+		err = dafsck_badblocks_search(&cli->ctx, cli->argv[0], req->search > 1,
+					      &req->bad_blks, &req->opts.nbad);
+	} else {
+		err = dafsck_badblocks_read(&cli->ctx, req->bad_file, &req->bad_blks,
+					    &req->opts.nbad);
+	}
+	req->opts.bad_blks = req->bad_blks;
+	return err;
 }
 
 errcode_t dafsck_complete(struct dafs_cli *cli, struct dafsck_request *req)
@@ -315,5 +370,7 @@ errcode_t dafsck_complete(struct dafs_cli *cli, struct dafsck_request *req)
 	if (req->undo && !*req->undo)
 		err = name_undo(cli, req);
 	req->opts.undo_path = req->undo;
+	if (!err && (req->search || req->bad_file))
+		err = complete_bad(cli, req);
 	return err;
 }

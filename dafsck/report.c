@@ -256,10 +256,17 @@ static void show_end(struct dafsck_report *r, errcode_t err, int status)
 	const struct dafs_check_result *res = &r->check.result;
 
 	show_rest(r);
-	if (res->committed && status & 1)
+	if (res->committed && (res->repairs || res->made_valid))
 		dafs_cli_say(r->cli, "%s: REPAIRED: %" PRIu64 " findings\n", address(r),
 			     res->fixed[DAFS_CHECK_DAMAGE] + res->fixed[DAFS_CHECK_SUMMARY] +
 				     res->fixed[DAFS_CHECK_NOTE]);
+	if (res->committed && res->tidied)
+		dafs_cli_say(r->cli, "%s: %" PRIu64 " directories optimized\n", address(r),
+			     res->tidied);
+	if (res->committed && res->bad_list)
+		dafs_cli_say(r->cli, "%s: the list of bad blocks was changed\n", address(r));
+	if (res->committed && res->unshared)
+		dafs_cli_say(r->cli, "%s: no blocks are shared any more\n", address(r));
 	if (res->discarded_bytes)
 		dafs_cli_say(r->cli, "%s: discarded %.1f MiB\n", address(r),
 			     mib(res->discarded_bytes));
@@ -315,6 +322,9 @@ static void json_end(struct dafsck_report *r, errcode_t err, int status)
 		dafs_cli_json_u64(counts, class_names[class], res->fixed[class]);
 	dafs_cli_json_bool(r->json, "journal_replayed", res->replayed);
 	dafs_cli_json_bool(r->json, "repaired", res->committed && (status & 1));
+	dafs_cli_json_u64(r->json, "directories_optimized", res->committed ? res->tidied : 0);
+	dafs_cli_json_bool(r->json, "bad_blocks_changed", res->committed && res->bad_list);
+	dafs_cli_json_bool(r->json, "unshared", res->committed && res->unshared);
 	if (res->opened && !err) {
 		dafs_cli_json_u64(r->json, "inodes", res->inodes);
 		dafs_cli_json_u64(r->json, "inodes_used", res->inodes_used);

@@ -38,11 +38,13 @@ struct pass {
 static const struct pass passes[] = {
 	{ 0, NULL, dafs_ck_pass0 },	      { 0, NULL, dafs_ck_journal },
 	{ 0, NULL, dafs_ck_orphans },	      { 1, "inodes and block maps", dafs_ck_pass1 },
-	{ 1, NULL, dafs_ck_pass1b },	      { 1, NULL, dafs_ck_relocate },
-	{ 1, NULL, dafs_ck_remap_all },	      { 2, "directories", dafs_ck_pass2 },
+	{ 1, NULL, dafs_ck_pass1b },	      { 1, NULL, dafs_ck_bad_list },
+	{ 1, NULL, dafs_ck_relocate },	      { 1, NULL, dafs_ck_remap_all },
+	{ 2, "directories", dafs_ck_pass2 },
 	{ 3, "connectivity", dafs_ck_pass3 }, { 3, NULL, dafs_ck_reindex_all },
 	{ 4, "link counts", dafs_ck_pass4 },  { 5, "bitmaps and summaries", dafs_ck_pass5 },
 	{ 5, NULL, dafs_ck_orphan_file },     { 5, NULL, dafs_ck_quota_check },
+	{ 5, NULL, dafs_ck_tidy_dirs },
 };
 
 int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_check_result *result)
@@ -51,7 +53,11 @@ int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_chec
 
 	if (opts->strict)
 		left += result->left[DAFS_CHECK_SUMMARY];
-	return (result->committed && (result->repairs || result->made_valid) ? 1 : 0) |
+	return (result->committed && (result->repairs || result->made_valid ||
+				      result->tidied || result->bad_list ||
+				      result->unshared)
+			? 1
+			: 0) |
 	       (left || result->refused ? 4 : 0);
 }
 
@@ -155,7 +161,8 @@ static bool marked_clean(const struct dafs_ck *ck)
 {
 	const struct ext2_super_block *sb = &ck->sb;
 
-	if (ck->opts->force || ck->opts->backup_sb || ck->left[DAFS_CHECK_DAMAGE] || ck->changes ||
+	if (ck->opts->force || ck->opts->backup_sb || ck->opts->tidy_dirs || ck->opts->nbad ||
+	    ck->opts->bad_replace || ck->opts->unshare || ck->left[DAFS_CHECK_DAMAGE] || ck->changes ||
 	    ck->rep->result.replayed || ck->jnl_error)
 		return false;
 	if ((sb->s_state & (EXT2_VALID_FS | EXT2_ERROR_FS)) != EXT2_VALID_FS)
@@ -354,6 +361,14 @@ static struct dafs_ck ck_of(const struct session *s, enum dafs_check_mode mode, 
 				 .undo = s->undo };
 }
 
+/* What two files share counts as claimed twice from here on. */
+static void stop_sharing(struct dafs_ck *ck)
+{
+	ext2fs_clear_feature_shared_blocks(&ck->sb);
+	ck->g.shared_blocks = false;
+	ck->unsharing = ck->backups = ck->rep->result.unshared = true;
+}
+
 /* unsafe (may be NULL): a trial found what preen may not repair. */
 static errcode_t run(struct session *s, enum dafs_check_mode mode, bool trial, bool *unsafe)
 {
@@ -364,6 +379,8 @@ static errcode_t run(struct session *s, enum dafs_check_mode mode, bool trial, b
 
 	if (!err)
 		err = dafs_ck_open_super(&ck);
+	if (!err && s->opts->unshare && ck.g.shared_blocks)
+		stop_sharing(&ck);
 	if (!err)
 		err = wrap(&ck);
 	if (!err)
@@ -485,8 +502,9 @@ static errcode_t run_preen(struct session *s)
 
 	for (unsigned i = 0; i <= DAFS_CHECK_FATAL; i++)
 		found += r->left[i];
-	/* (Discarding needs to know what is free.) */
-	s->sound = !err && !unsafe && !found && !r->clean_skipped && !s->opts->discard;
+	/* (Discarding needs to know what is free, and what becomes better which directories there are.) */
+	s->sound = !err && !unsafe && !found && !r->clean_skipped && !s->opts->discard &&
+		   !s->opts->tidy_dirs;
 	/* What the trial counted stands then. */
 	if (!s->sound) {
 		memset(r, 0, sizeof(*r));

@@ -93,6 +93,15 @@ struct dafs_check_opts {
 	bool fixes_only;     /* not a word of what could only be better */
 	bool to_extents;     /* block maps become extents */
 	bool check_encoding; /* of names in all casefolded directories, not in strict ones only */
+	bool tidy_dirs;	     /* directories that become smaller or get an index are written anew */
+	/* Blocks to be added to the list of bad blocks, or (bad_replace) to be all of it; with modes
+	 * ASK and YES. The array stays the caller's. */
+	const uint64_t *bad_blks;
+	size_t nbad;
+	bool bad_replace;
+	/* Every file gets blocks of its own, and the feature shared_blocks goes; mode YES. Without
+	 * room for that the run ends with ENOSPC and nothing is changed. */
+	bool unshare;
 	bool discard;	     /* give free blocks back to the host, if nothing is left wrong */
 	bool forget_cache;   /* what the host has of the image in memory, first */
 };
@@ -119,6 +128,9 @@ struct dafs_check_result {
 	unsigned rounds;
 	uint64_t reads, read_bytes, writes, written_bytes, syncs; /* of the device */
 	uint64_t discarded_bytes;
+	bool bad_list;   /* the list of bad blocks was changed, as was asked for */
+	bool unshared;   /* no block is shared any more, as was asked for */
+	uint64_t tidied; /* directories written anew because it was asked for */
 };
 
 struct dafs_check_report {

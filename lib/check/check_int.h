@@ -267,6 +267,9 @@ struct dafs_ck {
 	bool sound;		   /* a trial found nothing: what passes 1 and on look at stands */
 	bool again;   /* a repair made what earlier passes know out of date: start over */
 	bool no_room; /* for a repair */
+	bool tidied;  /* directories, as was asked for */
+	bool listed;  /* bad blocks, as was asked for */
+	bool unsharing; /* shared blocks are cloned, as was asked for */
 	bool stuck;	      /* a repair of this round found no room */
 	uint64_t round_sum;   /* of the findings to be repaired in this round, in any order */
 	unsigned round;
@@ -582,6 +585,8 @@ errcode_t dafs_ck_remap_all(struct dafs_ck *ck);   /* remap.c */
 errcode_t dafs_ck_pass2(struct dafs_ck *ck);	   /* pass2.c */
 errcode_t dafs_ck_pass3(struct dafs_ck *ck);	   /* pass3.c */
 errcode_t dafs_ck_reindex_all(struct dafs_ck *ck); /* reindex.c */
+errcode_t dafs_ck_tidy_dirs(struct dafs_ck *ck);
+errcode_t dafs_ck_bad_list(struct dafs_ck *ck); /* badlist.c */
 errcode_t dafs_ck_pass4(struct dafs_ck *ck);	   /* pass4.c */
 errcode_t dafs_ck_pass5(struct dafs_ck *ck);	   /* pass5.c */
 /* A group's bitmaps as passes 1 to 4 found them to be. */

@@ -246,6 +246,8 @@ static errcode_t clone_inode(struct clone *c, uint32_t ino, struct ext2_inode_la
 static errcode_t drop_inode(struct dafs_ck *ck, const struct dafs_ck_owner *owner)
 {
 	ck->no_room = false;
+	if (ck->unsharing)
+		return dafs_fail(ck->ctx, ENOSPC, "no room to give every file blocks of its own");
 	if (!DAFS_CK_FIND(ck->main, DUP_CLONE, .ino = owner->ino, .len = owner->clusters))
 		return 0;
 	return dafs_ck_inode_delete(ck, owner->ino);

@@ -270,7 +270,7 @@ END
   damaged img
   cp img was
   local options
-  for options in -c "-c -c" -k "-l list" "-L list" -D "-j dev" -s -S "-E fragcheck" "-E unshare_blocks" "-E readahead_kb=0" \
+  for options in "-j dev" -s -S "-E fragcheck" "-E readahead_kb=0" \
     "-E inode_count_fullmap" "-E no_inode_count_fullmap" "-E ea_ver=1" "-E discard=1" "-E ea_ver" "-E none_such" "-E ^discard" \
     "-E discard -z undo" "-n -E discard" "-n -E bmap2extent" "-E bmap2extent,fixes_only" "-E ,"; do
     echo "== $options"
