@@ -18,6 +18,7 @@ struct dawrite {
 	bool flush;
 	bool low_switch;	/* --nonda-switch */
 	bool direct;
+	bool ignore_quota;
 	struct dafs_flush_opts flush_opts;
 	uint64_t dirty_limit_bytes;	/* 0: none */
 	const char *trace;

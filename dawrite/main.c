@@ -16,6 +16,7 @@ enum {
 	OPT_ORDER,
 	OPT_MAX_CHUNK,
 	OPT_DIRTY_LIMIT,
+	OPT_IGNORE_QUOTA,
 	OPT_TRACE,
 };
 
@@ -30,6 +31,8 @@ static const struct dafs_cli_opt opts[] = {
 	{ .id = OPT_MAX_CHUNK, .name = "max-chunk", .arg = "BLOCKS",
 	  .help = "Ask for at most this many blocks at a time when a file is placed (the kernel: 2048; default: no limit)." },
 	{ .id = OPT_DIRTY_LIMIT, .name = "dirty-limit", .arg = "SIZE", .help = "Write back after the command when more data than this is pending." },
+	{ .id = OPT_IGNORE_QUOTA, .name = "ignore-quota",
+	  .help = "Refuse nobody for a quota limit (usage is counted all the same)." },
 	{ .id = OPT_TRACE, .name = "trace", .arg = "FILE", .help = "Append a line an event, named after the kernel's tracepoints (-: standard error)." },
 	{ 0 }
 };
@@ -66,6 +69,9 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 		return dw->flush_opts.order_dirty || !strcmp(value, "plan") ? 0 : dafs_fail(&cli->ctx, DAFS_ET_USAGE, "%s", value);
 	case OPT_MAX_CHUNK:
 		return set_max_chunk(dw, value);
+	case OPT_IGNORE_QUOTA:
+		dw->ignore_quota = true;
+		return 0;
 	case OPT_DIRTY_LIMIT:
 		return dafs_cli_parse_size(&cli->ctx, value, 1, &dw->dirty_limit_bytes);
 	default:
@@ -90,12 +96,16 @@ static const struct dafs_cli_tool tool = {
 errcode_t dawrite_open(struct dawrite *dw, bool rw)
 {
 	int flags = DAFS_SESSION_CACHE;
+	errcode_t err;
 
 	if (rw)
 		flags |= DAFS_SESSION_RW;
 	if (rw && (dw->flush || dw->direct))
 		flags |= DAFS_SESSION_ADOPT;
-	return dafs_session_open(&dw->cli.ctx, dw->image, flags, dw->cache_dir, &dw->fs);
+	err = dafs_session_open(&dw->cli.ctx, dw->image, flags, dw->cache_dir, &dw->fs);
+	if (!err && dw->ignore_quota)
+		dafs_session_ignore_quota(dw->fs);
+	return err;
 }
 
 errcode_t dawrite_run_line(struct dawrite *dw, int argc, char **argv)

@@ -6,8 +6,6 @@
 
 #include "job/edit.h"
 
-#include "write/dareserve.h"
-
 #include <errno.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -172,24 +170,12 @@ errcode_t dafs_chmod(struct dafs *fs, const char *path, mode_t mode)
 errcode_t dafs_chown(struct dafs *fs, const char *path, uint32_t uid, uint32_t gid)
 {
 	struct dafs_inode *inode;
-	uint32_t old_uid, old_gid;
 	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_INO, &inode);
 
 	if (!err)
 		err = dafs_ns_touch(fs->ns, inode, DAFS_I_ATTR);
-	if (err)
-		return dafs_session_fail(fs, err, path);
-	old_uid = inode->uid;
-	old_gid = inode->gid;
-	inode->uid = uid;
-	inode->gid = gid;
-	/* A new owner is an entry more in the quota files. */
-	if (fs->img->has_quota)
-		err = dafs_dareserve_recheck(&fs->write);
-	if (err) {
-		inode->uid = old_uid;
-		inode->gid = old_gid;
-	}
+	if (!err)
+		err = dafs_ns_chown(fs->ns, inode, uid, gid);
 	return dafs_session_fail(fs, err, path);
 }
 

@@ -33,17 +33,21 @@ static struct dafs_time clamp(const struct dafs_ctx *ctx, const struct statx_tim
 	return dafs_time_at(t->tv_sec, t->tv_nsec);
 }
 
-void dafs_hostattr_apply(const struct dafs_ctx *ctx, const struct statx *st, struct dafs_inode *inode)
+void dafs_hostattr_fill(const struct dafs_ctx *ctx, const struct statx *st, struct dafs_inode *inode)
 {
 	inode->mode = (uint16_t)((inode->mode & S_IFMT) | (st->stx_mode & 07777));
-	inode->uid = st->stx_uid;
-	inode->gid = st->stx_gid;
 	inode->mtime = clamp(ctx, &st->stx_mtime);
 	inode->atime = ctx->fixed_time ? inode->mtime : clamp(ctx, &st->stx_atime);
 	if (dafs_inode_is_dev(inode)) {
 		inode->rdev_major = st->stx_rdev_major;
 		inode->rdev_minor = st->stx_rdev_minor;
 	}
+}
+
+errcode_t dafs_hostattr_apply(struct dafs *fs, const struct statx *st, struct dafs_inode *inode)
+{
+	dafs_hostattr_fill(fs->ctx, st, inode);
+	return dafs_ns_chown(fs->ns, inode, st->stx_uid, st->stx_gid);
 }
 
 /* A path that names the entry without following it, however deep its directory lies. */

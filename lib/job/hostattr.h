@@ -18,8 +18,10 @@ struct dafs_hostent {
 /* Fill ent->st (the link itself, not its target). errno with the path. */
 errcode_t dafs_hostattr_stat(struct dafs_ctx *ctx, struct dafs_hostent *ent);
 
-/* Mode bits, owner, times and device numbers into inode; the inode's type must be the entry's. Clamps times (import.h). */
-void dafs_hostattr_apply(const struct dafs_ctx *ctx, const struct statx *st, struct dafs_inode *inode);
+/* Mode bits, times and device numbers into inode; the inode's type must be the entry's. Clamps times (import.h). */
+void dafs_hostattr_fill(const struct dafs_ctx *ctx, const struct statx *st, struct dafs_inode *inode);
+/* The same of an inode of the session, and its owner, who may be refused more (dafs_ns_chown). */
+errcode_t dafs_hostattr_apply(struct dafs *fs, const struct statx *st, struct dafs_inode *inode);
 
 /* The entry's extended attributes that an ext4 image can hold, as a set. Names of other kinds of file systems are left out. */
 errcode_t dafs_hostattr_xattrs(struct dafs_ctx *ctx, const struct dafs_hostent *ent, struct dafs_xattr **set);

@@ -200,12 +200,12 @@ errcode_t dafs_hostscan_entry(struct dafs_import *imp, struct dafs_hostdir *host
 		dafs_progress(fs->ctx, "scanning", imp->stats->entries, 0);
 	if (S_ISDIR(ent->st.stx_mode))
 		return descend(imp, hostdir, ent, inode);
-	dafs_hostattr_apply(fs->ctx, &ent->st, inode);	/* the owner decides who pays for the blocks */
-	if (S_ISREG(ent->st.stx_mode) && ent->st.stx_size)
+	err = dafs_hostattr_apply(fs, &ent->st, inode);	/* the owner decides who pays for the blocks */
+	if (!err && S_ISREG(ent->st.stx_mode) && ent->st.stx_size)
 		err = dafs_ns_touch(fs->ns, inode, DAFS_I_DATA);
 	if (!err && S_ISREG(ent->st.stx_mode))
 		err = file_data(imp, hostdir, ent, inode);
-	dafs_hostattr_apply(fs->ctx, &ent->st, inode);
+	dafs_hostattr_fill(fs->ctx, &ent->st, inode);
 	if (!err)
 		err = dafs_hostattr_xattrs(fs->ctx, ent, &set);
 	if (!err)
@@ -257,7 +257,7 @@ errcode_t dafs_hostscan_dir(struct dafs_import *imp, struct dafs_hostdir *hostdi
 	if (!err)
 		err = dafs_hostattr_set_xattrs(imp->fs, dir, set);
 	if (!err)
-		dafs_hostattr_apply(ctx, &self->st, dir);
+		err = dafs_hostattr_apply(imp->fs, &self->st, dir);
 	imp->stats->dirs++;
 	return err;
 }

@@ -17,6 +17,7 @@
 #include "job/hostsrc.h"
 #include "write/dareserve.h"
 #include "write/direct.h"
+#include "write/qlimit.h"
 
 /* What everything pending needs in metadata clusters, exactly: a plan that is dropped again. */
 static errcode_t dry_plan(void *arg, uint64_t *meta_clusters)
@@ -53,6 +54,20 @@ static errcode_t open_names(struct dafs *fs)
 	fs->write.dry_plan = dry_plan;
 	fs->write.dry_plan_arg = fs;
 	return dafs_ns_new(fs->img, &fs->write, fs->cached ? dafs_store_backing() : NULL, fs->store, &fs->ns);
+}
+
+/* Owners with quota limits, and what they take by what is pending. */
+static errcode_t open_limits(struct dafs *fs)
+{
+	errcode_t err;
+
+	dafs_qlimit_free(fs->write.limits);
+	err = dafs_qlimit_open(fs->img, &fs->write.limits);
+	if (err || !fs->write.limits)
+		return err;
+	if (fs->ignore_quota)
+		dafs_qlimit_ignore(fs->write.limits);
+	return dafs_store_load_limits(fs->store, fs->write.limits);
 }
 
 static errcode_t refuse_pending(struct dafs *fs, const char *cache_dir, bool rw)
@@ -126,6 +141,8 @@ static errcode_t open_session(struct dafs_ctx *ctx, const char *address, int fla
 	err = open_store(fs, flags, cache_dir);
 	if (!err)
 		err = open_names(fs);
+	if (!err && flags & DAFS_SESSION_RW)
+		err = open_limits(fs);
 	if (err) {
 		dafs_close(fs);
 		return err;
@@ -210,6 +227,7 @@ void dafs_close(struct dafs *fs)
 	if (fs->in_command && saves(fs))
 		dafs_store_rollback(fs->store);
 	dafs_ns_free(fs->ns);
+	dafs_qlimit_free(fs->write.limits);
 	dafs_direct_close(&fs->write);
 	dafs_store_close(fs->store);
 	dafs_hostsrcs_free(fs->hosts);
@@ -269,7 +287,7 @@ void dafs_cancel(struct dafs *fs)
 	fs->in_command = false;
 	dafs_ns_free(fs->ns);
 	fs->ns = NULL;
-	if (open_names(fs))
+	if (open_names(fs) || (fs->write.limits && open_limits(fs)))
 		fs->img->failed = true;
 	memcpy(fs->ctx->detail, detail, sizeof(detail));
 }
@@ -278,7 +296,16 @@ errcode_t dafs_session_fail(struct dafs *fs, errcode_t err, const char *path)
 {
 	if (err && !fs->ctx->detail[0])
 		dafs_fail(fs->ctx, err, "%s", path);
-	return err;
+	else
+		return err;
+	return dafs_qlimit_fail(fs->ctx, fs->write.limits, err, path);
+}
+
+void dafs_session_ignore_quota(struct dafs *fs)
+{
+	fs->ignore_quota = true;
+	if (fs->write.limits)
+		dafs_qlimit_ignore(fs->write.limits);
 }
 
 /* The plan is made: write it, with the cache's bracket around it. */
@@ -295,7 +322,11 @@ static errcode_t execute(struct dafs *fs, struct dafs_plan *plan, struct dafs_ch
 		return err;
 	}
 	dafs_ns_settled(fs->ns, cs);
-	return dafs_store_flush_end(fs->store, cs, fs->ns, &fs->reserve);
+	/* Where this fails the next command finishes the flush, as after a crash. */
+	err = dafs_ns_recharge(fs->ns);
+	if (err)
+		fs->img->failed = true;
+	return err ? err : dafs_store_flush_end(fs->store, cs, fs->ns, &fs->reserve);
 }
 
 /* A cache whose files hold more than it says in sum is damaged: nothing of it is flushed. */

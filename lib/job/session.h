@@ -34,6 +34,7 @@ struct dafs {
 	bool cached;			/* the offline cache keeps what is pending */
 	bool adopt;			/* the flush comes in this process: refer to host files instead of spooling them */
 	bool in_command;
+	bool ignore_quota;		/* nobody is refused for a quota limit */
 	bool no_xattrs;			/* imports leave extended attributes out */
 };
 
@@ -70,6 +71,9 @@ errcode_t dafs_session_fail(struct dafs *fs, errcode_t err, const char *path);
 /* Choose blocks inside each write of this session from now on, as ext4 does without delayed allocation, or, when_low, only while the
  * kernel's rule for low room says so (dafs_reserve_low). What was chosen is saved with the command. DAFS_ET_FEATURE with bigalloc. */
 errcode_t dafs_session_direct(struct dafs *fs, bool when_low);
+
+/* Refuse nobody for a quota limit in this session, as the kernel does not refuse who has CAP_SYS_RESOURCE. Usage is counted. */
+void dafs_session_ignore_quota(struct dafs *fs);
 
 /* Drop what is pending for the image and remove its cache, whatever state the cache is in. ENOENT is no error: nothing was pending. */
 errcode_t dafs_session_discard(struct dafs_ctx *ctx, const char *address, const char *cache_dir);

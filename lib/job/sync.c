@@ -63,11 +63,11 @@ static bool same_attrs(struct sync *sy, const struct dafs_hostent *ent, const st
 {
 	struct dafs_inode want = *inode;
 
-	dafs_hostattr_apply(sy->fs->ctx, &ent->st, &want);
+	dafs_hostattr_fill(sy->fs->ctx, &ent->st, &want);
 	if (dafs_inode_is_dev(inode) &&
 	    (want.rdev_major != inode->rdev_major || want.rdev_minor != inode->rdev_minor))
 		return false;
-	return want.mode == inode->mode && want.uid == inode->uid && want.gid == inode->gid &&
+	return want.mode == inode->mode && ent->st.stx_uid == inode->uid && ent->st.stx_gid == inode->gid &&
 	       (S_ISLNK(want.mode) || same_time(want.mtime, inode->mtime));
 }
 
@@ -81,7 +81,7 @@ static errcode_t set_attrs(struct sync *sy, const struct dafs_hostent *ent, stru
 	}
 	err = dafs_hostattr_set_xattrs(sy->fs, inode, set);
 	if (!err)
-		dafs_hostattr_apply(sy->fs->ctx, &ent->st, inode);
+		err = dafs_hostattr_apply(sy->fs, &ent->st, inode);
 	return err;
 }
 

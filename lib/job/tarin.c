@@ -297,12 +297,12 @@ static errcode_t import_entry(struct tar_import *ti, struct archive_entry *ae)
 		return dafs_session_fail(fs, err, path);
 	if (S_ISDIR(st.stx_mode))
 		return keep_late(ti, inode->id, &st, set);
-	dafs_hostattr_apply(fs->ctx, &st, inode);
-	if (S_ISREG(st.stx_mode))
+	err = dafs_hostattr_apply(fs, &st, inode);
+	if (!err && S_ISREG(st.stx_mode))
 		err = dafs_ns_touch(fs->ns, inode, DAFS_I_DATA);
 	if (!err && S_ISREG(st.stx_mode))
 		err = entry_data(ti, ae, inode);
-	dafs_hostattr_apply(fs->ctx, &st, inode);
+	dafs_hostattr_fill(fs->ctx, &st, inode);
 	if (err)
 		dafs_xattr_free(&set);
 	else
@@ -334,7 +334,7 @@ static errcode_t settle_dirs(struct tar_import *ti, errcode_t err)
 			late->set = NULL;
 		}
 		if (!err)
-			dafs_hostattr_apply(fs->ctx, &late->st, dir);
+			err = dafs_hostattr_apply(fs, &late->st, dir);
 		dafs_xattr_free(&late->set);
 		free(late);
 		ti->imp->stats->dirs++;

@@ -45,7 +45,8 @@ static errcode_t fail_inode(struct dafs_ns *ns, errcode_t code, const struct daf
 {
 	char path[1024];
 
-	return dafs_fail(ns->ctx, code, "%s", dafs_ns_path(ns, inode, path, sizeof(path)));
+	dafs_fail(ns->ctx, code, "%s", dafs_ns_path(ns, inode, path, sizeof(path)));
+	return dafs_qlimit_fail(ns->ctx, ns->w->limits, code, path);
 }
 
 static errcode_t may_touch(struct dafs_ns *ns, const struct dafs_inode *inode, bool append_ok)
@@ -111,10 +112,9 @@ errcode_t dafs_ns_target(struct dafs_ns *ns, struct dafs_inode *inode)
 	return err;
 }
 
-/* Does the set fit? The path is worked out for the message only: finding it may mean searching a large directory. */
-static errcode_t plan_xattrs(struct dafs_ns *ns, const struct dafs_inode *inode)
+errcode_t dafs_ns_plan_xattrs(struct dafs_ns *ns, const struct dafs_inode *inode,
+			      struct dafs_xattr_layout *lay)
 {
-	struct dafs_xattr_layout lay;
 	struct dafs_inode as_is = *inode;
 	char path[1024];
 	errcode_t err;
@@ -122,32 +122,40 @@ static errcode_t plan_xattrs(struct dafs_ns *ns, const struct dafs_inode *inode)
 	/* A file that stands in the image's inode leaves it with new bytes and attributes both. */
 	if (S_ISREG(inode->mode) && !dafs_inline_stays(inode))
 		as_is.iflags &= ~(uint32_t)EXT4_INLINE_DATA_FL;
-	err = dafs_xcodec_plan(ns->img, &as_is, "", &lay);
+	err = dafs_xcodec_plan(ns->img, &as_is, "", lay);
 	if (err != DAFS_ET_XATTR_TOO_BIG && err != DAFS_ET_XATTR_NAME)
 		return err;
-	return dafs_xcodec_plan(ns->img, &as_is, dafs_ns_path(ns, inode, path, sizeof(path)), &lay);
+	return dafs_xcodec_plan(ns->img, &as_is, dafs_ns_path(ns, inode, path, sizeof(path)), lay);
 }
 
 errcode_t dafs_ns_replace_xattrs(struct dafs_ns *ns, struct dafs_inode *inode,
 				 struct dafs_xattr *set)
 {
 	struct dafs_ns_promise before;
+	struct dafs_ns_charge charge = { .ns = ns };
+	struct dafs_xattr_layout lay;
 	struct dafs_xattr *old = inode->xattrs;
 	uint16_t state = inode->state;
 	errcode_t err = may_touch(ns, inode, false);
 
+	if (!err)
+		err = dafs_ns_charge_add(&charge, inode);
 	if (err)
 		return err;
 	before = dafs_ns_promised(ns->img, inode);
 	inode->xattrs = set;
-	err = plan_xattrs(ns, inode);
+	err = dafs_ns_plan_xattrs(ns, inode, &lay);
 	if (!err) {
 		dafs_ns_mark(ns, inode, DAFS_I_XATTR | DAFS_I_XLOADED | DAFS_I_ATTR);
-		err = dafs_ns_repromise(ns, inode, before, dafs_ns_promised(ns->img, inode));
+		err = dafs_ns_charge_take(&charge);
+		if (!err)
+			err = dafs_ns_repromise(ns, inode, before,
+						dafs_ns_promised(ns->img, inode));
 		if (err)
 			fail_inode(ns, err, inode);
 	}
 	if (err) {
+		dafs_ns_charge_undo(&charge);
 		inode->xattrs = old;
 		inode->state = state;
 		return err;

@@ -244,6 +244,7 @@ static errcode_t begin_set(struct dafs_ns *ns, struct dafs_changeset *cs)
 	cs->dir_done = dir_done;
 	cs->inode_of = inode_of;
 	cs->path_of = path_of;
+	cs->limits = ns->w->limits;
 	return dafs_ns_load_all(ns);
 }
 

@@ -212,17 +212,25 @@ static errcode_t attach_new(struct dafs_ns *ns, const struct creation *c, struct
 			    struct dafs_inode *inode)
 {
 	struct dafs_ns_promise before = dafs_ns_promised(ns->img, c->dir);
+	struct dafs_ns_charge charge = { .ns = ns };
 	struct dafs_ns_undo undo;
 	errcode_t err;
 
+	dafs_ns_charge_new(&charge, inode);
+	err = dafs_ns_charge_add(&charge, c->dir);
+	if (err)
+		return err;
 	dafs_ns_undo_keep(&undo, c->dir);
 	dafs_ns_put(ns, c->dir, record, inode);
 	if (S_ISDIR(inode->mode))
 		dafs_ns_count_subdir(c->dir, 1);
-	err = dafs_ns_repromise(ns, inode, before,
-				dafs_ns_promise_add(dafs_ns_promised(ns->img, c->dir),
-						    dafs_ns_promised(ns->img, inode)));
+	err = dafs_ns_charge_take(&charge);
+	if (!err)
+		err = dafs_ns_repromise(ns, inode, before,
+					dafs_ns_promise_add(dafs_ns_promised(ns->img, c->dir),
+							    dafs_ns_promised(ns->img, inode)));
 	if (err) {
+		dafs_ns_charge_undo(&charge);
 		dafs_dir_set(c->dir->u.dir, record, 0, 0);
 		dafs_ns_undo_apply(&undo);
 	}
@@ -304,6 +312,7 @@ static errcode_t link_problem(struct dafs_ns *ns, const struct dafs_inode *dir,
 errcode_t dafs_ns_link(struct dafs_ns *ns, struct dafs_inode *dir, const char *name,
 		       size_t name_len, struct dafs_inode *inode)
 {
+	struct dafs_ns_charge charge = { .ns = ns };
 	struct dafs_ns_undo undo_dir, undo_inode;
 	struct dafs_ns_promise before;
 	struct dafs_name *record = NULL;
@@ -318,6 +327,8 @@ errcode_t dafs_ns_link(struct dafs_ns *ns, struct dafs_inode *dir, const char *n
 	err = link_problem(ns, dir, inode);
 	if (!err)
 		err = dafs_ns_reserve_changed(ns, 2);
+	if (!err)
+		err = dafs_ns_charge_add(&charge, dir);
 	if (err) {
 		dafs_ns_tidy(ns, dir, record);
 		return dafs_ns_fail(ns, err, dir, name, name_len);
@@ -329,8 +340,11 @@ errcode_t dafs_ns_link(struct dafs_ns *ns, struct dafs_inode *dir, const char *n
 	inode->nlink++;
 	dafs_ns_stamp(ns, inode, false);
 	dafs_ns_mark(ns, inode, DAFS_I_ATTR);
-	err = dafs_ns_repromise(ns, dir, before, dafs_ns_promised(ns->img, dir));
+	err = dafs_ns_charge_take(&charge);
+	if (!err)
+		err = dafs_ns_repromise(ns, dir, before, dafs_ns_promised(ns->img, dir));
 	if (err) {
+		dafs_ns_charge_undo(&charge);
 		dafs_dir_set(dir->u.dir, record, 0, 0);
 		dafs_ns_undo_apply(&undo_inode);
 		dafs_ns_undo_apply(&undo_dir);
@@ -351,12 +365,17 @@ static void become_gone(struct dafs_ns *ns, struct dafs_inode *inode)
 	dafs_ns_mark(ns, inode, 0);
 }
 
+bool dafs_ns_is_last_name(const struct dafs_inode *inode)
+{
+	return S_ISDIR(inode->mode) || inode->nlink <= 1;
+}
+
 void dafs_ns_lose_name(struct dafs_ns *ns, struct dafs_inode *inode)
 {
 	struct dafs_ns_promise none = { 0 }, had;
 
 	dafs_ns_stamp(ns, inode, false);
-	if (!S_ISDIR(inode->mode) && inode->nlink > 1) {
+	if (!dafs_ns_is_last_name(inode)) {
 		inode->nlink--;
 		dafs_ns_mark(ns, inode, DAFS_I_ATTR);
 		return;
@@ -399,6 +418,7 @@ static errcode_t removal_problem(struct dafs_ns *ns, struct dafs_inode *inode, b
 errcode_t dafs_ns_unlink(struct dafs_ns *ns, struct dafs_inode *dir, const char *name,
 			 size_t name_len, bool dir_ok)
 {
+	struct dafs_ns_charge charge = { .ns = ns };
 	struct dafs_ns_promise before;
 	struct dafs_name *record;
 	struct dafs_inode *inode;
@@ -412,6 +432,10 @@ errcode_t dafs_ns_unlink(struct dafs_ns *ns, struct dafs_inode *dir, const char 
 		err = removal_problem(ns, inode, dir_ok);
 	if (!err)
 		err = dafs_ns_reserve_changed(ns, 2);
+	if (!err && dafs_ns_is_last_name(inode))
+		err = dafs_ns_charge_last(&charge, inode);
+	if (!err)
+		err = dafs_ns_charge_add(&charge, dir);
 	if (!err)
 		err = dafs_ns_name(ns, dir, name, name_len, &record);
 	if (err)
@@ -425,6 +449,7 @@ errcode_t dafs_ns_unlink(struct dafs_ns *ns, struct dafs_inode *dir, const char 
 		dafs_ns_count_subdir(dir, -1);
 	/* Fewer names never need more. */
 	dafs_ns_unpromise(ns, before, dafs_ns_promised(ns->img, dir));
+	dafs_ns_charge_give(&charge);
 	DAFS_TRACE(ns->ctx, "ext4_unlink_exit", inode->id, "ret 0");
 	dafs_ns_lose_name(ns, inode);
 	return 0;

@@ -39,6 +39,9 @@ void dafs_ns_tidy(struct dafs_ns *ns, struct dafs_inode *dir, struct dafs_name *
 /* A directory's count of links changes as ext4 keeps it: past 65000 it is 1 and stays so until it is counted anew. */
 void dafs_ns_count_subdir(struct dafs_inode *dir, int change);
 
+/* Is its name the only one, so that it ends with it? */
+bool dafs_ns_is_last_name(const struct dafs_inode *inode);
+
 /* One name fewer; the last one ends the inode. Its promises are given back here. The struct may be freed. */
 void dafs_ns_lose_name(struct dafs_ns *ns, struct dafs_inode *inode);
 

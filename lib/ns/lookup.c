@@ -279,7 +279,12 @@ errcode_t dafs_ns_fail(struct dafs_ns *ns, errcode_t code, const struct dafs_ino
 		       const char *name, size_t name_len)
 {
 	char path[3072];
+	size_t len;
 
-	dafs_ns_path(ns, dir, path, sizeof(path));
-	return dafs_fail(ns->ctx, code, "%s%s%.*s", path, path[1] ? "/" : "", (int)name_len, name);
+	dafs_ns_path(ns, dir, path, sizeof(path) - EXT2_NAME_LEN - 2);
+	len = strlen(path);
+	snprintf(path + len, sizeof(path) - len, "%s%.*s", path[1] ? "/" : "",
+		 (int)(name_len < EXT2_NAME_LEN ? name_len : EXT2_NAME_LEN), name);
+	dafs_fail(ns->ctx, code, "%s", path);
+	return dafs_qlimit_fail(ns->ctx, ns->w->limits, code, path);
 }

@@ -110,7 +110,7 @@ errcode_t dafs_ns_inode(struct dafs_ns *ns, uint64_t id, struct dafs_inode **ret
 /* Make an inode of mode's type under name: times from ctx, owner 0:0, generation chosen. Inherits from dir what ext4 lets a new
  * inode inherit: the flags of EXT4_FL_INHERITED, the project, the group of a setgid directory, the default ACL (which masks mode).
  * An importer that brings its own attributes sets them afterwards. A directory's parent must not be GONE. EEXIST, DAFS_ET_NAME_BAD,
- * DAFS_ET_MLINK, DAFS_ET_NOINODES, DAFS_ET_NOSPC_META, DAFS_ET_IMMUTABLE, DAFS_ET_ENCRYPTED, ENOTDIR. */
+ * DAFS_ET_MLINK, DAFS_ET_NOINODES, DAFS_ET_NOSPC_META, DAFS_ET_QUOTA_*, DAFS_ET_IMMUTABLE, DAFS_ET_ENCRYPTED, ENOTDIR. */
 errcode_t dafs_ns_create(struct dafs_ns *ns, struct dafs_inode *dir, const char *name,
 			 size_t name_len, uint16_t mode, struct dafs_inode **ret);
 /* As create, a symlink (0777). Targets are 1 to block size - 1 bytes: ENOENT, DAFS_ET_NAME_TOO_LONG. */
@@ -238,6 +238,14 @@ struct dafs_ns_change_ops {
 errcode_t dafs_ns_changed(struct dafs_ns *ns, const struct dafs_ns_change_ops *ops, void *arg);
 /* The same for a backing that was emptied: everything counts as saved. */
 void dafs_ns_unchanged(struct dafs_ns *ns);
+
+/* Another owner. With quota, what the inode takes goes from the old one's account to the new one's:
+ * DAFS_ET_QUOTA_SPACE, DAFS_ET_QUOTA_INODES (detail: path and limit); DAFS_ET_NOSPC_META. The inode was touched. */
+errcode_t dafs_ns_chown(struct dafs_ns *ns, struct dafs_inode *inode, uint32_t uid, uint32_t gid);
+
+/* What owners with quota limits take by what is pending, anew from the image and all of that, which must have been loaded (by
+ * dafs_ns_collect): after dafs_ns_settled. Looks at memory only: the backing's rows may be of before. */
+errcode_t dafs_ns_recharge(struct dafs_ns *ns);
 
 /* Clusters and inodes that are promised for an inode's own metadata (names, target, xattrs; not the file part's). */
 struct dafs_ns_promise {

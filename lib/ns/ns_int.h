@@ -6,6 +6,7 @@
  * overlay.c  a directory's names: loading, one name, all names             edit.c     create, link, unlink; rename.c
  * inherit.c  what a new inode gets from its directory                      attr.c     touch, xattrs, targets
  * promise.c  upper bounds of metadata                                      collect.c  change sets: order.c, closure.c, settle.c
+ * charge.c   what owners with quota limits take
  * select.c   which of them: sequence.c                                     verify.c   the invariants
  */
 #ifndef DAFS_NS_NS_INT_H
@@ -13,6 +14,7 @@
 
 #include "ns/dir.h"
 #include "ns/ns.h"
+#include "write/qlimit.h"
 
 /* struct dafs_inode's marks. */
 enum dafs_ns_marks {
@@ -99,6 +101,12 @@ errcode_t dafs_ns_dotdot(struct dafs_ns *ns, struct dafs_inode *dir, struct dafs
 errcode_t dafs_ns_image_dotdot(struct dafs_ns *ns, struct dafs_inode *dir, uint32_t *ino);
 errcode_t dafs_ns_is_empty(struct dafs_ns *ns, struct dafs_inode *dir, bool *empty);
 
+/* attr.c: where the inode's attributes would go; do they fit? The path is worked out for the message only: finding it may mean
+ * searching a large directory. */
+struct dafs_xattr_layout;
+errcode_t dafs_ns_plan_xattrs(struct dafs_ns *ns, const struct dafs_inode *inode,
+			      struct dafs_xattr_layout *lay);
+
 /* inherit.c: flags, project, group, ACLs for a new inode whose mode, ids and times are set. */
 errcode_t dafs_ns_inherit(struct dafs_ns *ns, struct dafs_inode *dir, struct dafs_inode *inode);
 
@@ -112,6 +120,30 @@ errcode_t dafs_ns_repromise(struct dafs_ns *ns, const struct dafs_inode *owner,
 /* The same where something was only taken away: nothing is asked for, it cannot fail. */
 void dafs_ns_unpromise(struct dafs_ns *ns, struct dafs_ns_promise before,
 		       struct dafs_ns_promise after);
+
+/* charge.c: what a change makes its owners take, for those with quota limits (write/qlimit.h).
+ *
+ * Before the change: add every inode whose use it may change, new what it makes (ids are set), last what
+ * loses its last name by it. After it, and before it is asked for its promise: take, which may refuse
+ * (DAFS_ET_QUOTA_SPACE, DAFS_ET_QUOTA_INODES; nothing is counted then); undo, when the change is taken back
+ * after all. Without limits all of it does nothing. File data are the write path's business. */
+enum { DAFS_NS_CHARGE_MOST = 4 };
+struct dafs_ns_charge {
+	struct dafs_ns *ns;
+	struct dafs_ns_charged {
+		const struct dafs_inode *inode; /* NULL: after is known: nothing */
+		struct dafs_qlimit_use before, after;
+	} v[DAFS_NS_CHARGE_MOST];
+	unsigned n, taken;
+};
+errcode_t dafs_ns_charge_add(struct dafs_ns_charge *c, const struct dafs_inode *inode);
+void dafs_ns_charge_new(struct dafs_ns_charge *c, const struct dafs_inode *inode);
+errcode_t dafs_ns_charge_last(struct dafs_ns_charge *c, const struct dafs_inode *inode);
+errcode_t dafs_ns_charge_take(struct dafs_ns_charge *c);
+void dafs_ns_charge_undo(struct dafs_ns_charge *c);
+/* Instead of take, for a change that cannot be refused since it only takes away. Where a use cannot be
+ * told any more, the one before stays counted. */
+void dafs_ns_charge_give(struct dafs_ns_charge *c);
 
 /* A change set's other half (cs->arg). */
 struct dafs_ns_collection {

@@ -128,6 +128,18 @@ static struct dafs_ns_promise promised(const struct dafs_ns *ns, const struct da
 	return sum;
 }
 
+/* What is replaced gives room to what the names take. */
+static errcode_t charge_ends(struct dafs_ns_charge *charge, const struct rename *r)
+{
+	errcode_t err = 0;
+
+	if (r->victim && dafs_ns_is_last_name(r->victim))
+		err = dafs_ns_charge_last(charge, r->victim);
+	if (!err && r->req->from_dir != r->req->to_dir)
+		err = dafs_ns_charge_add(charge, r->req->from_dir);
+	return err ? err : dafs_ns_charge_add(charge, r->req->to_dir);
+}
+
 /* The change itself. */
 static void move(struct dafs_ns *ns, const struct rename *r)
 {
@@ -152,6 +164,7 @@ static void move(struct dafs_ns *ns, const struct rename *r)
 
 errcode_t dafs_ns_rename(struct dafs_ns *ns, const struct dafs_ns_rename *q)
 {
+	struct dafs_ns_charge charge = { .ns = ns };
 	struct rename r = { .req = q };
 	struct dafs_ns_undo undo[3];
 	struct dafs_ns_promise before;
@@ -171,6 +184,8 @@ errcode_t dafs_ns_rename(struct dafs_ns *ns, const struct dafs_ns_rename *q)
 		return err;
 	err = dafs_ns_reserve_changed(ns, 4);
 	if (!err)
+		err = charge_ends(&charge, &r);
+	if (!err)
 		err = get_records(ns, &r);
 	if (err)
 		return dafs_ns_fail(ns, err, q->to_dir, q->to, q->to_len);
@@ -180,8 +195,11 @@ errcode_t dafs_ns_rename(struct dafs_ns *ns, const struct dafs_ns_rename *q)
 	dafs_ns_undo_keep(&undo[1], q->to_dir);
 	dafs_ns_undo_keep(&undo[2], r.inode);
 	move(ns, &r);
-	err = dafs_ns_repromise(ns, q->to_dir, before, promised(ns, q));
+	err = dafs_ns_charge_take(&charge);
+	if (!err)
+		err = dafs_ns_repromise(ns, q->to_dir, before, promised(ns, q));
 	if (err) {
+		dafs_ns_charge_undo(&charge);
 		dafs_dir_set(q->from_dir->u.dir, r.from, r.inode->id, r.to->type);
 		dafs_dir_set(q->to_dir->u.dir, r.to, r.victim ? r.victim->id : 0, 0);
 		for (size_t i = 3; i-- > 0;)

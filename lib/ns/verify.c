@@ -188,6 +188,26 @@ static void check_sums(struct check *c)
 			rs->promised_inodes);
 }
 
+/* What owners with quota limits take, against the sum over all that is pending. */
+static void check_limits(struct check *c)
+{
+	struct dafs_qlimit *counted = c->ns->w->limits, *summed = NULL;
+	errcode_t err;
+
+	if (!counted || !c->all)
+		return;
+	err = dafs_qlimit_open(c->ns->img, &summed);
+	c->ns->w->limits = summed;
+	if (!err)
+		err = dafs_ns_recharge(c->ns);
+	c->ns->w->limits = counted;
+	if (err)
+		problem(c, "%s: %s", error_message(err), c->ns->ctx->detail);
+	else if (!dafs_qlimit_same(counted, summed))
+		problem(c, "owners with quota limits take other than what is counted");
+	dafs_qlimit_free(summed);
+}
+
 uint64_t dafs_ns_check(struct dafs_ns *ns, int flags, void (*report)(void *arg, const char *line),
 		       void *arg)
 {
@@ -219,6 +239,7 @@ uint64_t dafs_ns_check(struct dafs_ns *ns, int flags, void (*report)(void *arg, 
 		inode->marks &= MARK_BITS;
 	}
 	check_sums(&c);
+	check_limits(&c);
 	return c.problems;
 }
 

@@ -20,6 +20,7 @@
 
 #include "image/txn.h"
 #include "store/traces.h"
+#include "write/qlimit.h"
 
 /* --- begin --- */
 
@@ -250,15 +251,20 @@ static errcode_t settle_part(struct dafs_store *st)
 	if (!err)
 		err = dafs_store_load_reserve(st, &rs);
 	if (!err)
+		err = dafs_qlimit_open(st->img, &w.limits);
+	if (!err)
 		err = dafs_ns_new(st->img, &w, &dafs_load_backing, st, &ns);
 	if (!err)
 		err = dafs_ns_recollect(ns, list, n, &cs);
 	if (!err) {
 		dafs_ns_settled(ns, &cs);
-		err = dafs_store_flush_end(st, &cs, ns, &rs);
+		err = dafs_ns_recharge(ns);
+		if (!err)
+			err = dafs_store_flush_end(st, &cs, ns, &rs);
 		dafs_ns_uncollect(ns, &cs);
 	}
 	dafs_ns_free(ns);
+	dafs_qlimit_free(w.limits);
 	free(list);
 	return err;
 }

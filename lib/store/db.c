@@ -33,6 +33,9 @@ static const char schema[] =
 	"CREATE TABLE name(dir INTEGER NOT NULL, name BLOB NOT NULL, id INTEGER NOT NULL,"
 	" image INTEGER NOT NULL, kind INTEGER NOT NULL, sum INTEGER NOT NULL,"
 	" PRIMARY KEY(dir, name)) WITHOUT ROWID;"
+	"CREATE TABLE quota(type INTEGER NOT NULL, id INTEGER NOT NULL, inodes INTEGER NOT NULL,"
+	" bytes INTEGER NOT NULL, blk_sec INTEGER NOT NULL, inode_sec INTEGER NOT NULL,"
+	" sum INTEGER NOT NULL, PRIMARY KEY(type, id)) WITHOUT ROWID;"
 	"CREATE TABLE origin(id INTEGER PRIMARY KEY, sum INTEGER NOT NULL);"
 	"CREATE TABLE slot(start INTEGER PRIMARY KEY, len INTEGER NOT NULL);"
 	"CREATE INDEX slot_len ON slot(len);"
@@ -68,6 +71,8 @@ static const char *const text[DAFS_DB_STMTS] = {
 	[DAFS_DB_NAME_DEL_ALL] = "DELETE FROM name WHERE dir = ?",
 	[DAFS_DB_NAME_DIR] =
 		"SELECT id, image, kind, sum, name FROM name WHERE dir = ? ORDER BY name",
+	[DAFS_DB_QUOTA_ALL] = "SELECT type, id, inodes, bytes, blk_sec, inode_sec, sum FROM quota",
+	[DAFS_DB_QUOTA_PUT] = "INSERT OR REPLACE INTO quota VALUES(?, ?, ?, ?, ?, ?, ?)",
 	[DAFS_DB_ORIGIN_GET] = "SELECT sum FROM origin WHERE id = ?",
 	[DAFS_DB_ORIGIN_PUT] = "INSERT INTO origin VALUES(?, ?)",
 	[DAFS_DB_ORIGIN_DEL] = "DELETE FROM origin WHERE id = ?",

@@ -169,5 +169,5 @@ errcode_t dafs_save(struct dafs_store *st, struct dafs_ns *ns, const struct dafs
 	st->state.promised = rs->promised_clusters;
 	st->state.bound = rs->bound_clusters;
 	st->state.inodes = rs->promised_inodes;
-	return err;
+	return err ? err : dafs_limits_save(st, dafs_ns_writer(ns)->limits);
 }

@@ -48,6 +48,10 @@ const struct dafs_stash_ops *dafs_store_stash(void);
 /* Add what is promised in the cache to counters that describe the image alone (dafs_ns_reserve_init). */
 errcode_t dafs_store_load_reserve(struct dafs_store *st, struct dafs_reserve *rs);
 
+/* What owners with quota limits take by what is pending, into limits as the image has them; commits save it (from ns' writer). */
+struct dafs_qlimit;
+errcode_t dafs_store_load_limits(struct dafs_store *st, struct dafs_qlimit *limits);
+
 /* One command: everything between begin and commit is saved, or (rollback) nothing. commit saves ns' changes and the reserve; an
  * ephemeral store has nothing to save. A failed commit is to be followed by rollback. */
 errcode_t dafs_store_begin(struct dafs_store *st);

@@ -6,6 +6,7 @@
  * command.c  begin, commit, rollback; stash     save.c     inodes and names to rows
  * state.c    the state row                      slots.c    free slots of the spool
  * bracket.c  the flush: begin, end, settling    verify.c   everything checked
+ * limits.c   what owners with quota limits take
  * traces.c   who else was at the image           origin.c   inodes and directories as work on them began
  * recover.c  what is left of a refused cache
  * place.c, db.c, spool.c, rec.c: the parts
@@ -77,6 +78,9 @@ errcode_t dafs_load_name_row(struct dafs_store *st, sqlite3_stmt *stmt, uint64_t
 /* save.c: rows of everything that changed in ns; ns' counters and rs into the state (not saved yet). */
 errcode_t dafs_save(struct dafs_store *st, struct dafs_ns *ns, const struct dafs_reserve *rs);
 errcode_t dafs_save_delete(struct dafs_store *st, uint64_t id, bool runs, bool names);
+
+/* limits.c: rows of table quota that changed. NULL: nobody has limits. */
+errcode_t dafs_limits_save(struct dafs_store *st, struct dafs_qlimit *limits);
 
 /* origin.c: the inodes of the image under pending ones, as work on them began. note: unless there is
  * a row. check: are those of cs as they were (DAFS_ET_CACHE_STALE)? forget: a flush of ours changed it. */

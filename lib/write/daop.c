@@ -20,6 +20,7 @@
 #include "image/read.h"
 #include "write/datrace.h"
 #include "write/direct.h"
+#include "write/qlimit.h"
 
 static errcode_t ordinary_from_inline(struct dafs_daop *op);
 
@@ -406,6 +407,8 @@ static void undo(struct dafs_daop *op)
 	file->pend = op->pend;
 	file->npend = op->npend;
 	op->pend = NULL;
+	dafs_qlimit_shift(op->w, op->inode,
+			  (int64_t)op->reserved - (int64_t)file->reserved_clusters);
 	dafs_delalloc_release(op->w, file->reserved_clusters - op->reserved,
 			      file->promised_clusters > op->promised
 				      ? file->promised_clusters - op->promised

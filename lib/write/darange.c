@@ -15,6 +15,7 @@
 
 #include "write/datrace.h"
 #include "write/direct.h"
+#include "write/qlimit.h"
 
 /* The last moment to refuse: is there room for what was patched, and, with bigalloc, for clusters
  * at both ends that lose their allocated blocks but keep delayed ones? *spare clusters are taken
@@ -62,12 +63,56 @@ static bool in_image(const struct dafs_inode *inode)
 	return !(inode->state & (DAFS_I_NEW | DAFS_I_TRUNC0));
 }
 
+/* What the image's blocks of the file come to, for its owners' quota: before and after a cut. */
+struct held {
+	uint64_t before, after;
+};
+
+/* The same for what the file is to become, while truncation can still be refused. */
+static errcode_t hold_truncated(struct dafs_daop *op, uint64_t size, uint32_t end, struct held *held)
+{
+	struct dafs_inode *inode = op->inode;
+	uint32_t image_end_lblk = op->file->image_end_lblk;
+	uint16_t state = inode->state;
+	errcode_t err;
+
+	if (!dafs_qlimit_binds(op->w->limits, inode))
+		return 0;
+	err = dafs_qlimit_held(op->w->img, inode, &held->before);
+	if (err)
+		return err;
+	if (image_end_lblk > end)
+		op->file->image_end_lblk = end;
+	if (!size && in_image(inode))
+		inode->state |= DAFS_I_TRUNC0;
+	err = dafs_qlimit_held(op->w->img, inode, &held->after);
+	op->file->image_end_lblk = image_end_lblk;
+	inode->state = state;
+	return err;
+}
+
+/* [lblk, end) of the image's mapping is unmapped. */
+static errcode_t hold_punched(struct dafs_daop *op, uint32_t lblk, uint32_t end, struct held *held)
+{
+	bool binds = dafs_qlimit_binds(op->w->limits, op->inode);
+	errcode_t err = 0;
+
+	if (binds)
+		err = dafs_qlimit_held(op->w->img, op->inode, &held->before);
+	if (!err)
+		err = dafs_daop_unmap_image(op, lblk, end);
+	if (!err && binds)
+		err = dafs_qlimit_held(op->w->img, op->inode, &held->after);
+	return err;
+}
+
 errcode_t dafs_delalloc_truncate(struct dafs_write *w, struct dafs_inode *inode, uint64_t size)
 {
 	const uint32_t bs = w->img->block_size;
 	struct dafs_daop op = { 0 };
+	struct held held = { 0 };
+	uint32_t end = (uint32_t)((size + bs - 1) >> w->img->block_bits);
 	uint64_t spare;
-	uint32_t end;
 	errcode_t err;
 
 	if (size > (uint64_t)DAFS_LBLK_END << w->img->block_bits)
@@ -82,11 +127,12 @@ errcode_t dafs_delalloc_truncate(struct dafs_write *w, struct dafs_inode *inode,
 		err = dafs_daop_patch(&op, (uint32_t)(size >> w->img->block_bits),
 				      (uint32_t)(size & (bs - 1)), bs, NULL);
 	if (!err && size <= inode->size)
+		err = hold_truncated(&op, size, end, &held);
+	if (!err && size <= inode->size)
 		err = ready_to_drop(&op, &spare);
 	if (err)
 		return dafs_daop_end(&op, err);
 	if (size <= inode->size) {
-		end = (uint32_t)((size + bs - 1) >> w->img->block_bits);
 		if (op.file->image_end_lblk > end)
 			op.file->image_end_lblk = end;
 		/* A range that stays in this list for want of memory is past image_end_lblk. */
@@ -96,6 +142,7 @@ errcode_t dafs_delalloc_truncate(struct dafs_write *w, struct dafs_inode *inode,
 			inode->state |= DAFS_I_TRUNC0;
 		inode->size = size;
 		err = finish(&op, err);
+		dafs_qlimit_let_go(w, inode, held.before, held.after);
 	} else {
 		inode->size = size;
 		err = dafs_daop_end(&op, 0);
@@ -114,6 +161,7 @@ errcode_t dafs_delalloc_punch(struct dafs_write *w, struct dafs_inode *inode, ui
 	const uint32_t bs = w->img->block_size;
 	struct dafs_daop op = { 0 };
 	uint64_t stop = off + len, spare;
+	struct held held = { 0 };
 	uint32_t first, end;
 	errcode_t err;
 
@@ -142,12 +190,13 @@ errcode_t dafs_delalloc_punch(struct dafs_write *w, struct dafs_inode *inode, ui
 	if (err || end <= first) {
 		err = dafs_daop_end(&op, err);
 	} else {
-		err = dafs_daop_unmap_image(&op, first, end);
+		err = hold_punched(&op, first, end, &held);
 		if (!err)
 			err = ready_to_drop(&op, &spare);
 		if (err)
 			return dafs_daop_end(&op, err);
 		err = finish(&op, drop_range(&op, first, end, spare));
+		dafs_qlimit_let_go(w, inode, held.before, held.after);
 	}
 	assert(err || dafs_delalloc_verify(w, inode));
 	return err;

@@ -18,6 +18,7 @@
 #include "image/etree.h"
 #include "image/txn.h"
 #include "write/datrace.h"
+#include "write/qlimit.h"
 
 /* After a dry plan the promise is exact for what was pending then, and what comes later may shift
  * what others need. So half of what is left is held back, and when little is left every change is
@@ -287,6 +288,9 @@ errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode, 
 	errcode_t err;
 
 	assert(data_change >= 0 || (uint64_t)-data_change <= was);
+	err = dafs_qlimit_reserve(w, inode, data_change);
+	if (err)
+		return err;
 	file->reserved_clusters = was + (uint64_t)data_change;
 	bound = dafs_dareserve_bound(w, inode, file);
 	take_data = data_change > 0 ? (uint64_t)data_change : 0;
@@ -295,6 +299,7 @@ errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode, 
 		err = dafs_delalloc_take(w, take_data, take_meta);
 		if (err) {
 			file->reserved_clusters = was;
+			dafs_qlimit_shift(w, inode, -data_change);
 			return err;
 		}
 	}
@@ -313,6 +318,8 @@ void dafs_dareserve_shrink(struct dafs_write *w, struct dafs_inode *inode, int64
 	uint32_t bound;
 
 	assert(data_change <= (int64_t)spare);
+	/* What a cluster that the image had costs now, the image's blocks give back. */
+	dafs_qlimit_shift(w, inode, data_change);
 	file->reserved_clusters += (uint64_t)data_change;
 	bound = dafs_dareserve_bound(w, inode, file);
 	if (bound > file->promised_clusters)

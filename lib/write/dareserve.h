@@ -33,8 +33,8 @@ errcode_t dafs_dareserve_unmap(struct dafs_write *w, struct dafs_inode *inode, u
 			       uint32_t end, int64_t *change);
 
 /* Bring the counters to the file's state: its data reserve changes by data_change clusters, its
- * metadata promise to today's bound. DAFS_ET_NOSPC_RESERVE, DAFS_ET_NOSPC_META: nothing was
- * changed. */
+ * metadata promise to today's bound; its owners' quota is charged. DAFS_ET_NOSPC_RESERVE,
+ * DAFS_ET_NOSPC_META, DAFS_ET_QUOTA_SPACE: nothing was changed. */
 errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode,
 				int64_t data_change);
 

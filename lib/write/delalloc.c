@@ -17,6 +17,7 @@
 #include "write/daop.h"
 #include "write/datrace.h"
 #include "write/direct.h"
+#include "write/qlimit.h"
 
 enum {
 	PIECE_BYTES = 4 << 20,	/* what is kept in one go from memory or a regular file */
@@ -329,11 +330,15 @@ errcode_t dafs_delalloc_adopt(struct dafs_write *w, struct dafs_inode *inode,
 	assert(!(inode->state & DAFS_I_WHOLE) && !inode->size);
 	if (data || !size || inode->u.file || !(inode->state & DAFS_I_NEW))
 		return adopt_ranges(w, inode, src, size, data);
+	err = dafs_qlimit_reserve(w, inode, (int64_t)clusters);
+	if (err)
+		return err;
 	inode->u.whole = src;
 	inode->size = size;
 	inode->state |= DAFS_I_WHOLE | DAFS_I_DATA;
 	err = dafs_delalloc_take(w, clusters, dafs_delalloc_meta_bound(w->img, clusters, 0));
 	if (err) {
+		dafs_qlimit_shift(w, inode, -(int64_t)clusters);
 		inode->u.whole = NULL;
 		inode->size = 0;
 		inode->state &= (uint16_t) ~(DAFS_I_WHOLE | DAFS_I_DATA);

@@ -60,6 +60,7 @@ struct dafs_write {
 	bool low_switch;	    /* with direct: only while room is low (direct.h) */
 	bool at_once;		    /* the piece being written is placed now */
 	bool privileged;	    /* may use root-reserved blocks for the current inode's owner */
+	struct dafs_qlimit *limits; /* owners with quota limits (qlimit.h); NULL: none */
 	bool plan_decides; /* all that is pending is flushed at once by this process, or dropped: no
 			    * metadata is promised before, the flush's own plan finds room or not */
 };

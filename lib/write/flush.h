@@ -17,6 +17,8 @@
 #include "model/inode.h"
 #include "write/part.h"
 
+struct dafs_qlimit;
+
 /* What is to be flushed. Order matters: the planner places in this order (directories first is its
  * own business). */
 struct dafs_changeset {
@@ -39,6 +41,7 @@ struct dafs_changeset {
 	 * room, they can go on where they ended. */
 	struct dafs_inode **waiting;
 	size_t nwaiting;
+	const struct dafs_qlimit *limits; /* owners with limits, as of what is pending; NULL: none */
 };
 
 struct dafs_flush_opts {

@@ -13,6 +13,7 @@
 #include "image/qcodec.h"
 #include "image/read.h"
 #include "write/plan_int.h"
+#include "write/qlimit.h"
 
 struct type {			    /* one quota file */
 	uint32_t ino;		    /* 0: there is none of this type */
@@ -49,37 +50,75 @@ static struct dafs_quota_entry *find(const struct type *type, size_t n, uint32_t
 	return n ? bsearch(&key, type->v, n, sizeof(*type->v), by_id) : NULL;
 }
 
-/* The file as the image has it; its blocks and its tree are given back. */
-static errcode_t load(struct dafs_plan *plan, struct type *type, enum dafs_quota_type which)
+/* The inode of each type, 0 where there is none. */
+static void quota_inos(const struct dafs_image *img, uint32_t inos[DAFS_QUOTA_TYPES])
 {
-	struct dafs_image *img = plan->img;
+	const struct ext2_super_block *sb = img->fs->super;
+
+	inos[DAFS_QUOTA_USER] = sb->s_usr_quota_inum;
+	inos[DAFS_QUOTA_GROUP] = sb->s_grp_quota_inum;
+	inos[DAFS_QUOTA_PROJECT] =
+		ext2fs_has_feature_project(img->fs->super) ? sb->s_prj_quota_inum : 0;
+}
+
+/* The file as the image has it. */
+static errcode_t read_entries(struct dafs_image *img, struct type *type, enum dafs_quota_type which,
+			      const struct ext2_inode_large *raw)
+{
 	struct dafs_extlist map = { 0 };
-	union dafs_inode_buf raw;
 	uint8_t *file = NULL;
 	size_t len = 0;
-	errcode_t err = dafs_icodec_read(img, type->ino, &raw.raw, sizeof(raw));
+	errcode_t err = dafs_etree_decode(img, type->ino, raw, &map, NULL);
 
-	if (!err)
-		err = dafs_etree_decode(img, type->ino, &raw.raw, &map, NULL);
 	/* A file has no more bytes than its blocks. */
-	if (!err && dafs_icodec_size(img, &raw.raw) > dafs_extlist_blocks(&map) << img->block_bits)
+	if (!err && dafs_icodec_size(img, raw) > dafs_extlist_blocks(&map) << img->block_bits)
 		err = dafs_fail(img->ctx, DAFS_ET_CORRUPT_QUOTA, "inode %u: size", type->ino);
 	if (!err) {
-		len = (size_t)dafs_icodec_size(img, &raw.raw);
+		len = (size_t)dafs_icodec_size(img, raw);
 		file = malloc(len + 1);
 		err = file ? 0 : ENOMEM;
 	}
 	if (!err)
-		err = dafs_read_file(img, type->ino, &raw.raw, &map, file, len, 0, &len);
+		err = dafs_read_file(img, type->ino, raw, &map, file, len, 0, &len);
 	if (!err)
 		err = dafs_qcodec_decode(img->ctx, which, file, len, &type->v, &type->n,
 					 &type->grace);
 	type->room = type->n;
-	if (!err)
-		err = dafs_plan_give_inode(plan, type->ino, &raw.raw);
 	dafs_extlist_fini(&map);
 	free(file);
 	return err;
+}
+
+errcode_t dafs_quota_read(struct dafs_image *img, enum dafs_quota_type which,
+			  struct dafs_quota_entry **entries, size_t *n,
+			  struct dafs_quota_grace *grace)
+{
+	uint32_t inos[DAFS_QUOTA_TYPES];
+	struct type type = { 0 };
+	union dafs_inode_buf raw;
+	errcode_t err = 0;
+
+	quota_inos(img, inos);
+	type.ino = img->has_quota ? inos[which] : 0;
+	if (type.ino)
+		err = dafs_icodec_read(img, type.ino, &raw.raw, sizeof(raw));
+	if (!err && type.ino)
+		err = read_entries(img, &type, which, &raw.raw);
+	*entries = type.v;
+	*n = type.n;
+	*grace = type.grace;
+	return err;
+}
+
+/* The same for a flush: its blocks and its tree are given back. */
+static errcode_t load(struct dafs_plan *plan, struct type *type, enum dafs_quota_type which)
+{
+	union dafs_inode_buf raw;
+	errcode_t err = dafs_icodec_read(plan->img, type->ino, &raw.raw, sizeof(raw));
+
+	if (!err)
+		err = read_entries(plan->img, type, which, &raw.raw);
+	return err ? err : dafs_plan_give_inode(plan, type->ino, &raw.raw);
 }
 
 static uint32_t id_of(const struct dafs_inode *inode, unsigned which)
@@ -124,17 +163,6 @@ static errcode_t place(struct dafs_plan *plan, struct type *type, enum dafs_quot
 
 	free(file);
 	return err ? err : dafs_plan_place_body(plan, type->ino, len, &type->body);
-}
-
-/* The inode of each type, 0 where there is none. */
-static void quota_inos(const struct dafs_image *img, uint32_t inos[DAFS_QUOTA_TYPES])
-{
-	const struct ext2_super_block *sb = img->fs->super;
-
-	inos[DAFS_QUOTA_USER] = sb->s_usr_quota_inum;
-	inos[DAFS_QUOTA_GROUP] = sb->s_grp_quota_inum;
-	inos[DAFS_QUOTA_PROJECT] =
-		ext2fs_has_feature_project(img->fs->super) ? sb->s_prj_quota_inum : 0;
 }
 
 /* New owners that a flush may bring, for what is kept free: each costs at most a path in the tree.
@@ -236,6 +264,29 @@ void dafs_quota_charge(struct dafs_quota *quota, const struct dafs_quota_usage *
 		charge(quota, now, true);
 }
 
+/* When a grace time ends: it runs from where the soft limit was passed until usage is back under it. */
+static uint64_t grace_end(uint64_t used, uint64_t soft, uint64_t pending, uint64_t fresh)
+{
+	if (!soft || used <= soft)
+		return 0;
+	return pending ? pending : fresh;
+}
+
+static void set_times(const struct dafs_plan *plan, struct type *type, enum dafs_quota_type which)
+{
+	uint64_t now = (uint64_t)plan->img->ctx->now_sec;
+
+	for (size_t i = 0; i < type->n; i++) {
+		struct dafs_quota_entry *e = &type->v[i];
+		uint64_t blk_sec = e->blk_sec, inode_sec = e->inode_sec;
+
+		dafs_qlimit_times(plan->cs->limits, which, e->id, &blk_sec, &inode_sec);
+		e->blk_sec = grace_end(e->bytes, e->blk_soft << 10, blk_sec, now + type->grace.blk_sec);
+		e->inode_sec = grace_end(e->inodes, e->inode_soft, inode_sec,
+					 now + type->grace.inode_sec);
+	}
+}
+
 static errcode_t write_file(struct dafs_plan *plan, struct type *type, enum dafs_quota_type which)
 {
 	struct dafs_image *img = plan->img;
@@ -248,6 +299,8 @@ static errcode_t write_file(struct dafs_plan *plan, struct type *type, enum dafs
 
 	if (!err)
 		err = dafs_txn_get(img, pblk, true, &block);
+	if (!err)
+		set_times(plan, type, which);
 	if (!err)
 		err = dafs_qcodec_encode(img->ctx, which, type->v, type->n, &file, &len);
 	if (err)

@@ -9,12 +9,14 @@
  *
  * Counted as the kernel and e2fsck do: an inode, its i_blocks, and one inode more for each value of
  * an attribute that has an inode of its own, with the owner; quota files and other reserved inodes
- * but the root not at all. Limits do not stop a flush, as they do not stop root.
+ * but the root not at all. Limits stop a change when it is accepted (qlimit.h), never a flush; a
+ * flush keeps the times at which the grace of a soft limit ends.
  */
 #ifndef DAFS_WRITE_QUOTA_H
 #define DAFS_WRITE_QUOTA_H
 
 #include "image/icodec.h"
+#include "image/qcodec.h"
 
 struct dafs_plan;
 struct dafs_quota;
@@ -29,6 +31,12 @@ struct dafs_quota_usage {
 /* Clusters that the next flush may need for the quota files beside their present ones: for
  * struct dafs_reserve's pool. 0 without the feature. */
 uint64_t dafs_quota_keep_clusters(struct dafs_image *img);
+
+/* The entries of one quota file, in ascending order of id (the caller frees them); none without the
+ * feature or without a file of that type. */
+errcode_t dafs_quota_read(struct dafs_image *img, enum dafs_quota_type which,
+			  struct dafs_quota_entry **entries, size_t *n,
+			  struct dafs_quota_grace *grace);
 
 /* Read the quota files, and place what they will be. plan->quota stays NULL in an image without the
  * feature. */

@@ -15,10 +15,13 @@
 #include "seeded.h"
 #include "tree_model.h"
 
+#include "../lib/quotafile.h"
+
 struct fill {
 	const char *name, *options, *size;
 	uint32_t steps;
 	bool aged;   /* free space in pieces of a few blocks */
+	bool limited; /* owners have quota limits */
 	bool cached; /* through the offline cache, opened anew now and then */
 	/* clusters that stay free: with quota, where the files of usage are written anew by every flush */
 	uint32_t unusable;
@@ -30,13 +33,20 @@ static struct state {
 	const struct fill *fill;
 	struct rng *rng;
 	uint32_t serial;
-	size_t accepted, refused;
+	size_t accepted, refused, over;
 } st;
+
+/* Is this an owner's limit, where there are limits? */
+static bool is_over(errcode_t err)
+{
+	return st.fill->limited && (err == DAFS_ET_QUOTA_SPACE || err == DAFS_ET_QUOTA_INODES);
+}
 
 /* Is this "no room", and not something that must not happen? */
 static bool is_full(errcode_t err)
 {
-	return err == DAFS_ET_NOSPC_RESERVE || err == DAFS_ET_NOSPC_META || err == DAFS_ET_NOINODES;
+	return err == DAFS_ET_NOSPC_RESERVE || err == DAFS_ET_NOSPC_META || err == DAFS_ET_NOINODES ||
+	       is_over(err);
 }
 
 static void open_fs(void)
@@ -64,6 +74,7 @@ static bool took(errcode_t err, const char *what, const char *path)
 	}
 	st.accepted += !err;
 	st.refused += !!err;
+	st.over += is_over(err);
 	return !err;
 }
 
@@ -307,6 +318,38 @@ static void op_xattr(void)
 
 /* ---- flushes ---- */
 
+static void report(void *arg, const char *line)
+{
+	(void)arg;
+	printf("# %s\n", line);
+}
+
+/* What owners take is the sum over what is pending. */
+static void check_limits(void)
+{
+	if (st.fill->limited)
+		assert_int_equal(dafs_ns_check(st.fs->ns, DAFS_NS_VERIFY_ALL, report, NULL), 0);
+}
+
+/* Limits for the owners that op_chown chooses; group 0 has all files. */
+static void set_limits(void)
+{
+	static const struct {
+		enum dafs_quota_type type;
+		struct dafs_quota_entry entry;
+	} limits[] = {
+		{ DAFS_QUOTA_USER, { .id = 500, .blk_hard = 300, .inode_hard = 12 } },
+		{ DAFS_QUOTA_USER, { .id = 1000, .blk_hard = 150 } },
+		{ DAFS_QUOTA_GROUP, { .id = 0, .blk_hard = 1500 } },
+	};
+	ext2_filsys fs = quotafile_open(st.image, true);
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+		quotafile_set(fs, limits[i].type, &limits[i].entry);
+	quotafile_ok(ext2fs_close(fs), st.image);
+	scratch_fsck(st.image);
+}
+
 static void check_image(void)
 {
 	dafs_close(st.fs);
@@ -317,6 +360,7 @@ static void check_image(void)
 
 static void flush_all(void)
 {
+	check_limits();
 	scratch_ok(dafs_flush(st.fs));
 	assert_int_equal(st.fs->reserve.dirty_clusters, 0);
 	assert_int_equal(st.fs->reserve.promised_clusters, 0);
@@ -331,6 +375,7 @@ static void flush_part(void)
 
 	req.opts.max_data_bytes = rng_len(st.rng, 1 << 20);
 	scratch_ok(dafs_session_flush(st.fs, &req, &stats));
+	check_limits();
 }
 
 /* ---- the round ---- */
@@ -348,6 +393,8 @@ static void step(void)
 	else
 		ops[rng_below(st.rng, sizeof(ops) / sizeof(*ops))]();
 	assert_true(dafs_reserve_verify(&st.fs->reserve));
+	if (rng_below(st.rng, 20) == 0)
+		check_limits();
 	if (rng_below(st.rng, 150) == 0)
 		flush_part();
 	else if (rng_below(st.rng, 300) == 0)
@@ -418,6 +465,8 @@ static void round_fill(struct rng *rng, void *arg)
 	st = (struct state){ .fill = arg, .rng = rng };
 	tm_clear();
 	st.image = scratch_mke2fs("fill.img", st.fill->options, st.fill->size);
+	if (st.fill->limited)
+		set_limits();
 	open_fs();
 	if (st.fill->aged)
 		age();
@@ -438,6 +487,8 @@ static void round_fill(struct rng *rng, void *arg)
 	       (unsigned long long)(st.fs->img->blocks >> st.fs->img->cluster_bits));
 	if (st.refused < 10)
 		fail_msg("the image did not become full");
+	if (st.fill->limited && st.over < 5)
+		fail_msg("nobody came to a limit");
 	if (late || left > st.fill->unusable)
 		fail_msg("room is left unused");
 	dafs_close(st.fs);
@@ -485,6 +536,19 @@ static const struct fill fills[] = {
 	  .size = "3M",
 	  .steps = 250,
 	  .unusable = 16 },
+	{ .name = "quota limits",
+	  .options = "-t ext4 -O quota,^has_journal -b 1024 -N 400 -m 0",
+	  .size = "3M",
+	  .steps = 250,
+	  .unusable = 16,
+	  .limited = true },
+	{ .name = "quota limits bigalloc",
+	  .options = "-t ext4 -O quota,bigalloc,ea_inode,^has_journal -b 1024 -C 4096 -N 400 -m 0",
+	  .size = "6M",
+	  .steps = 150,
+	  .unusable = 16,
+	  .limited = true,
+	  .cached = true },
 	{ .name = "ea inodes",
 	  .options = "-t ext4 -O ea_inode,^has_journal -b 1024 -N 400 -m 0",
 	  .size = "3M",
