@@ -329,6 +329,7 @@ static void recover_json(struct dawrite *dw, const struct dafs_recover_stats *st
 	dafs_cli_json_u64(out, "others", st->others);
 	dafs_cli_json_u64(out, "data_bytes", st->bytes);
 	dafs_cli_json_u64(out, "lost", st->lost);
+	dafs_cli_json_u64(out, "unchecked_blocks", st->unchecked);
 	dafs_cli_json_put(stdout, out);
 }
 
@@ -355,6 +356,8 @@ static errcode_t recover(struct dawrite *dw, const char *target)
 	printf("%s: saved %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
 	       " bytes of pending data in %s; %" PRIu64 " lost\n",
 	       dw->image, st.files, st.dirs, st.others, st.bytes, st.target, st.lost);
+	if (st.unchecked)
+		printf("%s: %" PRIu64 " blocks could not be checked\n", dw->image, st.unchecked);
 	return 0;
 }
 

@@ -40,6 +40,7 @@ struct entry {
 };
 struct names {
 	uint64_t id;
+	bool seen; /* the inode is there */
 	struct entry *first;
 	UT_hash_handle hh;
 };
@@ -301,9 +302,20 @@ static errcode_t put_run(struct recover *r, const struct dafs_page_run *run, int
 	return err;
 }
 
+/* Bytes that nothing vouches for any more are worth having, for who knows that. */
+static void note_unsummed(struct recover *r, uint64_t before, const char *path)
+{
+	uint64_t n = dafs_recover_unsummed_blks(r->st) - before;
+
+	if (n)
+		note(r, "not checked: %s: %" PRIu64 " blocks have lost their checksums", path, n);
+	r->stats->unchecked += n;
+}
+
 static errcode_t put_contents(struct recover *r, const struct dafs_inode *inode, int fd,
 			      const char *path)
 {
+	uint64_t unsummed = dafs_recover_unsummed_blks(r->st);
 	struct dafs_page_run run;
 	errcode_t err = put_base(r, inode, fd, path);
 
@@ -315,6 +327,7 @@ static errcode_t put_contents(struct recover *r, const struct dafs_inode *inode,
 	}
 	if (!err && ftruncate(fd, (off_t)inode->size))
 		err = dafs_fail(r->ctx, errno, "%s", path);
+	note_unsummed(r, unsummed, path);
 	return err;
 }
 
@@ -433,8 +446,12 @@ static errcode_t save_inode(void *arg, const struct dafs_inode *inode)
 {
 	struct recover *r = arg;
 	errcode_t err = dafs_cancelled(r->ctx);
+	struct names *of;
 	char *path;
 
+	HASH_FIND(hh, r->names, &inode->id, sizeof(inode->id), of);
+	if (of)
+		of->seen = true;
 	if (err || !is_pending(inode) || inode->id == DAFS_ID_ROOT || !in_walk(r, inode))
 		return err;
 	path = path_of(r, inode->id, 0);
@@ -483,6 +500,26 @@ static errcode_t make_target(struct recover *r)
 	return err;
 }
 
+/* New names whose inode is not there any more. */
+static errcode_t note_missing(struct recover *r)
+{
+	struct names *of, *next;
+
+	HASH_ITER(hh, r->names, of, next) {
+		char *path;
+
+		if (of->seen || of->id < DAFS_ID_NEW)
+			continue;
+		path = path_of(r, of->id, 0);
+		if (!path)
+			return ENOMEM;
+		r->stats->lost++;
+		note(r, "lost: %s", path);
+		free(path);
+	}
+	return 0;
+}
+
 static errcode_t walk(struct recover *r)
 {
 	const struct dafs_recover_watch watch = { .name = take_name,
@@ -490,8 +527,11 @@ static errcode_t walk(struct recover *r)
 						  .lost = note_lost };
 	errcode_t err = 0;
 
-	for (r->walk = FILES; r->walk < WALKS && !err; r->walk++)
+	for (r->walk = FILES; r->walk < WALKS && !err; r->walk++) {
 		err = dafs_recover_walk(r->st, &watch, r);
+		if (!err && r->walk == FILES)
+			err = note_missing(r);
+	}
 	if (!err && syncfs(r->dir_fd))
 		err = dafs_fail(r->ctx, errno, "%s", r->stats->target);
 	return err;

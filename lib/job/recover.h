@@ -23,6 +23,7 @@ struct dafs_recover_request {
 struct dafs_recover_stats {
 	uint64_t files, dirs, others, bytes; /* saved; bytes: pending ones */
 	uint64_t lost;			     /* findings */
+	uint64_t unchecked;		     /* blocks saved whose checksums are lost */
 	errcode_t why;			     /* what the cache is refused for; 0: it is not */
 	char target[4096];
 };

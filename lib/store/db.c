@@ -200,10 +200,10 @@ static errcode_t check_schema(struct dafs_db *db)
 	return 0;
 }
 
-static errcode_t configure(struct dafs_db *db, bool rdonly)
+static errcode_t configure(struct dafs_db *db, int how)
 {
 	char pragmas[256];
-	errcode_t err;
+	errcode_t err = 0;
 	int rc;
 
 	sqlite3_extended_result_codes(db->handle, 1);
@@ -211,9 +211,15 @@ static errcode_t configure(struct dafs_db *db, bool rdonly)
 	/* A database made by somebody else cannot run anything in ours. */
 	rc = sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+		rc = sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE,
+				       !(how & DAFS_DB_SALVAGE), NULL);
 	if (rc != SQLITE_OK)
 		return dafs_db_error(db, rc);
+	/* A file that is shorter than it says is refused whatever is asked for, but for who may mend it. */
+	if (how & DAFS_DB_SALVAGE)
+		err = dafs_db_exec(db, "PRAGMA writable_schema = ON");
+	if (err)
+		return err;
 	snprintf(
 		pragmas, sizeof(pragmas),
 		"PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON;",
@@ -221,7 +227,7 @@ static errcode_t configure(struct dafs_db *db, bool rdonly)
 	err = dafs_db_exec(db, pragmas);
 	if (err)
 		return err;
-	if (rdonly)
+	if (how & (DAFS_DB_RDONLY | DAFS_DB_SALVAGE))
 		return dafs_db_exec(db, "PRAGMA query_only = ON");
 	err = dafs_db_exec(db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = PERSIST; "
 			       "PRAGMA journal_size_limit = 1048576;");
@@ -231,8 +237,7 @@ static errcode_t configure(struct dafs_db *db, bool rdonly)
 	return err;
 }
 
-errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, bool rdonly, bool fresh,
-		       struct dafs_db *db)
+errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, int how, struct dafs_db *db)
 {
 	/* A reader may have to roll back what a killed writer left, so it opens for writing too where it may. */
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX;
@@ -249,9 +254,9 @@ errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, bool rdonly, boo
 	if (rc != SQLITE_OK)
 		err = dafs_db_error(db, rc);
 	else
-		err = configure(db, rdonly);
+		err = configure(db, how);
 	if (!err)
-		err = fresh ? dafs_db_make_schema(db) : check_schema(db);
+		err = how & DAFS_DB_FRESH ? dafs_db_make_schema(db) : check_schema(db);
 	if (err)
 		dafs_db_close(db);
 	return err;

@@ -63,10 +63,15 @@ struct dafs_db {
 /* Tests: the SQLite VFS to open with; NULL: that of vfs.h. */
 extern const char *dafs_db_vfs;
 
+enum dafs_db_how {
+	DAFS_DB_RDONLY = 1,
+	DAFS_DB_FRESH = 2,   /* its tables are made */
+	DAFS_DB_SALVAGE = 4, /* to read what is left of a damaged one: short files are taken */
+};
+
 /* Open place/cache.db, which exists (empty when fresh). fresh: make the schema, in a transaction that is left open: the first
  * command's commit makes it durable together with what the command did. place must live as long. ENOENT: nothing was ever committed to it. DAFS_ET_CACHE_VERSION for a newer schema, DAFS_ET_CACHE_DAMAGED for what is no cache, errno. */
-errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, bool rdonly, bool fresh,
-		       struct dafs_db *db);
+errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, int how, struct dafs_db *db);
 /* The schema, in a transaction that is left open. */
 errcode_t dafs_db_make_schema(struct dafs_db *db);
 /* Close; an open transaction is rolled back. Safe on a zeroed struct. */

@@ -4,7 +4,7 @@
  * image that was changed.
  *
  * It looks row by row and believes what its checksum vouches for; nothing is changed, and nothing
- * settled. A damaged table is read from both ends.
+ * settled. A damaged table is read from both ends, and then between them, in ever smaller ranges.
  */
 #ifndef DAFS_STORE_RECOVER_H
 #define DAFS_STORE_RECOVER_H
@@ -26,6 +26,9 @@ struct dafs_recover_watch {
  * DAFS_ET_CACHE_PLACE and a database that is none at all stay errors. */
 errcode_t dafs_recover_open(struct dafs_image *img, const char *cache_dir, errcode_t *why,
 			    struct dafs_store **ret);
+
+/* Blocks that were read without a checksum, because spool.sum is lost or too short. */
+uint64_t dafs_recover_unsummed_blks(const struct dafs_store *st);
 
 /* All names, then all inodes. An error of a callback ends it. */
 errcode_t dafs_recover_walk(struct dafs_store *st, const struct dafs_recover_watch *watch,

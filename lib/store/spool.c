@@ -117,6 +117,20 @@ errcode_t dafs_spool_open(struct dafs_spool *sp, struct dafs_place *place, uint6
 	return 0;
 }
 
+errcode_t dafs_spool_open_salvage(struct dafs_spool *sp, struct dafs_place *place)
+{
+	errcode_t err;
+
+	dafs_spool_fini(sp);
+	err = dafs_place_file(place, "spool", O_RDONLY, &sp->fd);
+	if (err)
+		return err;
+	err = dafs_place_file(place, "spool.sum", O_RDONLY, &sp->sum_fd);
+	sp->salvage = true;
+	sp->end_blks = sp->command_blks = UINT32_MAX;
+	return err == ENOENT ? 0 : err;
+}
+
 errcode_t dafs_spool_open_ephemeral(struct dafs_spool *sp, const char *beside)
 {
 	const char *tmp = secure_getenv("TMPDIR");
@@ -401,6 +415,18 @@ errcode_t dafs_spool_put_fd(struct dafs_spool *sp, int fd, uint64_t off, uint64_
 
 /* --- reading --- */
 
+/* How many of n checksums from slot first on are still there. */
+static uint64_t sums_left(const struct dafs_spool *sp, uint64_t first, uint64_t n)
+{
+	struct stat st;
+	uint64_t there;
+
+	if (sp->sum_fd < 0 || fstat(sp->sum_fd, &st))
+		return 0;
+	there = (uint64_t)st.st_size / sizeof(uint32_t);
+	return there <= first ? 0 : there - first < n ? there - first : n;
+}
+
 /* Whole slots into buf, verified. */
 static errcode_t read_slots(struct dafs_spool *sp, struct dafs_ctx *ctx, uint64_t first, uint64_t n,
 			    uint8_t *buf)
@@ -411,6 +437,12 @@ static errcode_t read_slots(struct dafs_spool *sp, struct dafs_ctx *ctx, uint64_
 
 	if (err || sp->ephemeral)
 		return err;
+	if (sp->salvage) {
+		uint64_t left = sums_left(sp, first, n);
+
+		sp->unsummed_blks += n - left;
+		n = left;
+	}
 	for (uint64_t at = 0; !err && at < n; at += sizeof(sums) / sizeof(*sums)) {
 		uint64_t some = n - at < sizeof(sums) / sizeof(*sums)
 					? n - at

@@ -28,6 +28,8 @@ struct dafs_spool {
 	bool ephemeral;
 	bool clones;	   /* the host shares blocks between files: get_fd gives a descriptor */
 	bool dirty;	   /* something is not synced yet */
+	bool salvage;	   /* blocks whose checksums are lost are read all the same, and counted: */
+	uint64_t unsummed_blks;
 	uint64_t end_blks; /* slots in all */
 	uint64_t
 		command_blks; /* end_blks when the command began: what lies at or past it is this command's own */
@@ -50,6 +52,9 @@ void dafs_spool_fini(struct dafs_spool *sp);
  * a file is shorter than that; ENOENT (when end_blks is 0 and create is not set, both may be missing). */
 errcode_t dafs_spool_open(struct dafs_spool *sp, struct dafs_place *place, uint64_t end_blks,
 			  bool create);
+
+/* What there is of place's spool and spool.sum, to read what can be read (salvage). ENOENT: there is no spool. */
+errcode_t dafs_spool_open_salvage(struct dafs_spool *sp, struct dafs_place *place);
 
 /* Make it an unnamed file, now: beside the file of that name (NULL: none), in TMPDIR or in /var/tmp. */
 errcode_t dafs_spool_open_ephemeral(struct dafs_spool *sp, const char *beside);

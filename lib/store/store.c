@@ -76,7 +76,7 @@ errcode_t dafs_store_make(struct dafs_store *st)
 		return err;
 	close(fd);
 	st->fresh = true;
-	err = dafs_db_open(st->ctx, st->place.path, false, true, &st->db);
+	err = dafs_db_open(st->ctx, st->place.path, DAFS_DB_FRESH, &st->db);
 	if (!err)
 		err = dafs_state_new(st);
 	if (err)
@@ -133,13 +133,12 @@ static errcode_t look_for_db(struct dafs_place *place)
 
 static errcode_t open_db(struct dafs_store *st)
 {
+	int how = st->flags & DAFS_STORE_RDONLY ? DAFS_DB_RDONLY : 0;
 	errcode_t err = open_place(st, false);
 
 	if (!err)
 		err = look_for_db(&st->place);
-	return err ? err
-		   : dafs_db_open(st->ctx, st->place.path, st->flags & DAFS_STORE_RDONLY, false,
-				  &st->db);
+	return err ? err : dafs_db_open(st->ctx, st->place.path, how, &st->db);
 }
 
 static errcode_t open_existing(struct dafs_store *st)
@@ -178,18 +177,23 @@ static struct dafs_store *store_new(struct dafs_image *img, const char *cache_di
 	return st;
 }
 
-errcode_t dafs_store_open_unjudged(struct dafs_image *img, const char *cache_dir,
+errcode_t dafs_store_open_unjudged(struct dafs_image *img, const char *cache_dir, errcode_t *why,
 				   struct dafs_store **ret)
 {
 	struct dafs_store *st = store_new(img, cache_dir, DAFS_STORE_RDONLY);
 	errcode_t err;
 
 	*ret = NULL;
+	*why = 0;
 	if (!st)
 		return ENOMEM;
 	err = dafs_place_path(img, cache_dir, &st->path);
 	if (!err)
 		err = open_db(st);
+	if (err == DAFS_ET_CACHE_DAMAGED) {
+		*why = err;
+		err = dafs_db_open(st->ctx, st->place.path, DAFS_DB_SALVAGE, &st->db);
+	}
 	if (err)
 		dafs_store_close(st);
 	else

@@ -104,8 +104,9 @@ errcode_t dafs_store_drop(struct dafs_store *st);
 /* Make place and database, with the state row's values but nothing committed. */
 errcode_t dafs_store_make(struct dafs_store *st);
 
-/* store.c: the place and the database of an existing cache, for reading, and nothing judged. */
-errcode_t dafs_store_open_unjudged(struct dafs_image *img, const char *cache_dir,
+/* As a reader, without looking at what it says or at the image. *why: what the database is refused for; 0: it is not. What is left
+ * of it can be read then. */
+errcode_t dafs_store_open_unjudged(struct dafs_image *img, const char *cache_dir, errcode_t *why,
 				   struct dafs_store **ret);
 
 /* bracket.c: is there an interrupted flush that took everything, and is it in the image? */
