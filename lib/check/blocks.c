@@ -128,15 +128,19 @@ static bool size_wrong(const struct dafs_ck *ck, const struct dafs_ck_inode *in,
 static void check_size(struct dafs_ck_worker *w, struct dafs_ck_inode *in)
 {
 	struct ext2_inode_large *raw = in->raw;
+	bool tree = tree_beyond(w->ck, in);
 	uint64_t want;
-	unsigned code = tree_beyond(w->ck, in) ? DAFS_CK_INO_SIZE_TREE : DAFS_CK_INO_SIZE;
 
 	/* A symlink's size is its target's length. */
-	if (LINUX_S_ISLNK(raw->i_mode) || !size_wrong(w->ck, in, &want) ||
-	    !dafs_ck_find(w, &(struct dafs_finding){ .code = (uint16_t)code,
-						     .ino = in->ino,
-						     .found = dafs_ck_size(raw),
-						     .want = want }))
+	if (LINUX_S_ISLNK(raw->i_mode) || !size_wrong(w->ck, in, &want))
+		return;
+	/* (Unwritten blocks may lie behind the end.) */
+	if (tree && in->is_reg)
+		want = (uint64_t)(in->last_init_blk + 1) * w->ck->g.block_size;
+	if (tree ? !DAFS_CK_FIND(w, INO_SIZE_TREE, .ino = in->ino, .found = dafs_ck_size(raw),
+				 .want = want)
+		 : !DAFS_CK_FIND(w, INO_SIZE, .ino = in->ino, .found = dafs_ck_size(raw),
+				 .want = want))
 		return;
 	raw->i_size = (uint32_t)want;
 	raw->i_size_high = (uint32_t)(want >> 32);

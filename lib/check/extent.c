@@ -209,16 +209,22 @@ static bool report_extent(struct tree *t, unsigned code, const struct extent *ex
 }
 
 /* One wrong start must not cost the extents behind it: of those that cannot be together this one goes
- * if it would take two or more others with it. */
+ * if it would take two or more others with it, or one in the file while it lies behind the end. */
 static bool misplaced(const struct tree *t, const struct node *nd, const struct ext3_extent *raw)
 {
 	const struct ext3_extent *end =
 		(const struct ext3_extent *)(nd->eh + 1) + nd->eh->eh_entries;
 	uint64_t len = raw->ee_len > UNWRITTEN ? raw->ee_len - UNWRITTEN : raw->ee_len;
+	uint64_t size = dafs_ck_size(t->in->raw);
+	unsigned bits = t->w->ck->g.block_bits;
 
-	return end - raw > 2 && raw[1].ee_block < raw->ee_block &&
-	       raw[2].ee_block < raw->ee_block + len && raw[1].ee_block < raw[2].ee_block &&
-	       raw[1].ee_block >= t->in->next_lblk && raw[1].ee_block >= nd->low;
+	if (end - raw < 2 || raw[1].ee_block >= raw->ee_block ||
+	    raw[1].ee_block < t->in->next_lblk || raw[1].ee_block < nd->low)
+		return false;
+	if ((uint64_t)raw->ee_block << bits >= size && (uint64_t)raw[1].ee_block << bits < size)
+		return true;
+	return end - raw > 2 && raw[2].ee_block < raw->ee_block + len &&
+	       raw[1].ee_block < raw[2].ee_block;
 }
 
 /* Is it the length that is wrong: does it reach over two or more that follow in order, or over the
@@ -340,6 +346,17 @@ static bool may_enter(struct tree *t, uint64_t pblk)
 	return true;
 }
 
+/* Where a node begins, as its entries have it (both kinds begin with their logical block); as the index
+ * says, where it is the first entry that is out of place. */
+static uint32_t node_first(const struct ext3_extent_header *eh, uint32_t said)
+{
+	const struct ext3_extent *ex = (const void *)(eh + 1);
+
+	return eh->eh_entries > 1 && ex[1].ee_block < ex[0].ee_block && ex[1].ee_block >= said
+		       ? said
+		       : ex[0].ee_block;
+}
+
 static bool in_range(const struct node *nd, uint64_t lblk)
 {
 	return lblk >= nd->low && (!nd->high || lblk < nd->high);
@@ -397,8 +414,7 @@ static void look_index(struct tree *t, struct node *nd, const struct ext3_extent
 	    DAFS_CK_FIND(w, EXT_NODE_DEPTH, .ino = in->ino, .blk = pblk,
 			 .found = child.eh->eh_depth, .want = child.depth))
 		in->rebuild = true;
-	/* Entries of both kinds begin with their logical block. */
-	first = *(const uint32_t *)(child.eh + 1);
+	first = node_first(child.eh, ix->ei_block);
 	if (first != ix->ei_block && !t->mute) {
 		if (DAFS_CK_FIND(w, EXT_INDEX, .ino = in->ino, .lblk = ix->ei_block,
 				 .want = first, .blk = pblk))

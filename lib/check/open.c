@@ -231,6 +231,11 @@ static errcode_t read_descriptors(struct dafs_ck *ck, struct copy *c)
 	return judge_layout(ck, c);
 }
 
+/* What the library's set leaves out of its users' sight, and what a journal device alone has. */
+#define INCOMPAT_KNOWN                                                                             \
+	((uint32_t)((EXT2_LIB_FEATURE_INCOMPAT_SUPP | EXT4_FEATURE_INCOMPAT_MMP) &                 \
+		    ~EXT3_FEATURE_INCOMPAT_JOURNAL_DEV))
+
 /* Load what is at byte off as the superblock copy in block blk of group grp. ENOMEM; all else is a
  * judgement. */
 static errcode_t copy_load(struct dafs_ck *ck, struct copy *c, uint64_t off, uint64_t blk,
@@ -257,6 +262,10 @@ static errcode_t copy_load(struct dafs_ck *ck, struct copy *c, uint64_t off, uin
 	if (!c->hard && c->g.blocks >> 4 > ck->dev->size_bytes >> c->g.block_bits &&
 	    c->g.groups > 1024)
 		c->hard = "blocks_count";
+	/* What fails its checksum and asks for what nobody knows is no superblock. */
+	if (!c->hard && c->g.csum && c->sb.s_checksum != dafs_ck_sb_csum(&c->sb) &&
+	    c->sb.s_feature_incompat & ~INCOMPAT_KNOWN)
+		c->hard = "features";
 	if (c->hard)
 		return 0;
 	if (!c->soft && c->g.csum && c->sb.s_checksum != dafs_ck_sb_csum(&c->sb))
@@ -420,11 +429,6 @@ static errcode_t unusable(struct dafs_ck *ck, const char *why, bool magic)
 	return dafs_fail(ck->ctx, magic ? DAFS_ET_NOT_EXT : DAFS_ET_CORRUPT_SUPER,
 			 "%s: superblock: %s", ck->dev->address, why ? why : "not there");
 }
-
-/* What the library's set leaves out of its users' sight, and what a journal device alone has. */
-#define INCOMPAT_KNOWN                                                             \
-	((uint32_t)((EXT2_LIB_FEATURE_INCOMPAT_SUPP | EXT4_FEATURE_INCOMPAT_MMP) & \
-		    ~EXT3_FEATURE_INCOMPAT_JOURNAL_DEV))
 
 /* As e2fsck: a feature that is not known may mean anything. */
 static errcode_t features_known(struct dafs_ck *ck)

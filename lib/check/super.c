@@ -333,7 +333,8 @@ static errcode_t check_resize_inode(struct dafs_ck *ck)
 		goto out;
 	}
 	if (others || !raw->i_links_count || !(raw->i_mode & LINUX_S_IFREG) ||
-	    !raw->i_block[EXT2_DIND_BLOCK] || !dafs_ck_blk_ok(ck, raw->i_block[EXT2_DIND_BLOCK]))
+	    !raw->i_block[EXT2_DIND_BLOCK] || !dafs_ck_blk_ok(ck, raw->i_block[EXT2_DIND_BLOCK]) ||
+	    dafs_ck_is_meta(ck, raw->i_block[EXT2_DIND_BLOCK]))
 		why = "the inode";
 	else
 		why = resize_map_wrong(ck, raw->i_block[EXT2_DIND_BLOCK]);
