@@ -240,6 +240,9 @@ static void drop_index(struct dafs_ck_look *l)
 			     l->dx->blks[lblk].kind == DAFS_CK_DX_LEAF))
 				continue;
 			w->err = dafs_ck_read(w, run.pblk + b, 1, w->level[0]);
+			/* (Nothing is known of an index that was not looked at.) */
+			if (lblk && !dafs_dirblock_looks_node(&ck->img, w->level[0]))
+				continue;
 			if (!w->err && dafs_ck_linearise(ck, l->seed, !lblk, w->level[0]))
 				w->err = dafs_ck_write(w, run.pblk + b, w->level[0]);
 		}

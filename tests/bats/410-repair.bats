@@ -228,6 +228,28 @@ plain=(-O ^metadata_csum)
   kept short inode.size-short
 }
 
+@test "an index over a directory with far more holes than blocks: its names stay" {
+  fresh sparse "${plain[@]}" -O ^extent,^64bit
+  local blocks n
+  blocks=$(debugfs -R "stat /big" sparse 2>/dev/null | sed -n 's/.*Group:.*Size: //p')
+  [ "$blocks" -ge 8192 ]
+  # One block more, far behind the others, where a name is.
+  cp sparse before
+  n=$(pblk sparse /big 7)
+  db sparse "sif /big block[IND] 0" "sif /big block[7] 0" "sif /big size 307200"
+  dd if=/dev/zero of=ind bs=1024 count=1 status=none
+  printf "$(printf '\\x%02x\\x%02x' $((n & 255)) $((n >> 8)))" | dd of=ind bs=1 seek=1000 conv=notrunc status=none
+  db sparse "testb 11000" "setb 11000" "sif /big block[IND] 11000"
+  dd if=ind of=sparse bs=1024 seek=11000 conv=notrunc status=none
+  dafsck -fn sparse >found 2>&1 || true
+  grep -q 'most blocks are missing \[htree.invalid\]' found || { cat found; return 1; }
+  cp sparse theirs
+  e2fsck -fy theirs >/dev/null 2>&1 || [ $? -eq 1 ]
+  dafsck -fy sparse >said 2>&1 || [ $? -eq 1 ]
+  assert_fsck_clean sparse >/dev/null
+  "$DAFS_BUILDDIR/tests/lib/savedfiles" before theirs sparse
+}
+
 @test "numbers and counts that lead to files: the files stay" {
   fresh stray "${plain[@]}"
   cp stray before
