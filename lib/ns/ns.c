@@ -18,6 +18,9 @@
 #include "write/quota.h"
 #include "image/icodec.h"
 
+/* A million of them are held during an import (doc/PERFORMANCE.md). */
+_Static_assert(sizeof(struct dafs_inode) <= 112, "struct dafs_inode grew");
+
 static uint32_t hash_id(uint64_t id)
 {
 	return (uint32_t)((id * UINT64_C(0x9E3779B97F4A7C15)) >> 32);

@@ -135,15 +135,15 @@ static errcode_t list_values(struct slots *s)
 	size_t room = 0;
 
 	for (size_t i = 0; i < plan->nextras; i++)
-		room += plan->extras[i]->lay.nvalues;
+		room += plan->extras[i]->xattrs ? plan->extras[i]->xattrs->lay.nvalues : 0;
 	s->values = calloc(room + 1, sizeof(*s->values));
 	if (!s->values)
 		return ENOMEM;
 	for (uint32_t i = 0; room && i < plan->cs->n; i++) {
 		const struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, i);
 
-		for (uint32_t x = 0; extra && x < extra->lay.nvalues; x++)
-			s->values[s->nvalues++] = (struct slot){ extra->values[x].ino, i, x + 1 };
+		for (uint32_t x = 0; extra && extra->xattrs && x < extra->xattrs->lay.nvalues; x++)
+			s->values[s->nvalues++] = (struct slot){ extra->xattrs->values[x].ino, i, x + 1 };
 	}
 	return 0;
 }
@@ -250,7 +250,7 @@ static errcode_t encode_slot(struct table *t, const struct slot *slot)
 	err = dafs_encode_item(plan, slot->item, raw);
 	if (!err && plan->quota) {
 		if (inode->state & DAFS_I_XATTR || fresh)
-			values = extra && extra->xattrs ? extra->lay.nvalues : 0;
+			values = extra && extra->xattrs ? extra->xattrs->lay.nvalues : 0;
 		dafs_quota_usage(plan->img, slot->ino, raw, values, &now);
 		dafs_quota_charge(plan->quota, &before, &now);
 	}

@@ -27,10 +27,10 @@ static uint64_t clusters512(const struct dafs_image *img, uint64_t n)
 static uint64_t xattr512_new(const struct dafs_image *img, const struct dafs_plan_extra *extra)
 {
 	uint64_t cluster_bytes = (uint64_t)img->block_size << img->cluster_bits,
-		 clusters = extra->lay.use_block;
+		 clusters = extra->xattrs->lay.use_block;
 
-	for (uint32_t v = 0; v < extra->lay.nvalues; v++)
-		clusters += (extra->values[v].attr->value_len + cluster_bytes - 1) / cluster_bytes;
+	for (uint32_t v = 0; v < extra->xattrs->lay.nvalues; v++)
+		clusters += (extra->xattrs->values[v].attr->value_len + cluster_bytes - 1) / cluster_bytes;
 	return clusters512(img, clusters);
 }
 
@@ -238,14 +238,14 @@ static errcode_t encode_xattrs(struct dafs_plan *plan, size_t item, struct ext2_
 		return err;
 	if (!extra || !extra->xattrs)
 		return dafs_xcodec_emit(plan->img, inode, NULL, 0, NULL, raw);
-	if (extra->lay.use_block) {
+	if (extra->xattrs->lay.use_block) {
 		block = calloc(1, plan->img->block_size);
 		if (!block)
 			return ENOMEM;
 	}
-	err = dafs_xcodec_emit(plan->img, inode, extra->values, extra->xattr_pblk, block, raw);
+	err = dafs_xcodec_emit(plan->img, inode, extra->xattrs->values, extra->xattrs->pblk, block, raw);
 	if (!err && block)
-		err = dafs_txn_put_new(plan->img, extra->xattr_pblk, 1, block);
+		err = dafs_txn_put_new(plan->img, extra->xattrs->pblk, 1, block);
 	free(block);
 	return err;
 }
@@ -280,13 +280,13 @@ errcode_t dafs_encode_value(struct dafs_plan *plan, size_t item, uint32_t v,
 			    struct ext2_inode_large *raw)
 {
 	const struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, item);
-	const struct dafs_xattr *attr = extra->values[v].attr;
+	const struct dafs_xattr *attr = extra->xattrs->values[v].attr;
 	errcode_t err;
 
 	dafs_xcodec_value_raw(plan->img, plan->cs->inodes[item], attr, raw);
-	err = dafs_encode_bytes(plan, extra->values[v].ino, &extra->value_bodies[v],
+	err = dafs_encode_bytes(plan, extra->xattrs->values[v].ino, &extra->xattrs->bodies[v],
 				dafs_xattr_value(attr), attr->value_len, raw);
-	dafs_icodec_checksum(plan->img, extra->values[v].ino, raw);
+	dafs_icodec_checksum(plan->img, extra->xattrs->values[v].ino, raw);
 	return err;
 }
 

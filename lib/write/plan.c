@@ -188,6 +188,17 @@ errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
 	return err;
 }
 
+static void free_xattrs(struct dafs_plan_xattrs *xattrs)
+{
+	if (!xattrs)
+		return;
+	for (uint32_t i = 0; xattrs->bodies && i < xattrs->lay.nvalues; i++)
+		dafs_plan_body_fini(&xattrs->bodies[i]);
+	free(xattrs->bodies);
+	free(xattrs->values);
+	free(xattrs);
+}
+
 static void free_extra(struct dafs_plan_extra *extra)
 {
 	dafs_extlist_fini(&extra->map);
@@ -196,10 +207,7 @@ static void free_extra(struct dafs_plan_extra *extra)
 	dafs_extlist_fini(&extra->over);
 	dafs_extlist_fini(&extra->freed);
 	dafs_blklist_fini(&extra->nodes);
-	for (uint32_t i = 0; extra->value_bodies && i < extra->lay.nvalues; i++)
-		dafs_plan_body_fini(&extra->value_bodies[i]);
-	free(extra->value_bodies);
-	free(extra->values);
+	free_xattrs(extra->xattrs);
 	free(extra->raw);
 	free(extra);
 }

@@ -180,6 +180,7 @@ static errcode_t shape_dir(struct dafs_plan *plan, size_t item)
 static errcode_t shape_xattrs(struct dafs_plan *plan, size_t item)
 {
 	struct dafs_inode *inode = plan->cs->inodes[item];
+	struct dafs_plan_xattrs *xattrs;
 	struct dafs_plan_extra *extra;
 	struct dafs_xattr_layout lay;
 	char path[4096];
@@ -197,17 +198,20 @@ static errcode_t shape_xattrs(struct dafs_plan *plan, size_t item)
 	err = dafs_plan_extra(plan, item, &extra);
 	if (err)
 		return err;
-	extra->xattrs = true;
-	extra->lay = lay;
+	xattrs = calloc(1, sizeof(*xattrs));
+	if (!xattrs)
+		return ENOMEM;
+	extra->xattrs = xattrs;
+	xattrs->lay = lay;
 	if (!lay.nvalues)
 		return 0;
-	extra->values = calloc(lay.nvalues, sizeof(*extra->values));
-	extra->value_bodies = calloc(lay.nvalues, sizeof(*extra->value_bodies));
-	if (!extra->values || !extra->value_bodies)
+	xattrs->values = calloc(lay.nvalues, sizeof(*xattrs->values));
+	xattrs->bodies = calloc(lay.nvalues, sizeof(*xattrs->bodies));
+	if (!xattrs->values || !xattrs->bodies)
 		return ENOMEM;
-	err = dafs_xcodec_values(plan->img, inode, extra->values);
+	err = dafs_xcodec_values(plan->img, inode, xattrs->values);
 	for (uint32_t v = 0; v < lay.nvalues && !err; v++)
-		err = dafs_ialloc_pick(plan->ia, plan->items[item].ino, &extra->values[v].ino);
+		err = dafs_ialloc_pick(plan->ia, plan->items[item].ino, &xattrs->values[v].ino);
 	return err;
 }
 

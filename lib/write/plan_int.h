@@ -74,6 +74,14 @@ struct dafs_plan_body {
 	struct dafs_blklist nodes;
 };
 
+/* Attributes beyond the inode, or of an inode of the image. */
+struct dafs_plan_xattrs {
+	struct dafs_xattr_layout lay;
+	uint64_t pblk;			       /* with lay.use_block */
+	struct dafs_xattr_value_inode *values; /* lay.nvalues: which attribute, and its inode */
+	struct dafs_plan_body *bodies;	       /* lay.nvalues: where it goes */
+};
+
 struct dafs_plan_extra {
 	/* mapping: map is the whole one that an inode of the image is to have, valid (and to be
 	 * encoded) with mapped; a new inode's mapping is its runs */
@@ -88,19 +96,14 @@ struct dafs_plan_extra {
 	struct dafs_extlist over;
 	uint64_t refilled_blks;	   /* of the live budget, put aside for blocks that came back */
 	struct dafs_blklist nodes; /* tree blocks: the first nold are the image's */
-	size_t nold;
+	uint32_t nold;
 	/* directory */
 	bool names;		      /* entries change */
 	struct dafs_dirplan *dirplan; /* NULL with names: made again at the commit */
 	struct dafs_dirplan_req *req; /* NULL: dir_done was called */
 	uint32_t dir_blks, dir_new_blks;
 	uint64_t size_before;
-	/* attributes: written anew with xattrs */
-	bool xattrs;
-	struct dafs_xattr_layout lay;
-	uint64_t xattr_pblk;
-	struct dafs_xattr_value_inode *values; /* lay.nvalues: which attribute, and its inode */
-	struct dafs_plan_body *value_bodies;   /* lay.nvalues: where it goes */
+	struct dafs_plan_xattrs *xattrs; /* attributes are written anew */
 	/* block of a long symlink target, 0: none */
 	uint64_t target_pblk;
 	/* the image's version of the inode; NULL: not needed yet */

@@ -420,7 +420,7 @@ static uint64_t meta_to_come(const struct dafs_plan *plan)
 		if (extents_of(plan, i, &n))
 			blks += dafs_etree_blks(plan->img->block_size, n);
 		if (extra && extra->xattrs)
-			blks += extra->lay.use_block + extra->lay.value_blks + extra->lay.nvalues;
+			blks += extra->xattrs->lay.use_block + extra->xattrs->lay.value_blks + extra->xattrs->lay.nvalues;
 		if (S_ISLNK(inode->mode) && (inode->state & DAFS_I_NEW))
 			blks++;
 	}
@@ -483,10 +483,10 @@ static errcode_t place_values(struct dafs_plan *plan, struct dafs_plan_extra *ex
 {
 	errcode_t err = 0;
 
-	for (uint32_t v = 0; v < extra->lay.nvalues && !err; v++)
-		err = dafs_plan_place_body(plan, extra->values[v].ino,
-					   extra->values[v].attr->value_len,
-					   &extra->value_bodies[v]);
+	for (uint32_t v = 0; v < extra->xattrs->lay.nvalues && !err; v++)
+		err = dafs_plan_place_body(plan, extra->xattrs->values[v].ino,
+					   extra->xattrs->values[v].attr->value_len,
+					   &extra->xattrs->bodies[v]);
 	return err;
 }
 
@@ -508,8 +508,8 @@ static errcode_t place_meta_of(struct dafs_plan *plan, size_t item)
 	}
 	extra = dafs_plan_extra_of(plan, item);
 	if (!err && extra && extra->xattrs) {
-		if (extra->lay.use_block)
-			err = dafs_plan_place_meta(plan, plan->items[item].ino, &extra->xattr_pblk);
+		if (extra->xattrs->lay.use_block)
+			err = dafs_plan_place_meta(plan, plan->items[item].ino, &extra->xattrs->pblk);
 		if (!err)
 			err = place_values(plan, extra);
 	}

@@ -24,9 +24,9 @@
 #include <string.h>
 
 enum {
-	JOB_BYTES = 4 << 20,
+	JOB_BYTES = 2 << 20,
 	JOB_ALIGN = 4096,
-	READERS_MOST = 16,
+	READERS_MOST = 8,
 	COPY_LEAST_BYTES = 1 << 20, /* below this a copy call costs more than it saves */
 	COPY_MOST_BYTES = 64 << 20, /* at a time, so that cancelling is prompt */
 };
