@@ -85,6 +85,7 @@ preen_explained() {
     *'unused inodes area'*'FIXED'*'incorrect filetype (was '?', should be 0)'*) ;;
     *'_INODE_UNINIT is set'*'FIXED'*'incorrect filetype (was '?', should be 0)'*) ;;
     *'directory has no checksum'*'FIXED'*'has a zero-length name'*) ;;
+    *'is not in use, but contains data'*'CLEARED'*'has invalid inode #'*) ;;
     *'extent block passes checks, but checksum'*) ;;
     *'Error reading block'* | *'Inode 7 has illegal block'*) ;;
     *) return 1 ;;

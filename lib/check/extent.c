@@ -134,6 +134,8 @@ static unsigned judge(struct tree *t, struct node *nd, const struct extent *ex)
 		return DAFS_CK_EXT_LENGTH;
 	if (ex->pblk + ex->len > ck->g.blocks)
 		return DAFS_CK_EXT_END;
+	if (ex->pblk == nd->pblk && ex->len == 1)
+		return DAFS_CK_BLK_OWN_MAP;
 	if (dir_too_far(ck, in, ex->lblk + ex->len))
 		return DAFS_CK_BLK_TOOBIG;
 	if (ex->lblk < in->next_lblk)
@@ -197,7 +199,7 @@ static bool report_extent(struct tree *t, unsigned code, const struct extent *ex
 {
 	if (t->mute)
 		return code != DAFS_CK_EXT_ORDER && code != DAFS_CK_EXT_BOUNDS &&
-		       code != DAFS_CK_EXT_OVERLAP;
+		       code != DAFS_CK_EXT_OVERLAP && code != DAFS_CK_BLK_OWN_MAP;
 	if (dafs_ck_find(t->w, &(struct dafs_finding){ .code = (uint16_t)code,
 						       .ino = t->in->ino,
 						       .lblk = ex->lblk,
@@ -257,6 +259,9 @@ static void too_long(const struct tree *t, const struct node *nd, const struct e
 				len = pblk - ex->pblk;
 		}
 	}
+	/* Nor does a file's data lie in the node that maps it. */
+	if (nd->pblk > ex->pblk && nd->pblk < ex->pblk + len)
+		len = nd->pblk - ex->pblk;
 	if ((over < 2 && !shared) || t->mute)
 		return;
 	if (DAFS_CK_FIND(t->w, EXT_LONG, .ino = t->in->ino, .lblk = ex->lblk, .blk = ex->pblk,

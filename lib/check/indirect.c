@@ -21,6 +21,7 @@ struct map {
 	struct dafs_ck_inode *in;
 	uint64_t max_clusters;
 	unsigned on_meta; /* the map block at hand lies on metadata */
+	uint64_t own;	  /* the map block at hand */
 	bool repair;	  /* last decision about an illegal number */
 };
 
@@ -52,6 +53,8 @@ static unsigned judge(const struct map *m, uint64_t pblk, uint64_t lblk, unsigne
 		code = DAFS_CK_BLK_TOOBIG;
 		*text = "a symlink";
 	}
+	if (!level && pblk == m->own && in->ino != EXT2_RESIZE_INO && code == DAFS_CK_CODES)
+		return DAFS_CK_BLK_OWN_MAP;
 	return dafs_ck_blk_ok(ck, pblk) ? code : DAFS_CK_BLK_ILLEGAL;
 }
 
@@ -178,6 +181,7 @@ static void look_map(struct map *m, uint64_t pblk, uint64_t lblk, unsigned level
 	for (uint32_t i = 0; i < ck->g.block_size / 4 && !w->err; i++) {
 		uint64_t at = lblk + i * span(ck, level - 1);
 
+		m->own = pblk;
 		if (look_number(m, &numbers[i], at, level - 1, &changed) && level > 1)
 			look_map(m, numbers[i], at, level - 1);
 		if (w->put_off && w->scan)

@@ -356,7 +356,7 @@ static errcode_t write_inodes(struct group *g)
 	if (ck->g.gd_csum &&
 	    (gd->bg_flags & EXT2_BG_INODE_UNINIT || dafs_ck_gd_unused(ck, g->grp) > tail))
 		dafs_ck_gd_set_unused(ck, g->grp, tail);
-	set_padding(g->want, ck->g.ipg, ck->g.block_size * 8);
+	set_padding(g->want, ck->g.ipg & ~7u, ck->g.block_size * 8);
 	gd->bg_flags &= (uint16_t)~EXT2_BG_INODE_UNINIT;
 	dafs_ck_gd_set_bitmap_csum(ck, g->grp, true, g->want);
 	dafs_ck_gd_seal(ck, g->grp);
@@ -370,7 +370,7 @@ static errcode_t look_inodes(struct group *g)
 	const struct ext4_group_desc *gd = dafs_ck_gd(ck, g->grp);
 	uint32_t n = ck->g.ipg;
 	bool uninit = ck->g.gd_csum && gd->bg_flags & EXT2_BG_INODE_UNINIT;
-	bool read = !uninit && !(ck->gd_flags[g->grp] & DAFS_CKG_IB_BAD);
+	bool read = !uninit && !(ck->gd_flags[g->grp] & DAFS_CKG_IB_BAD), pad_bad;
 	struct diff d;
 	errcode_t err = 0;
 
@@ -391,13 +391,17 @@ static errcode_t look_inodes(struct group *g)
 		memset(g->disk, 0, ck->g.block_size);
 	if (err)
 		return err;
+	/* (libext2fs knows whole bytes: bits of a last byte that is not full are padding.) */
+	pad_bad = read && !padding_set(g->disk, n & ~7u, ck->g.block_size * 8);
+	if (n % 8)
+		g->disk[n / 8] = g->want[n / 8];
 	d = compare(g->disk, g->want, n);
 	if (uninit && d.n_used)
 		g->write |= DAFS_CK_FIND(w, BMAP_INODE_UNINIT, .grp = g->grp,
 					 .ino = g->grp * n + 1 + d.first_used);
 	else
 		g->write |= find_inodes(g, &d);
-	if (read && !padding_set(g->disk, n, ck->g.block_size * 8))
+	if (pad_bad)
 		g->write |= DAFS_CK_FIND(w, BMAP_INODE_PAD, .grp = g->grp);
 	if (read && ck->g.csum &&
 	    !csum_ok(ck, g->disk, n / 8,

@@ -305,6 +305,9 @@
 	P(BLK_ILLEGAL, "block.illegal", DAMAGE, YES, "clear", \
 	  "inode %i: block %l is mapped to %b, which does not exist", \
 	  "A block number outside of the file system.") \
+	P(BLK_OWN_MAP, "block.own-map", DAMAGE, YES, "clear", \
+	  "inode %i: block %l is mapped to %b, which is the block that says so", \
+	  "A block of the file's map cannot hold its data: what was there cannot be found.") \
 	P(BLK_TOO_MANY, "block.too-many-illegal", DAMAGE, YES, "clear the inode", \
 	  "inode %i has %f illegal blocks", "Most of the map is garbage.") \
 	P(BLK_TOOBIG, "block.too-far", DAMAGE, YES, "clear", \

@@ -207,6 +207,13 @@ plain=(-O ^metadata_csum)
   poke long "$leaf" 28 '\x09'
   kept long extent.too-long
   cp wide before
+  # A block that is mapped to the node that maps it: a hole (as it is in `before`).
+  cp wide own
+  leaf=$(debugfs -R "ex /wide" own 2>/dev/null | awk '$1 == "0/" { print $8; exit }')
+  db before "punch /wide 2 2"
+  poke own "$leaf" 32 "$(printf '\\x%02x\\x%02x' $((leaf & 255)) $((leaf >> 8)))"
+  kept own block.own-map
+  cp wide before
   # An index entry that says too little for the node before it, and one that says less than that.
   for i in 3 0; do
     cp wide range && db range "sif /wide block[6] $i"

@@ -15,7 +15,8 @@
  *     attributes, more names.
  * So bytes in OURS that are neither those of THEIRS nor those of SOUND are said, also where THEIRS has
  * nothing; and a name that is in its place in THEIRS and in lost+found in OURS ("moved"). Sizes of
- * directories, times, flags and inode numbers are not compared.
+ * directories, times, flags and inode numbers are not compared, nor the mode of lost+found, which
+ * either may have made.
  *
  * A line a difference (at most 6), the kind first: lost, moved, type, device, target, mode, owner,
  * size, content, attribute. Exit status: 0 all there, 1 something is not, 2 trouble.
@@ -244,7 +245,8 @@ static void compare_numbers(struct trio *x)
 {
 	uint64_t size = size_of(x->o);
 
-	if (!right(mode_of(x->o), mode_of(x->t),
+	if (strcmp(x->path, "/lost+found") != 0 &&
+	    !right(mode_of(x->o), mode_of(x->t),
 		   (uint64_t[2]){ mode_of(x->s[0]), mode_of(x->s[1]) }, x))
 		say("mode", x->path, " (inode %u): %llo, not %llo", x->o->ino,
 		    (unsigned long long)mode_of(x->o), (unsigned long long)mode_of(x->t));
