@@ -345,18 +345,25 @@ static errcode_t check_held(struct dafs *fs, const struct dafs_changeset *cs)
 	return dafs_fail(fs->ctx, DAFS_ET_CACHE_DAMAGED, "%s: its files hold more than is reserved", fs->img->dev->address);
 }
 
-/* One change set: collected, planned, and executed unless this is a dry run. *n: inodes in it. */
+/* What one change set was. */
+struct pass {
+	size_t n;     /* inodes in it */
+	bool shrinks; /* a piece of a file was freed, all is as pending as before */
+};
+
+/* One change set: collected, planned, and executed unless this is a dry run. */
 static errcode_t flush_once(struct dafs *fs, const struct dafs_flush_request *req, const struct dafs_ns_selection *sel,
-			    struct dafs_flush_stats *stats, size_t *n)
+			    struct dafs_flush_stats *stats, struct pass *pass)
 {
 	struct dafs_plan *plan = NULL;
 	struct dafs_changeset cs;
 	errcode_t err = dafs_ns_collect(fs->ns, sel, &cs);
 
-	*n = 0;
+	*pass = (struct pass){ 0 };
 	if (err)
 		return err;
-	*n = cs.n;
+	pass->n = cs.n;
+	pass->shrinks = dafs_ns_shrinks(&cs);
 	err = check_held(fs, &cs);
 	if (!err && (cs.n || req->dry_run))
 		err = dafs_plan_new(fs->img, &cs, &req->opts, &plan);
@@ -389,6 +396,22 @@ static void add_stats(struct dafs_flush_stats *sum, const struct dafs_flush_stat
 	sum->transactions += more->transactions;
 }
 
+/* Too much for the journal at once: in several transactions, each of them a whole set, or, where one inode is too much by itself, a piece
+ * of it. False: it cannot be done with less. */
+static bool ask_for_less(struct dafs_ns_selection *sel, size_t n)
+{
+	if (n > 1 && sel->max_inodes != 1) {
+		sel->max_inodes = sel->max_inodes && sel->max_inodes < n ? sel->max_inodes / 2 : n / 2;
+	} else if (!sel->shrink) {
+		sel->max_inodes = 1;
+		sel->shrink = true;
+	} else {
+		return false;
+	}
+	sel->everything = false;
+	return true;
+}
+
 errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *req, struct dafs_flush_stats *stats)
 {
 	struct dafs_ns_selection sel = {
@@ -396,8 +419,9 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 		.max_data_bytes = req->opts.max_data_bytes, .order_dirty = req->opts.order_dirty,
 	};
 	struct dafs_flush_stats once;
+	struct pass pass;
+	size_t before;
 	errcode_t err;
-	size_t n, before;
 
 	if (fs->in_command)
 		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_flush");
@@ -408,19 +432,21 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 	for (;;) {
 		memset(&once, 0, sizeof(once));
 		before = dafs_ns_pending(fs->ns);
-		err = flush_once(fs, req, &sel, &once, &n);
-		/* Too much for the journal at once: in several transactions, each of them a whole set. */
-		if (err == DAFS_ET_JOURNAL_FULL && n > 1 && sel.max_inodes != 1) {
-			sel.max_inodes = sel.max_inodes && sel.max_inodes < n ? sel.max_inodes / 2 : n / 2;
-			sel.everything = false;
+		err = flush_once(fs, req, &sel, &once, &pass);
+		if (err == DAFS_ET_JOURNAL_FULL && ask_for_less(&sel, pass.n))
 			continue;
-		}
 		add_stats(stats, &once);
-		if (err || !sel.max_inodes || !n || (sel.max_data_bytes && !sel.everything))
+		if (!err && pass.shrinks)
+			continue;
+		if (err || !sel.max_inodes || !pass.n || (sel.max_data_bytes && !sel.everything))
 			return err;
 		/* A pass that leaves as much as it found would do so for ever. */
 		if (dafs_ns_pending(fs->ns) == before)
 			return dafs_fail(fs->ctx, DAFS_ET_JOURNAL_FULL, "%s: what is left goes together", fs->img->dev->address);
+		/* What was too much by itself is done: the rest may go with more at once again. */
+		if (sel.shrink)
+			sel.max_inodes = SIZE_MAX;
+		sel.shrink = false;
 	}
 }
 

@@ -272,14 +272,21 @@ static errcode_t take_set(struct dafs_ns *ns, struct dafs_changeset *cs)
 					   !(cs->inodes[i]->marks & DAFS_NS_LOSING);
 		}
 		cs->inodes[i]->marks |= DAFS_NS_TAKEN;
+		/* What loses something keeps what it was promised. */
+		if (cs->inodes[i]->marks & DAFS_NS_LOSING)
+			continue;
 		col->promise =
 			dafs_ns_promise_add(col->promise, dafs_ns_promised(ns->img, cs->inodes[i]));
 	}
-	for (size_t i = 0; i < cs->n; i++) {
-		if (cs->inodes[i]->marks & DAFS_NS_LOSING)
+	for (size_t i = 0; i < cs->n && !err; i++) {
+		if (!(cs->inodes[i]->marks & DAFS_NS_LOSING))
+			continue;
+		if (S_ISDIR(cs->inodes[i]->mode))
 			begin_losing(ns, cs->inodes[i]);
+		else
+			err = dafs_ns_shrink_begin(ns, cs->inodes[i], &col->shrink);
 	}
-	return 0;
+	return err;
 }
 
 static int by_id(const void *a, const void *b)
@@ -355,6 +362,14 @@ errcode_t dafs_ns_recollect(struct dafs_ns *ns, const struct dafs_ns_flushed *fl
 	return err;
 }
 
+static void end_losing(struct dafs_ns_collection *col, struct dafs_inode *inode)
+{
+	if (S_ISDIR(inode->mode))
+		dafs_ns_end_losing(inode);
+	else
+		dafs_ns_shrink_end(&col->shrink);
+}
+
 void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs)
 {
 	struct dafs_ns_collection *col = cs->arg;
@@ -365,7 +380,7 @@ void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs)
 		struct dafs_inode *inode = cs->inodes[i];
 
 		if ((inode->marks & DAFS_NS_LOSING) && (inode->marks & DAFS_NS_TAKEN))
-			dafs_ns_end_losing(inode);
+			end_losing(col, inode);
 		inode->marks &= ~(uint32_t)(DAFS_NS_TAKEN | DAFS_NS_LOSING);
 		if (S_ISDIR(inode->mode) && inode->u.dir && inode->u.dir->held_nlink) {
 			inode->nlink = inode->u.dir->held_nlink;
@@ -385,6 +400,11 @@ void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs)
 bool dafs_ns_covers_all(const struct dafs_changeset *cs)
 {
 	return ((const struct dafs_ns_collection *)cs->arg)->all;
+}
+
+bool dafs_ns_shrinks(const struct dafs_changeset *cs)
+{
+	return ((const struct dafs_ns_collection *)cs->arg)->shrink.inode != NULL;
 }
 
 uint32_t dafs_ns_cut_of(const struct dafs_changeset *cs, const struct dafs_inode *inode)

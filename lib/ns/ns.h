@@ -185,6 +185,9 @@ struct dafs_ns_selection {
 	/* The same by number, and where more is removed than that, directory by directory from the leaves of the tree on: until its
 	 * turn comes a removed directory only loses names. 0: no limit. */
 	size_t max_inodes;
+	/* The next one does not fit into the journal by itself: where it is a file of which too much is to be freed, take a piece of
+	 * that, and of nothing else. */
+	bool shrink;
 	bool order_dirty;  /* "in order" is by first dirtying; what has no data comes behind */
 	bool everything;   /* paths are looked up and limits read, but all goes */
 };
@@ -206,6 +209,8 @@ struct dafs_ns_collected {
 	uint64_t rows : 1;
 };
 const struct dafs_ns_collected *dafs_ns_collected(const struct dafs_changeset *cs, size_t *n);
+/* Does it hold nothing but a piece of a file that is to be freed? Then everything is as pending afterwards as before. */
+bool dafs_ns_shrinks(const struct dafs_changeset *cs);
 /* How much of an inode of the set goes, as struct dafs_ns_flushed has it. */
 uint32_t dafs_ns_cut_of(const struct dafs_changeset *cs, const struct dafs_inode *inode);
 /* Step 7: the change set is in the image (every inode of it has its number): pending state of these inodes is dropped, new ones
@@ -217,7 +222,7 @@ void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs);
 struct dafs_ns_flushed {
 	uint64_t id;
 	uint32_t ino;
-	/* Of a file that went in part: how far; of a removed directory that only lost names: 0; DAFS_RANGE_END: the others. */
+	/* Of a file that went in part: how far; of a removed directory that only lost names, or a file that only lost blocks: 0; DAFS_RANGE_END: the others. */
 	uint32_t cut_lblk;
 };
 errcode_t dafs_ns_recollect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,

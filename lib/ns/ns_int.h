@@ -7,7 +7,7 @@
  * inherit.c  what a new inode gets from its directory                      attr.c     touch, xattrs, targets
  * promise.c  upper bounds of metadata                                      collect.c  change sets: order.c, closure.c, settle.c
  * charge.c   what owners with quota limits take
- * select.c   which of them: sequence.c                                     verify.c   the invariants
+ * select.c   which of them: sequence.c, shrink.c                                     verify.c   the invariants
  */
 #ifndef DAFS_NS_NS_INT_H
 #define DAFS_NS_NS_INT_H
@@ -27,7 +27,8 @@ enum dafs_ns_marks {
 	DAFS_NS_TAKEN = 32,    /* in the change set, from collect to settled or uncollect */
 	DAFS_NS_INSIDE = 64,   /* collect: below a chosen path */
 	DAFS_NS_QUEUED = 128,  /* closure: chosen */
-	DAFS_NS_LOSING = 256,  /* in the set as a directory that loses names; it is removed, but goes later */
+	/* in the set as a directory that loses names, or a file that loses blocks; what is pending of it goes later */
+	DAFS_NS_LOSING = 256,
 	DAFS_NS_MARKS_END = 512
 };
 
@@ -145,12 +146,23 @@ void dafs_ns_charge_undo(struct dafs_ns_charge *c);
  * told any more, the one before stays counted. */
 void dafs_ns_charge_give(struct dafs_ns_charge *c);
 
+/* A file that goes piece by piece, as it was before. */
+struct dafs_ns_shrink {
+	struct dafs_inode *inode; /* NULL: none */
+	void *any;		  /* its u */
+	uint64_t size;
+	uint32_t nlink;
+	uint16_t state;
+	uint32_t cut_lblk; /* blocks from here on go now */
+};
+
 /* A change set's other half (cs->arg). */
 struct dafs_ns_collection {
 	struct dafs_ns *ns;
 	struct dafs_ns_collected *ids; /* of cs->inodes, as collected */
 	bool all;
 	struct dafs_part part;
+	struct dafs_ns_shrink shrink;
 	struct dafs_inode **waiting; /* cs->waiting */
 	struct dafs_ns_promise
 		promise; /* of all of them: the commit changes what it is reckoned from */
@@ -159,6 +171,14 @@ struct dafs_ns_collection {
 
 /* collect.c: a LOSING directory of a set is what it was before, GONE. */
 void dafs_ns_end_losing(struct dafs_inode *inode);
+
+/* shrink.c. choose: is inode a file of which more is to be freed than the journal holds at once? Then it is QUEUED and LOSING, and
+ * shrink->inode. begin: for the length of the flush it is one cut off at cut_lblk. end: it is what it was before, and no more LOSING. */
+errcode_t dafs_ns_shrink_choose(struct dafs_ns *ns, struct dafs_inode *inode,
+				struct dafs_ns_shrink *shrink);
+errcode_t dafs_ns_shrink_begin(struct dafs_ns *ns, struct dafs_inode *inode,
+			       struct dafs_ns_shrink *shrink);
+void dafs_ns_shrink_end(struct dafs_ns_shrink *shrink);
 
 /* order.c: every dirty inode in reading order. What lies below an inode marked INSIDE becomes INSIDE. The array is the caller's. */
 errcode_t dafs_ns_order(struct dafs_ns *ns, struct dafs_inode ***order, size_t *n);

@@ -128,14 +128,31 @@ static errcode_t choose(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
 	return err;
 }
 
+/* The next of all, if it is to be taken by itself and piece by piece. */
+static errcode_t choose_piece(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
+			      struct dafs_inode *const *sequence, size_t n,
+			      struct dafs_ns_shrink *shrink)
+{
+	size_t i = 0;
+
+	while (i < n && sel->npaths && !(sequence[i]->marks & DAFS_NS_INSIDE))
+		i++;
+	return i < n ? dafs_ns_shrink_choose(ns, sequence[i], shrink) : 0;
+}
+
+/* The chosen ones, and what they need. */
 static errcode_t choose_in_turn(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
-				struct dafs_inode *const *order, size_t n, struct dafs_part *part)
+				const struct dafs_changeset *cs, struct dafs_ns_collection *col)
 {
 	struct dafs_inode **sequence;
-	errcode_t err = dafs_ns_sequence(ns, sel, order, n, &sequence);
+	errcode_t err = dafs_ns_sequence(ns, sel, cs->inodes, cs->n, &sequence);
 
-	if (!err)
-		err = choose(ns, sel, sequence, n, part);
+	if (!err && sel->shrink)
+		err = choose_piece(ns, sel, sequence, cs->n, &col->shrink);
+	if (!err && !col->shrink.inode)
+		err = choose(ns, sel, sequence, cs->n, &col->part);
+	if (!err && !col->shrink.inode)
+		err = dafs_ns_close(ns, sel->max_inodes != 0);
 	free(sequence);
 	return err;
 }
@@ -149,9 +166,7 @@ errcode_t dafs_ns_select(struct dafs_ns *ns, const struct dafs_ns_selection *sel
 	if (!err)
 		err = dafs_ns_order(ns, &cs->inodes, &cs->n);
 	if (!err && chooses(sel)) {
-		err = choose_in_turn(ns, sel, cs->inodes, cs->n, &col->part);
-		if (!err)
-			err = dafs_ns_close(ns, sel->max_inodes != 0);
+		err = choose_in_turn(ns, sel, cs, col);
 		if (!err)
 			cs->n = keep_queued(cs->inodes, cs->n, &whole);
 	}
@@ -171,8 +186,11 @@ static bool fits(const struct dafs_inode *inode, const struct dafs_ns_flushed *f
 		return true;
 	if (S_ISDIR(inode->mode))
 		return (inode->state & DAFS_I_GONE) && inode->u.dir && !flushed->cut_lblk;
-	return S_ISREG(inode->mode) && inode->u.file && !(inode->state & DAFS_I_GONE) &&
-	       flushed->cut_lblk;
+	if (!S_ISREG(inode->mode))
+		return false;
+	if (!flushed->cut_lblk)
+		return !(inode->state & DAFS_I_NEW);
+	return inode->u.file && !(inode->state & DAFS_I_GONE);
 }
 
 errcode_t dafs_ns_reselect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
@@ -186,7 +204,8 @@ errcode_t dafs_ns_reselect(struct dafs_ns *ns, const struct dafs_ns_flushed *flu
 		struct dafs_inode *inode = dafs_ns_find(ns, flushed[i].id);
 		bool cut = flushed[i].cut_lblk != DAFS_RANGE_END;
 
-		if (!fits(inode, &flushed[i]) || (cut && S_ISREG(inode->mode) && col->part.inode)) {
+		if (!fits(inode, &flushed[i]) ||
+		    (cut && S_ISREG(inode->mode) && (col->part.inode || col->shrink.inode))) {
 			err = dafs_fail(ns->ctx, DAFS_ET_CACHE_DAMAGED,
 					"flushed inode %llu is not pending",
 					(unsigned long long)flushed[i].id);
@@ -194,8 +213,10 @@ errcode_t dafs_ns_reselect(struct dafs_ns *ns, const struct dafs_ns_flushed *flu
 		}
 		inode->ino = flushed[i].ino;
 		inode->marks |= DAFS_NS_QUEUED;
-		if (cut && S_ISDIR(inode->mode)) {
+		if (!flushed[i].cut_lblk) {
 			inode->marks |= DAFS_NS_LOSING;
+			if (S_ISREG(inode->mode))
+				col->shrink.inode = inode;
 		} else if (cut) {
 			col->part.inode = inode;
 			col->part.cut_lblk = flushed[i].cut_lblk;

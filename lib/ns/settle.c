@@ -85,7 +85,8 @@ static void settle_parents(struct dafs_ns *ns)
 	}
 }
 
-static void settle_inode(struct dafs_ns *ns, struct dafs_inode *inode)
+static void settle_inode(struct dafs_ns *ns, struct dafs_ns_collection *col,
+			 struct dafs_inode *inode)
 {
 	bool left = S_ISDIR(inode->mode) && inode->u.dir &&
 		    (inode->u.dir->add_names || inode->u.dir->del_names);
@@ -93,7 +94,10 @@ static void settle_inode(struct dafs_ns *ns, struct dafs_inode *inode)
 
 	inode->marks &= ~(uint32_t)(DAFS_NS_TAKEN | DAFS_NS_SAVED);
 	if (inode->marks & DAFS_NS_LOSING) {
-		dafs_ns_end_losing(inode);
+		if (S_ISDIR(inode->mode))
+			dafs_ns_end_losing(inode);
+		else
+			dafs_ns_shrink_end(&col->shrink);
 		dafs_ns_mark(ns, inode, 0);
 		return;
 	}
@@ -155,7 +159,7 @@ void dafs_ns_settled(struct dafs_ns *ns, struct dafs_changeset *cs)
 		struct dafs_inode *inode = cs->inodes[i];
 		bool gone = inode->state & DAFS_I_GONE;
 
-		settle_inode(ns, inode);
+		settle_inode(ns, col, inode);
 		if (!gone && (inode->state & DAFS_I_NAMES))
 			promise_rest(ns, inode);
 	}

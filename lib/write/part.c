@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image/etree.h"
+#include "image/group.h"
 #include "image/icodec.h"
 #include "write/dareserve.h"
 #include "write/writeback.h"
@@ -274,4 +276,74 @@ void dafs_part_settled(struct dafs_write *w, struct dafs_part *part)
 					 : room;
 	memset(part, 0, sizeof(*part));
 	assert(dafs_delalloc_verify(w, inode));
+}
+
+/* Groups that an extent adds to those counted, met from its end; *last: the one that was met last. */
+static uint64_t groups_of(const struct dafs_image *img, const struct dafs_extent *e, uint32_t *last)
+{
+	uint32_t first = dafs_group_of_pblk(img, e->pblk);
+	uint32_t end = dafs_group_of_pblk(img, e->pblk + e->len - 1);
+	uint64_t n = (uint64_t)(end - first) + (end != *last);
+
+	*last = first;
+	return n;
+}
+
+/* Where in e to cut, so that the blocks behind the cut lie in left groups more than before. */
+static uint32_t cut_extent(const struct dafs_image *img, const struct dafs_extent *e, uint32_t last,
+			   uint64_t left)
+{
+	uint32_t end = dafs_group_of_pblk(img, e->pblk + e->len - 1);
+	uint64_t start;
+
+	if (!left && end != last)
+		return dafs_extent_end(e);
+	start = dafs_group_first_pblk(img, (uint32_t)(end - left + (end != last)));
+	return e->lblk + (uint32_t)(start - e->pblk);
+}
+
+static uint32_t shrink_to(const struct dafs_image *img, const struct dafs_extlist *map,
+			  uint32_t from_lblk, uint64_t max_groups)
+{
+	uint64_t mask = (UINT64_C(1) << img->cluster_bits) - 1, groups = 0, cut = DAFS_RANGE_END;
+	uint32_t last = UINT32_MAX;
+
+	for (size_t i = map->n; i-- && cut == DAFS_RANGE_END;) {
+		struct dafs_extent e = map->v[i];
+		uint32_t met = last;
+		uint64_t n;
+
+		if (dafs_extent_end(&e) <= from_lblk)
+			break;
+		if (e.lblk < from_lblk) {
+			e.pblk += from_lblk - e.lblk;
+			e.len -= from_lblk - e.lblk;
+			e.lblk = from_lblk;
+		}
+		n = groups_of(img, &e, &last);
+		if (groups + n > max_groups)
+			cut = cut_extent(img, &e, met, max_groups - groups);
+		groups += n;
+	}
+	if (cut != DAFS_RANGE_END)
+		cut = (cut + mask) & ~mask;
+	return map->n && cut < dafs_extent_end(&map->v[map->n - 1]) ? (uint32_t)cut : DAFS_RANGE_END;
+}
+
+errcode_t dafs_part_shrink(struct dafs_image *img, uint32_t ino, uint32_t from_lblk,
+			   uint64_t max_groups, uint32_t *cut_lblk)
+{
+	struct dafs_extlist map = { 0 };
+	struct dafs_blklist nodes = { 0 };
+	union dafs_inode_buf buf;
+	errcode_t err = dafs_icodec_read(img, ino, &buf.raw, sizeof(buf));
+
+	*cut_lblk = DAFS_RANGE_END;
+	if (!err && (buf.raw.i_flags & EXT4_EXTENTS_FL))
+		err = dafs_etree_decode(img, ino, &buf.raw, &map, &nodes);
+	if (!err)
+		*cut_lblk = shrink_to(img, &map, from_lblk, max_groups ? max_groups : 1);
+	dafs_extlist_fini(&map);
+	dafs_blklist_fini(&nodes);
+	return err;
 }

@@ -50,4 +50,9 @@ void dafs_part_cancel(struct dafs_part *part);
  * DAFS_I_DATA and DAFS_I_PART say so, its metadata are promised anew (as far as there is room). Cannot fail. */
 void dafs_part_settled(struct dafs_write *w, struct dafs_part *part);
 
+/* A file of the image of which all blocks from from_lblk on are to be freed: where to cut it first, so that what goes lies in at most
+ * max_groups groups; DAFS_RANGE_END where all of it does. Errors: those of reading the mapping. */
+errcode_t dafs_part_shrink(struct dafs_image *img, uint32_t ino, uint32_t from_lblk,
+			   uint64_t max_groups, uint32_t *cut_lblk);
+
 #endif

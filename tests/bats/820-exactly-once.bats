@@ -224,3 +224,39 @@ EOF
   run_tool 0 dawrite img stat /sub/deep
   [ "$(dafsdebug -R 'ls -p /out' img | grep -c /h)" -eq 100 ]
 }
+
+@test "a file in more groups than the journal holds bitmaps is freed piece by piece, and each can be cut off" {
+  local i change
+  truncate -s 12G probe 2>/dev/null || skip "no sparse file of 12 GiB here"
+  rm probe
+  mkdafs -q -b 1024 -J size=1 img 12G
+  dawrite -q img fallocate /f 0 9G
+  echo kept | dawrite -q img write /kept
+  dawrite -q img flush
+  for change in 'rm /f' 'truncate /f 5000' 'mv /kept /f'; do
+    cp --sparse=always img now
+    # shellcheck disable=SC2086
+    dawrite -q now $change
+    dawrite -q now mkdir /more
+    run_tool 0 dawrite --json now flush
+    [ "$(jq .transactions <<<"$output")" -gt 1 ]
+    assert_fsck_clean now
+    run_tool 0 dawrite now stat /more
+    [ ! -e now.dacache ]
+  done
+  run_tool 0 dawrite now cat /f
+  [ "$output" = kept ]
+  need strace
+  for i in 6 11; do
+    cp --sparse=always img now
+    dawrite -q now rm /f
+    strace -f -qq -o trace -e trace=fdatasync -e inject=fdatasync:signal=KILL:when=$i dawrite -q now flush || true
+    cp --sparse=always now between
+    e2fsck -fy -E journal_only between >/dev/null || [ $? -eq 1 ]
+    assert_fsck_clean between
+    run_tool 0 dawrite -q now flush
+    assert_fsck_clean now
+    run_tool 1 dawrite now stat /f
+    [ ! -e now.dacache ]
+  done
+}
