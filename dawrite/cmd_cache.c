@@ -141,6 +141,8 @@ static void plan_json(struct plan_print *pp, const char *path, const struct dafs
 		dafs_cli_json_u64(e, "logical", ext[i].lblk);
 		dafs_cli_json_u64(e, "physical", ext[i].pblk);
 		dafs_cli_json_u64(e, "length", ext[i].len);
+		dafs_cli_json_bool(e, "unwritten", ext[i].unwritten);
+		dafs_cli_json_bool(e, "journaled", ext[i].live);
 		json_object_array_add(list, e);
 	}
 	json_object_array_add(pp->array, one);
@@ -166,7 +168,8 @@ static errcode_t plan_one(void *arg, const struct dafs_inode *inode, uint32_t in
 	printf("%s: inode %u, %s, %zu extent%s%s%s\n", path, ino, kind_name(inode), n, n == 1 ? "" : "s",
 	       cuts ? ", cut: " : "", cuts ? why_cut(pp, longest, why, sizeof(why)) : "");
 	for (size_t i = 0; i < n; i++)
-		printf("  %10u .. %10u -> %12" PRIu64 " (%u)\n", ext[i].lblk, ext[i].lblk + ext[i].len - 1, ext[i].pblk, ext[i].len);
+		printf("  %10u .. %10u -> %12" PRIu64 " (%u)%s\n", ext[i].lblk, ext[i].lblk + ext[i].len - 1, ext[i].pblk,
+		       ext[i].len, ext[i].unwritten ? " unwritten" : ext[i].live ? " journaled" : "");
 	return 0;
 }
 

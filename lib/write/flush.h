@@ -55,6 +55,8 @@ struct dafs_flush_opts {
 struct dafs_plan_extent { /* one placed piece, as printed by --dry-run */
 	uint32_t lblk, len;
 	uint64_t pblk;
+	bool unwritten; /* no bytes go there */
+	bool live;	/* the image maps it: its bytes go through the journal */
 };
 
 struct dafs_flush_stats {

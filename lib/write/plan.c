@@ -366,7 +366,9 @@ errcode_t dafs_plan_walk(struct dafs_plan *plan,
 		for (uint32_t r = 0; r < it->nruns; r++) {
 			ext[r] = (struct dafs_plan_extent){ .lblk = run[r].lblk,
 							    .len = run[r].len,
-							    .pblk = run[r].pblk };
+							    .pblk = run[r].pblk,
+							    .unwritten = run[r].kind == DAFS_RUN_UNWRITTEN,
+							    .live = run[r].kind == DAFS_RUN_LIVE };
 			asked += !r || run[r - 1].lblk + run[r - 1].len != run[r].lblk;
 		}
 		err = fn(arg, plan->cs->inodes[i], it->ino, ext, it->nruns, asked);

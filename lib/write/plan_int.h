@@ -6,7 +6,9 @@
  * plan_inode.c inode numbers, directories' and attributes' shapes
  * plan_free.c  what mappings that go give back
  * plan_file.c  what becomes of one file's mapping
- * plan_place.c where everything goes
+ * plan_place.c the order in which everything is placed
+ * plan_ask.c   one run, from the allocator into the plan
+ * plan_meta.c  places of what is not file data
  * plan_tight.c the order of files where room is little
  * plan_pack.c  the fewest pieces where files have to be cut
  * quota.c      usage by owner
@@ -234,6 +236,16 @@ errcode_t dafs_plan_give_inode(struct dafs_plan *plan, uint32_t ino,
 
 /* plan_place.c: where everything goes. */
 errcode_t dafs_plan_place(struct dafs_plan *plan);
+/* The beginning of the group that an inode number belongs to. */
+uint64_t dafs_plan_near_inode(const struct dafs_plan *plan, uint32_t ino);
+
+/* plan_meta.c, in the order of the calls. New blocks of all directories; metadata clusters that are
+ * still to be asked for, at most; an item's tree blocks, attribute blocks and symlink target; what
+ * removed inodes map. */
+errcode_t dafs_plan_place_dirs(struct dafs_plan *plan);
+uint64_t dafs_plan_meta_to_come(const struct dafs_plan *plan);
+errcode_t dafs_plan_place_meta_of(struct dafs_plan *plan, size_t item);
+errcode_t dafs_plan_place_gone(struct dafs_plan *plan);
 
 /* plan_pack.c. Can requests of this plan be placed together? The groups are few enough, and nothing
  * asks for an order of its own. */
@@ -255,7 +267,7 @@ uint32_t dafs_plan_slack(const struct dafs_plan *plan, size_t n_extents);
 /* Does this item have file data to place? */
 bool dafs_plan_has_data(const struct dafs_plan *plan, size_t item);
 
-/* Place [lblk, lblk + len) of an inode whose mapping is old (NULL: nothing) with edits over it; the
+/* plan_ask.c. Place [lblk, lblk + len) of an inode whose mapping is old (NULL: nothing) with edits over it; the
  * pieces are appended to edits. */
 struct dafs_place_req {
 	const struct dafs_extlist *old;

@@ -122,6 +122,20 @@ exact_auto() { # SRC SPARE AUTO [OPTION...]
   [ "$(stat -c %s other)" -eq $((512 << 20)) ]
 }
 
+@test "auto: an attribute that small blocks cannot hold decides the class of sizes" {
+  mkdir src
+  echo x >src/file
+  setfattr -n user.large -v "$(printf 'v%.0s' $(seq 3000))" src/file 2>/dev/null || skip "no attributes of 3000 bytes here"
+  run_tool 0 mkdafs -q --no-sync -d src image auto
+  assert_fsck_clean image
+  [ "$(stat -c %s image)" -eq $((512 << 20)) ]
+  run_tool 0 mkdafs -q --no-sync -d src same 512M
+  run_tool 1 mkdafs -q --no-sync -d src less $(((512 << 10) - 1))K
+  has_stderr "does not fit"
+  exact_auto src 50 auto -b 4096
+  [ "$(stat -c %s image)" -lt $((1 << 20)) ]
+}
+
 @test "auto+SLACK leaves that much free" {
   mkdir src
   seq 1 300000 >src/file

@@ -81,3 +81,49 @@ same() { cmp "$1" "$2" || { echo "$1 and $2 differ"; return 1; }; }
   assert_fsck_clean three
   [ "$(cmp -l one three | wc -l)" -le 64 ]
 }
+
+@test "a script and its flush: threads, umask, locale, time zone, hour, one process or two" {
+  run_tool 0 mkdafs -q -b 4096 -U $UUID -E hash_seed=$UUID base 64M
+  {
+    echo "import src /in"
+    for i in $(seq 1 200); do echo "write --from src/hello /in/many/w$i"; done
+    for i in $(seq 1 40 200); do echo "write -a --from src/large /in/many/w$i"; done
+    for i in $(seq 1 5 200); do echo "touch -d '2001-02-03 04:05:06' /in/many/w$i"; done
+    printf '%s\n' "mkdir -p /x/y" "mv /in/many/w7 /x/y/w" "ln /x/y/w /x/l" "rm -r /in/deep" "truncate /in/large 70000" \
+      "punch /in/many/w4 8192 8192" "setfattr -n user.k -v v /x/l" "mknod /x/fifo p"
+  } >script
+  sed 's,import src,import copy,; s,--from src,--from copy,' script >script.copy
+  threads() { # IMAGE SCRIPT [OPTION...]
+    cp --sparse=always base "$1"
+    run_tool 0 dawrite -q -f "${@:3}" "$1" script "$2"
+  }
+  threads one script
+  assert_fsck_clean one
+  for n in 1 2 3 4 5 6 7 8; do
+    threads two script.copy --threads $n
+    same one two
+  done
+  sleep 1.1
+  (umask 0077 && threads two script)
+  same one two
+  (export LC_ALL=C TZ=Pacific/Kiritimati && threads two script.copy --no-sync)
+  same one two
+  # Over two processes: pending in between.
+  for image in two three; do cp --sparse=always base $image; done
+  run_tool 0 dawrite -q two script script
+  run_tool 0 dawrite -q two flush
+  (umask 0007 && TZ=Asia/Tokyo run_tool 0 dawrite -q --threads 5 three script script.copy)
+  LC_ALL=C run_tool 0 dawrite -q --threads 2 three flush
+  same two three
+  assert_fsck_clean two
+}
+
+@test "mkdafs -d: any number of threads" {
+  fill one src
+  for n in 1 2 3 4 5 6 7 8; do
+    # What was there before decides which tables are known to be zero.
+    rm -f two
+    fill two copy --threads $n
+    same one two
+  done
+}
