@@ -240,12 +240,27 @@ errcode_t dafs_rename(struct dafs *fs, const char *from, const char *to)
 	return dafs_session_fail(fs, rename_at(fs, from, dir, name, len), from);
 }
 
+/* Is what a casefolded directory has under path the very thing called from? Then path is another spelling of its name, and no
+ * directory to move it into. */
+static bool is_spelling(struct dafs *fs, const char *from, const char *path, struct dafs_inode **dir, const char **name, size_t *len)
+{
+	struct dafs_inode *from_dir, *inode, *same;
+	const char *from_name;
+	size_t from_len;
+
+	return !dafs_ns_parent(fs->ns, from, &from_dir, &from_name, &from_len) &&
+	       !dafs_ns_parent(fs->ns, path, dir, name, len) && from_dir == *dir && ((*dir)->iflags & EXT4_CASEFOLD_FL) &&
+	       (from_len != *len || memcmp(from_name, *name, *len)) &&
+	       !dafs_ns_child(fs->ns, from_dir, from_name, from_len, &inode) &&
+	       !dafs_ns_child(fs->ns, from_dir, *name, *len, &same) && inode == same && S_ISDIR(inode->mode);
+}
+
 errcode_t dafs_edit_move(struct dafs *fs, const char *from, const char *to)
 {
 	struct dafs_inode *dir;
 	const char *name;
 	size_t len;
-	errcode_t err = target_place(fs, to, from, &dir, &name, &len);
+	errcode_t err = is_spelling(fs, from, to, &dir, &name, &len) ? 0 : target_place(fs, to, from, &dir, &name, &len);
 
 	if (err)
 		return dafs_session_fail(fs, err, to);

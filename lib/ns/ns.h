@@ -125,7 +125,7 @@ errcode_t dafs_ns_unlink(struct dafs_ns *ns, struct dafs_inode *dir, const char 
 			 size_t name_len, bool dir_ok);
 
 /* rename(2): replaces a file or an empty directory (EISDIR, ENOTDIR, ENOTEMPTY); refuses to move a directory into itself (EINVAL);
- * both names of one inode: nothing happens. */
+ * both names of one inode: nothing happens, but that one name of a casefolded directory gets the new spelling. */
 struct dafs_ns_rename {
 	struct dafs_inode *from_dir;
 	const char *from;

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "image/icodec.h"
+
 struct rename {
 	const struct dafs_ns_rename *req;
 	struct dafs_inode *inode, *victim; /* victim: what the new name led to; NULL: nothing */
@@ -79,6 +81,66 @@ static errcode_t mover_problem(struct dafs_ns *ns, const struct rename *r)
 	if (r->req->to_dir == r->req->from_dir || r->victim)
 		return 0;
 	return dafs_ns_may_count(ns, r->req->to_dir);
+}
+
+/* Is the new name the old one in another spelling (of a casefolded directory)? */
+static bool is_respelled(const struct dafs_ns *ns, const struct dafs_ns_rename *q)
+{
+	return q->from_dir == q->to_dir && dafs_ns_fold(ns, q->from_dir) &&
+	       (q->from_len != q->to_len || memcmp(q->from, q->to, q->to_len));
+}
+
+/* The record of a name gets another spelling of it. */
+static errcode_t spell(struct dafs_ns *ns, struct dafs_inode *dir, const struct dafs_inode *inode,
+		       const char *name, size_t name_len, struct dafs_name **record)
+{
+	struct dafs_name *was = *record;
+	errcode_t err;
+
+	dafs_dir_set(dir->u.dir, was, 0, 0);
+	err = dafs_ns_prepare(ns, dir, name, name_len, record);
+	if (err) {
+		*record = was;
+		dafs_dir_set(dir->u.dir, was, inode->id, dafs_icodec_file_type(inode->mode));
+		return err;
+	}
+	dafs_ns_put(ns, dir, *record, inode);
+	return 0;
+}
+
+/* One name of one inode, spelled otherwise from now on. */
+static errcode_t respell(struct dafs_ns *ns, const struct rename *r)
+{
+	const struct dafs_ns_rename *q = r->req;
+	struct dafs_ns_promise before = dafs_ns_promised(ns->img, q->to_dir);
+	struct dafs_ns_charge charge = { .ns = ns };
+	struct dafs_ns_undo undo[2];
+	struct dafs_name *record;
+	errcode_t err = dafs_ns_reserve_changed(ns, 2);
+
+	if (!err)
+		err = dafs_ns_charge_add(&charge, q->to_dir);
+	if (!err)
+		err = dafs_ns_name(ns, q->to_dir, q->from, q->from_len, &record);
+	if (err)
+		return err;
+	dafs_ns_undo_keep(&undo[0], q->to_dir);
+	dafs_ns_undo_keep(&undo[1], r->inode);
+	err = spell(ns, q->to_dir, r->inode, q->to, q->to_len, &record);
+	if (err)
+		return err;
+	dafs_ns_stamp(ns, r->inode, false);
+	dafs_ns_mark(ns, r->inode, DAFS_I_ATTR);
+	err = dafs_ns_charge_take(&charge);
+	if (!err)
+		err = dafs_ns_repromise(ns, q->to_dir, before, dafs_ns_promised(ns->img, q->to_dir));
+	if (err) {
+		dafs_ns_charge_undo(&charge);
+		spell(ns, q->to_dir, r->inode, q->from, q->from_len, &record);
+		for (size_t i = 2; i-- > 0;)
+			dafs_ns_undo_apply(&undo[i]);
+	}
+	return err;
 }
 
 /* Both ends looked up and allowed. *nothing: they are one inode. */
@@ -176,6 +238,12 @@ errcode_t dafs_ns_rename(struct dafs_ns *ns, const struct dafs_ns_rename *q)
 		err = dafs_ns_may_add(ns, q->to_dir, q->to, q->to_len);
 	if (!err)
 		err = resolve(ns, &r, &nothing);
+	if (!err && nothing && is_respelled(ns, q)) {
+		err = dafs_ns_inode_refuses(ns, r.inode, false);
+		if (!err)
+			err = respell(ns, &r);
+		return err ? dafs_ns_fail(ns, err, q->to_dir, q->to, q->to_len) : 0;
+	}
 	if (err || nothing)
 		return err;
 	/* A replaced name is taken away too. */
