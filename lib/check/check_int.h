@@ -739,6 +739,8 @@ uint32_t dafs_ck_policy_id(const struct dafs_ck *ck, uint32_t ino); /* 0: none, 
 /* Add in->quota_bytes and quota_inodes to the sums of its owners. */
 void dafs_ck_quota_charge(struct dafs_ck_worker *w, const struct dafs_ck_inode *in);
 uint32_t dafs_ck_quota_inum(const struct dafs_ck *ck, unsigned type);
+/* Before pass 1: numbers that lead to users' files. */
+errcode_t dafs_ck_quota_numbers(struct dafs_ck *ck);
 uint32_t *dafs_ck_quota_slot(struct dafs_ck *ck, unsigned type); /* where the superblock has it */
 
 /* ---- directories ---- */

@@ -73,7 +73,7 @@
 	  "revision 0 file system with feature flags", \
 	  "Features need revision 1; old kernels do not look at them.") \
 	P(SB_STRAY, "super.stray-inode", DAMAGE, SAFE, "forget", \
-	  "superblock: inode %i is named as the %t, but the feature is not set", \
+	  "superblock: inode %i is named as the %t, but is none", \
 	  "The number leads to a file of a user; the file stays.") \
 	P(SB_STATE, "super.state", SUMMARY, SAFE, "mark", \
 	  "the file system is not marked as cleanly unmounted", \

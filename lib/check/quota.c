@@ -444,6 +444,63 @@ out:
 	return err;
 }
 
+/* ---- the numbers of the files ---- */
+
+/* Does the inode hold a quota file of the type, as its header says? *used: a file of any sort. */
+static bool holds_quota(struct dafs_ck *ck, uint32_t ino, unsigned type, bool *used, uint16_t *mode)
+{
+	struct file f = { .ck = ck, .type = type };
+	struct ext2_inode_large *raw = dafs_ck_raw_alloc(ck);
+	const struct quota_head *head;
+	uint8_t buf[QUOTA_BLK];
+	bool holds = false;
+
+	*used = false;
+	if (!raw) {
+		ck->main->err = ENOMEM;
+		return false;
+	}
+	if (dafs_ck_read_inode(ck->main, ino, raw) && raw->i_links_count) {
+		*used = true;
+		*mode = raw->i_mode;
+		if (LINUX_S_ISREG(raw->i_mode) && !(raw->i_flags & EXT4_INLINE_DATA_FL)) {
+			dafs_ck_walk(ck->main, ino, raw, add_run, &f);
+			head = (const void *)buf;
+			holds = file_read(&f, 0, buf) && head->magic == magics[type];
+		}
+	}
+	free(raw);
+	dafs_ck_vec_fini(&f.runs);
+	return holds;
+}
+
+/* (Without the feature, the number for projects is pass 1's matter, like the orphan file's.) */
+errcode_t dafs_ck_quota_numbers(struct dafs_ck *ck)
+{
+	static const uint32_t reserved[] = { EXT4_USR_QUOTA_INO, EXT4_GRP_QUOTA_INO, 0 };
+	static const char *const files[] = { "user quota file", "group quota file",
+					     "project quota file" };
+
+	for (unsigned type = 0; type < 3; type++) {
+		uint32_t *slot = dafs_ck_quota_slot(ck, type);
+		bool used, quota;
+		uint16_t mode = 0;
+
+		if (*slot < ck->g.first_ino || *slot > ck->g.inodes ||
+		    (!ck->g.quota && !reserved[type]))
+			continue;
+		quota = holds_quota(ck, *slot, type, &used, &mode);
+		if (ck->main->err)
+			return ck->main->err;
+		/* A damaged quota file in its own inode looks like no user's file. */
+		if (!used || quota || (ck->g.quota && mode == (LINUX_S_IFREG | 0600)))
+			continue;
+		if (DAFS_CK_FIND(ck->main, SB_STRAY, .ino = *slot, .text = files[type]))
+			*slot = ck->g.quota ? reserved[type] : 0;
+	}
+	return 0;
+}
+
 errcode_t dafs_ck_quota_check(struct dafs_ck *ck)
 {
 	errcode_t err = 0;

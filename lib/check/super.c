@@ -403,6 +403,8 @@ errcode_t dafs_ck_pass0(struct dafs_ck *ck)
 	check_times(ck);
 	check_quota_inodes(ck);
 	check_copies(ck);
-	err = check_mmp(ck);
+	err = dafs_ck_quota_numbers(ck);
+	if (!err)
+		err = check_mmp(ck);
 	return err ? err : check_resize_inode(ck);
 }

@@ -262,6 +262,8 @@ plain=(-O ^metadata_csum)
   cp stray before
   poke stray 1 620 "$(printf '\\x%02x' "$(ino stray /other)")"
   kept stray super.stray-inode 1
+  cp before group && db group "ssv grp_quota_inum $(ino before /dir)"
+  kept group super.stray-inode 1
   cp before target && db target "sif /link blocks 2"
   kept target inode.symlink-blocks
   cp before both && poke both 1 208 '\x11'
@@ -278,6 +280,10 @@ plain=(-O ^metadata_csum)
   cp hidden before
   db hidden "set_bg 0 itable_unused 1500" "set_bg 0 free_inodes_count 1500" "set_bg 0 checksum calc"
   kept hidden entry.uninit 1
+  fresh quota -O quota,^metadata_csum
+  cp quota before
+  db quota "ssv usr_quota_inum $(ino quota /other)"
+  kept quota super.stray-inode 1
   # (A count of inodes that does not fit the groups: a copy of the superblock is better.)
   cp flag before
   cp before count && poke count 1 41 '\x02'

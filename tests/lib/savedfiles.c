@@ -11,7 +11,8 @@
  * What is not said (and no more than that):
  *  1. a property that is in OURS as it was in SOUND under that path, or under that inode number, is
  *     right, whatever it is in THEIRS (content: by 512 bytes);
- *  2. OURS may hold more: a longer file, bytes where THEIRS has zeros that are as in SOUND, more
+ *  2. a block of THEIRS that is a copy of an extent node may be a hole;
+ *  3. OURS may hold more: a longer file, bytes where THEIRS has zeros that are as in SOUND, more
  *     attributes, more names.
  * So bytes in OURS that are neither those of THEIRS nor those of SOUND are said, also where THEIRS has
  * nothing; and a name that is in its place in THEIRS and in lost+found in OURS ("moved"). Sizes of
@@ -88,6 +89,12 @@ static uint64_t content_sum(struct side *side, struct file *f)
 	return f->sum;
 }
 
+/* An extent tree's node: what e2fsck makes of a file's block that is also one of its map. */
+static bool is_node(const uint8_t *block)
+{
+	return block[0] == 0x0a && block[1] == 0xf3 && block[2] <= block[4];
+}
+
 static bool zeros(const uint8_t *bytes, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -119,7 +126,7 @@ static void compare_content(struct trio *x)
 			break;
 		imgtree_read(x->theirs, x->t, lblk, buf);
 		imgtree_read(x->ours, x->o, lblk, buf + bs);
-		if (!memcmp(buf, buf + bs, bs))
+		if (!memcmp(buf, buf + bs, bs) || (is_node(buf) && zeros(buf + bs, bs)))
 			continue;
 		for (int i = 0; i < 2; i++) {
 			memset(s[i], 0, bs);
