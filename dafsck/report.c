@@ -368,7 +368,7 @@ void dafsck_report_end(struct dafsck_report *r, errcode_t err, int status)
 
 void dafsck_report_codes(struct dafs_cli *cli)
 {
-	static const char *const repairs[] = { "-", "safe", "yes" };
+	static const char *const repairs[] = { "-", "safe", "yes", "later" };
 	const struct dafs_check_info *info;
 
 	for (unsigned code = 0; (info = dafs_check_info(code)) != NULL; code++)

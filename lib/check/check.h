@@ -67,7 +67,9 @@ struct dafs_finding {
 struct dafs_check_info {
 	const char *id;	 /* stable name for scripts: "inode.dtime" */
 	uint8_t class;	 /* enum dafs_check_class */
-	uint8_t repair;	 /* 0 none, 1 safe enough for preen, 2 on request only */
+	/* 0 none, 1 safe enough for preen, 2 on request only, 3 on request only, and preen goes on
+	 * without */
+	uint8_t repair;
 	const char *ask; /* what the repair is called: "clear", "fix", ...; NULL without a repair */
 	const char *message; /* template, see dafs_check_format */
 	const char *help;    /* one line for the manual: what it means */
@@ -110,7 +112,7 @@ struct dafs_check_result {
 	uint64_t found[DAFS_CHECK_FATAL + 1]; /* findings by class */
 	uint64_t left[DAFS_CHECK_FATAL + 1];  /* of them, not repaired */
 	uint64_t fixed[DAFS_CHECK_FATAL + 1]; /* of them, repaired */
-	uint64_t repairs;   /* of all classes, but for orphans: to finish with those is no repair */
+	uint64_t repairs;   /* but for notes and the copy of the journal's block map */
 	bool replayed;	    /* the journal held transactions, which were replayed */
 	bool torn;	    /* ... but for some that were damaged */
 	bool committed;	    /* the repairs are in the image */
@@ -150,7 +152,7 @@ struct dafs_check_report {
 errcode_t dafs_check_run(struct dafs_ctx *ctx, const char *address,
 			 const struct dafs_check_opts *opts, struct dafs_check_report *report);
 
-/* e2fsck's exit status for a result: 1 when something was repaired (notes too, but for orphans), 4
+/* e2fsck's exit status for a result: 1 when something was repaired (notes do not count), 4
  * when damage is left (with strict: also summaries) or preen refused. A check that could not be done
  * is the error's matter (8). */
 int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_check_result *result);

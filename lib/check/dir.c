@@ -134,6 +134,27 @@ static bool has_tail(const struct dafs_ck *ck, const uint8_t *buf)
 	       tail->det_reserved_name_len == EXT2_DIR_NAME_LEN_CSUM;
 }
 
+/* A block that was written without checksums: its last entry makes room for the one that carries
+ * the checksum, if it has that to spare. */
+static void shorten_last(struct dafs_ck_look *l)
+{
+	const uint32_t bs = l->w->ck->g.block_size, room = l->room;
+	uint32_t off = 0, need, len;
+
+	l->room = bs;
+	while (length_ok(l, off) && off + dafs_ck_entry_len(l, dafs_ck_entry(l, off)) < bs)
+		off += dafs_ck_entry_len(l, dafs_ck_entry(l, off));
+	if (length_ok(l, off)) {
+		struct dafs_dirent_disk *de = dafs_ck_entry(l, off);
+
+		need = dafs_dirblock_need(de->ino ? de->name_len : 1) + (l->in_entry_hash ? 8 : 0);
+		len = dafs_ck_entry_len(l, de);
+		if (off + len == bs && len >= need + DAFS_DIR_TAIL_BYTES)
+			de->rec_len = dafs_dirblock_store_len(bs, len - DAFS_DIR_TAIL_BYTES);
+	}
+	l->room = room;
+}
+
 /* Checksum of the block. True: it fails (and a leaf's own complaint waits until its entries were
  * looked at). */
 static bool look_csum(struct dafs_ck_look *l)
@@ -153,10 +174,12 @@ static bool look_csum(struct dafs_ck_look *l)
 	}
 	if (has_tail(ck, l->buf))
 		return true;
-	if (DAFS_CK_FIND(w, DIR_NO_CSUM, .ino = l->dir->ino, .lblk = l->lblk, .blk = l->pblk))
+	if (DAFS_CK_FIND(w, DIR_NO_CSUM, .ino = l->dir->ino, .lblk = l->lblk, .blk = l->pblk)) {
+		shorten_last(l);
 		l->changed = true;
-	else
+	} else {
 		l->room = ck->g.block_size;
+	}
 	return false;
 }
 

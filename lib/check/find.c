@@ -10,7 +10,7 @@
 #include "check/check_int.h"
 
 enum decision { LEAVE = 1, REPAIR };
-enum { REPAIR_NONE, REPAIR_SAFE, REPAIR_YES }; /* dafs_check_info.repair */
+enum { REPAIR_NONE, REPAIR_SAFE, REPAIR_YES, REPAIR_LATER }; /* dafs_check_info.repair */
 
 static uint64_t mix(uint64_t key, uint64_t value)
 {
@@ -69,8 +69,8 @@ static void report(struct dafs_ck *ck, struct dafs_finding f, enum decision deci
 	rep->result.found[info->class]++;
 	if (decision == REPAIR)
 		rep->result.fixed[info->class]++;
-	/* (A mount would have finished with those.) */
-	if (decision == REPAIR && f.code != DAFS_CK_ORPHAN_INODE)
+	/* (A mount would have made that copy, too.) */
+	if (decision == REPAIR && info->class > DAFS_CHECK_NOTE && f.code != DAFS_CK_JNL_BACKUP)
 		rep->result.repairs++;
 	if (rep->finding)
 		rep->finding(rep->arg, &f);
@@ -106,7 +106,8 @@ bool dafs_ck_find(struct dafs_ck_worker *w, const struct dafs_finding *f)
 		/* (Asking may take long and must not be interrupted by a growing map.) */
 		*decision = taken;
 		/* A trial asks one question only: is there anything that preen may not do? */
-		ck->unsafe |= taken == LEAVE && info->class >= DAFS_CHECK_SUMMARY;
+		ck->unsafe |= taken == LEAVE && info->class >= DAFS_CHECK_SUMMARY &&
+			      info->repair != REPAIR_LATER;
 		if (!ck->trial)
 			report(ck, *f, taken);
 	}

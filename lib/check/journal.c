@@ -228,8 +228,10 @@ static errcode_t check_super(struct dafs_ck *ck, struct jbd2_super *js, uint64_t
 	errcode_t err;
 
 	if (why || log) {
-		if (why ? !DAFS_CK_FIND(w, JNL_SUPER, .ino = jino, .text = why)
-			: !DAFS_CK_FIND(w, JNL_LOG, .ino = jino, .text = log))
+		if (log ? !DAFS_CK_FIND(w, JNL_LOG, .ino = jino, .text = log)
+		    : recover
+			    ? !DAFS_CK_FIND(w, JNL_SUPER, .ino = jino, .text = why)
+			    : !DAFS_CK_FIND(w, JNL_SUPER_IDLE, .ino = jino, .text = why))
 			return 0;
 		if (why && is_elsewhere(ck))
 			return ck->main->err;
@@ -351,11 +353,14 @@ errcode_t dafs_ck_journal(struct dafs_ck *ck)
 {
 	static const uint8_t no_uuid[16];
 	struct ext2_super_block *sb = &ck->sb;
-	bool external = sb->s_journal_dev || memcmp(sb->s_journal_uuid, no_uuid, sizeof(no_uuid));
+	bool named = memcmp(sb->s_journal_uuid, no_uuid, sizeof(no_uuid));
+	bool external = sb->s_journal_dev || named;
 
 	if (sb->s_journal_inum) {
 		if (ext2fs_has_feature_journal(sb) && external &&
-		    DAFS_CK_FIND(ck->main, JNL_BOTH, .ino = sb->s_journal_inum)) {
+		    (named ? DAFS_CK_FIND(ck->main, JNL_BOTH, .ino = sb->s_journal_inum)
+			   : DAFS_CK_FIND(ck->main, JNL_DEVICE, .ino = sb->s_journal_inum,
+					  .found = sb->s_journal_dev))) {
 			sb->s_journal_dev = 0;
 			memset(sb->s_journal_uuid, 0, sizeof(sb->s_journal_uuid));
 		}

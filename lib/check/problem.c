@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NONE, SAFE, YES };
+enum { NONE, SAFE, YES, LATER };
 
 static const struct dafs_check_info table[] = {
 #define ROW(name, id, class, repair, ask, message, help)                                           \

@@ -136,6 +136,12 @@
 	  "The journal cannot be found; nothing can be replayed from it.") \
 	P(JNL_SUPER, "journal.super", DAMAGE, YES, "reset", "journal superblock: %t", \
 	  "The journal's own superblock is damaged; what it holds cannot be replayed.") \
+	P(JNL_SUPER_IDLE, "journal.super-empty", DAMAGE, SAFE, "make an empty journal", \
+	  "journal superblock: %t, and nothing is to be replayed", \
+	  "The journal's own superblock is damaged; nothing is lost with it.") \
+	P(JNL_DEVICE, "journal.device", SUMMARY, SAFE, "clear", \
+	  "the superblock names a device for a journal beside inode %i", \
+	  "No kernel mounts a file system that has both.") \
 	P(JNL_LOG, "journal.log", SUMMARY, YES, "reset", "the bounds of the journal's log: %t", \
 	  "No kernel mounts the file system; what the log holds cannot be replayed.") \
 	P(JNL_ERROR, "journal.error", SUMMARY, SAFE, "clear", \
@@ -360,7 +366,7 @@
 	  "directory %i: block %l is marked unwritten", "Directories have no unwritten blocks.") \
 	P(EXT_DIR_GAP, "extent.directory-gap", DAMAGE, YES, "fix", \
 	  "directory %i: block %l should be block %w", "A directory has no holes.") \
-	P(EXT_DEPTH, "extent.depth", SUMMARY, YES, "rebuild", \
+	P(EXT_DEPTH, "extent.depth", SUMMARY, LATER, "rebuild", \
 	  "inode %i: extent tree of depth %f, %w would do", \
 	  "The tree is deeper than any file of that file system needs.") \
 	P(EXT_SLACK, "extent.slack", NOTE, YES, "rebuild", \
@@ -449,7 +455,7 @@
 	  "directory %i: the first entry is %N, should be .", "The first entry names the directory itself.") \
 	P(DOT_INODE, "dir.dot-inode", DAMAGE, YES, "fix", "directory %i: . refers to inode %f", \
 	  "It must refer to the directory itself.") \
-	P(DOT_BIG, "dir.dot-big", SUMMARY, YES, "split", "directory %i: the . entry takes %f bytes", \
+	P(DOT_BIG, "dir.dot-big", SUMMARY, LATER, "split", "directory %i: the . entry takes %f bytes", \
 	  "Something else may stand behind it.") \
 	P(DOT_TERM, "dir.dot-name", DAMAGE, YES, "fix", "directory %i: the %t entry's name is not terminated", \
 	  "Old kernels need the NUL.") \
@@ -496,7 +502,7 @@
 	  "The byte belongs to the name's length then.") \
 	P(ENT_DUP, "entry.duplicate", DAMAGE, YES, "rename", "directory %d: name %N occurs twice", \
 	  "One of the two cannot be reached.") \
-	P(ENT_DUP_FOLDED, "entry.duplicate-folded", SUMMARY, YES, "rename", \
+	P(ENT_DUP_FOLDED, "entry.duplicate-folded", SUMMARY, LATER, "rename", \
 	  "directory %d: name %N occurs before in other letters", \
 	  "In a casefolded directory only one of the two can be reached.") \
 	P(ENT_ENC_PLAIN, "entry.encrypted-dir-plain", DAMAGE, YES, "clear", \
@@ -554,12 +560,12 @@
 	  "inode %i: attribute block %b, but the feature is not set", "The superblock lacks ext_attr.") \
 	P(BAD_ACL, "inode.acl", DAMAGE, YES, "clear", "inode %i: attribute block %b does not exist", \
 	  "The block number is outside of the file system.") \
-	P(FEATURE_LARGE_FILE, "super.large-file", DAMAGE, YES, "set the feature", \
+	P(FEATURE_LARGE_FILE, "super.large-file", DAMAGE, SAFE, "set the feature", \
 	  "there are files over 2 GiB, but large_file is not set", "Old kernels must know.") \
-	P(FEATURE_LARGE_DIR, "super.large-dir", DAMAGE, YES, "set the feature", \
+	P(FEATURE_LARGE_DIR, "super.large-dir", DAMAGE, SAFE, "set the feature", \
 	  "there are directories over 2 GiB, but large_dir is not set", \
 	  "Old kernels must know.") \
-	P(FEATURE_DIR_NLINK, "super.dir-nlink", DAMAGE, YES, "set the feature", \
+	P(FEATURE_DIR_NLINK, "super.dir-nlink", DAMAGE, SAFE, "set the feature", \
 	  "there are directories with over 65000 links, but dir_nlink is not set", \
 	  "Old kernels must know.") \
 	/* ---- connectivity and links ---- */ \

@@ -332,7 +332,7 @@ plain=(-O ^metadata_csum)
   row lost journal.inode
   fresh super
   wipe super "$(pblk super '<8>')"
-  row super journal.super
+  row super journal.super-empty
   fresh number
   db number "ssv journal_inum 2000000000"
   row number journal.inode

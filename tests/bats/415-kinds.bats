@@ -6,6 +6,7 @@ load helpers
 load repair
 
 none=(-O none,filetype,sparse_super,ext_attr)
+plain=(-O ^metadata_csum)
 
 super() { # IMAGE OFFSET BYTES : a field of the first superblock
   printf '%b' "$3" | dd of="$1" bs=1 seek=$((1024 + $2)) conv=notrunc status=none
@@ -94,4 +95,56 @@ super() { # IMAGE OFFSET BYTES : a field of the first superblock
   has_output "[super.flex-size]"
   run_tool 1 dafsck -fy flex
   assert_fsck_clean flex
+}
+
+@test "-p goes on where nothing has to be decided, and notes are no repairs" {
+  # Nothing to be replayed: nothing is lost with the journal's superblock.
+  fresh idle
+  poke idle "$(pblk idle '<8>')" 0 'xxxx'
+  run_tool 4 dafsck -fn idle
+  has_output "[journal.super-empty]"
+  run_tool 1 dafsck -fp idle
+  assert_fsck_clean idle
+  run_tool 0 dafsck -fn --strict idle
+  # Something is.
+  fresh busy
+  printf 'jo\njw -b 5000 /dev/zero\njc\n' | debugfs -w -f - busy >/dev/null 2>&1
+  poke busy "$(pblk busy '<8>')" 0 'xxxx'
+  run_tool 4 dafsck -fp busy
+  has_output "[journal.super]"
+  # A device's number beside the journal's inode.
+  fresh device "${plain[@]}"
+  super device 228 '\x37'
+  run_tool 0 dafsck -fn device
+  run_tool 4 dafsck -fn --strict device
+  has_output "[journal.device]"
+  run_tool 1 dafsck -fp device
+  run_tool 0 dafsck -fn --strict device
+  # Names in other letters wait for a person, and keep nothing from being mended.
+  fresh fold "${plain[@]}" -O casefold -E encoding=utf8
+  db fold "mkdir /fold" "sif /fold flags 0x40080000" "ln /dir/n1 /fold/name" "ln /dir/n2 /fold/NAME"
+  run_tool 1 dafsck -fp fold
+  run_tool 0 dafsck -fp fold
+  has_output "[entry.duplicate-folded]"
+  run_tool 4 dafsck -fp --strict fold
+  # A note is repaired and not counted, as with e2fsck.
+  fresh note "${plain[@]}" -O ^has_journal
+  super note 352 '\0'
+  cp note theirs
+  run_tool 0 dafsck -fy note
+  has_output "[super.hash-hint]"
+  run_tool 0 e2fsck -fy theirs
+}
+
+@test "a directory block that was written without checksums costs no name, and needs no answer" {
+  local block
+  fresh tail
+  # . and .., and one entry that fills the block.
+  block=$(pblk tail /dir/sub)
+  poke tail "$block" 28 '\xe8\x03'
+  poke tail "$block" 1012 '\0\0\0\0\0\0\0\0\0\0\0\0'
+  cp tail preen
+  row tail dir.no-checksum
+  run_tool 1 dafsck -fp preen
+  assert_fsck_clean preen
 }
