@@ -29,12 +29,22 @@ struct arena {
 };
 
 struct dafs_hostdir {
-	struct dafs_hostsrcs *hosts;
 	struct dafs_hostdir *parent;
-	TAILQ_ENTRY(dafs_hostdir) lru;		/* in hosts->idle while open and unused */
+	struct open_dir *open;		/* NULL: it is not */
+	char name[];
+};
+
+/* A directory without a parent. */
+struct root_dir {
+	struct dafs_hostsrcs *hosts;
+	struct dafs_hostdir dir;
+};
+
+struct open_dir {
+	struct dafs_hostdir *dir;
+	TAILQ_ENTRY(open_dir) lru;	/* in hosts->idle while unused */
 	int fd;
 	unsigned users;
-	char name[];
 };
 
 /* There may be millions of them: the upper half of the size is kept for files that have one. */
@@ -64,9 +74,16 @@ static const char *name_of(const struct hostsrc *src)
 struct dafs_hostsrcs {
 	pthread_mutex_t lock;
 	SLIST_HEAD(, arena) arenas;
-	TAILQ_HEAD(idle_list, dafs_hostdir) idle;
+	TAILQ_HEAD(idle_list, open_dir) idle;
 	unsigned nidle;
 };
+
+static struct dafs_hostsrcs *hosts_of(const struct dafs_hostdir *dir)
+{
+	while (dir->parent)
+		dir = dir->parent;
+	return ((const struct root_dir *)((const char *)dir - offsetof(struct root_dir, dir)))->hosts;
+}
 
 static void *arena_take(struct dafs_hostsrcs *hosts, size_t bytes)
 {
@@ -99,15 +116,25 @@ errcode_t dafs_hostsrcs_new(struct dafs_hostsrcs **ret)
 	return 0;
 }
 
+static void close_oldest(struct dafs_hostsrcs *hosts)
+{
+	struct open_dir *open = TAILQ_FIRST(&hosts->idle);
+
+	TAILQ_REMOVE(&hosts->idle, open, lru);
+	hosts->nidle--;
+	close(open->fd);
+	open->dir->open = NULL;
+	free(open);
+}
+
 void dafs_hostsrcs_free(struct dafs_hostsrcs *hosts)
 {
-	struct dafs_hostdir *dir;
 	struct arena *a;
 
 	if (!hosts)
 		return;
-	TAILQ_FOREACH(dir, &hosts->idle, lru)
-		close(dir->fd);
+	while (hosts->nidle)
+		close_oldest(hosts);
 	while ((a = SLIST_FIRST(&hosts->arenas))) {
 		SLIST_REMOVE_HEAD(&hosts->arenas, link);
 		free(a);
@@ -120,15 +147,18 @@ errcode_t dafs_hostdir_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *par
 			   struct dafs_hostdir **ret)
 {
 	size_t len = strlen(name) + 1;
-	struct dafs_hostdir *dir = arena_take(hosts, sizeof(*dir) + len);
+	size_t before = parent ? 0 : offsetof(struct root_dir, dir);
+	char *at = arena_take(hosts, before + sizeof(struct dafs_hostdir) + len);
+	struct dafs_hostdir *dir;
 
-	*ret = dir;
-	if (!dir)
+	*ret = NULL;
+	if (!at)
 		return ENOMEM;
-	dir->hosts = hosts;
+	if (!parent)
+		((struct root_dir *)at)->hosts = hosts;
+	*ret = dir = (struct dafs_hostdir *)(at + before);
 	dir->parent = parent;
-	dir->fd = -1;
-	dir->users = 0;
+	dir->open = NULL;
 	memcpy(dir->name, name, len);
 	return 0;
 }
@@ -157,52 +187,59 @@ const char *dafs_hostdir_path(const struct dafs_hostdir *dir, const char *name, 
 	return buf;
 }
 
-static void close_oldest(struct dafs_hostsrcs *hosts)
+static void unuse_dir(struct dafs_hostsrcs *hosts, struct dafs_hostdir *dir)
 {
-	struct dafs_hostdir *dir = TAILQ_FIRST(&hosts->idle);
-
-	TAILQ_REMOVE(&hosts->idle, dir, lru);
-	hosts->nidle--;
-	close(dir->fd);
-	dir->fd = -1;
-}
-
-static void unuse_dir(struct dafs_hostdir *dir)
-{
-	struct dafs_hostsrcs *hosts = dir->hosts;
-
-	if (--dir->users)
+	if (--dir->open->users)
 		return;
-	TAILQ_INSERT_TAIL(&hosts->idle, dir, lru);
+	TAILQ_INSERT_TAIL(&hosts->idle, dir->open, lru);
 	if (++hosts->nidle > MAX_OPEN)
 		close_oldest(hosts);
 }
 
-/* An open descriptor of dir, counted; lock held. Opens the parents that are not open by recursion: no path gets too long. */
-static int use_dir(struct dafs_hostdir *dir)
+static int open_dir(struct dafs_hostdir *dir, int up_fd)
 {
-	int up_fd = AT_FDCWD, saved;
+	struct open_dir *open = malloc(sizeof(*open));
+	int saved;
 
-	if (dir->fd >= 0) {
-		if (!dir->users++) {
-			TAILQ_REMOVE(&dir->hosts->idle, dir, lru);
-			dir->hosts->nidle--;
+	if (!open) {
+		errno = ENOMEM;
+		return -1;
+	}
+	*open = (struct open_dir){ .dir = dir, .users = 1 };
+	open->fd = openat(up_fd, dir->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (open->fd < 0) {
+		saved = errno;
+		free(open);
+		errno = saved;
+		return -1;
+	}
+	dir->open = open;
+	return open->fd;
+}
+
+/* An open descriptor of dir, counted; lock held. Opens the parents that are not open by recursion: no path gets too long. */
+static int use_dir(struct dafs_hostsrcs *hosts, struct dafs_hostdir *dir)
+{
+	int up_fd = AT_FDCWD, fd, saved;
+
+	if (dir->open) {
+		if (!dir->open->users++) {
+			TAILQ_REMOVE(&hosts->idle, dir->open, lru);
+			hosts->nidle--;
 		}
-		return dir->fd;
+		return dir->open->fd;
 	}
 	if (dir->parent) {
-		up_fd = use_dir(dir->parent);
+		up_fd = use_dir(hosts, dir->parent);
 		if (up_fd < 0)
 			return -1;
 	}
-	dir->fd = openat(up_fd, dir->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open_dir(dir, up_fd);
 	saved = errno;
 	if (dir->parent)
-		unuse_dir(dir->parent);
+		unuse_dir(hosts, dir->parent);
 	errno = saved;
-	if (dir->fd >= 0)
-		dir->users = 1;
-	return dir->fd;
+	return fd;
 }
 
 static errcode_t fail_at(struct dafs_ctx *ctx, const struct hostsrc *src, errcode_t err)
@@ -215,11 +252,11 @@ static errcode_t fail_at(struct dafs_ctx *ctx, const struct hostsrc *src, errcod
 static int hostsrc_get_fd(struct dafs_source *base, struct dafs_ctx *ctx, errcode_t *err)
 {
 	struct hostsrc *src = (struct hostsrc *)base;
-	struct dafs_hostsrcs *hosts = src->dir->hosts;
+	struct dafs_hostsrcs *hosts = hosts_of(src->dir);
 	int dir_fd, fd = -1;
 
 	pthread_mutex_lock(&hosts->lock);
-	dir_fd = use_dir(src->dir);
+	dir_fd = use_dir(hosts, src->dir);
 	pthread_mutex_unlock(&hosts->lock);
 	if (dir_fd < 0) {
 		*err = fail_at(ctx, src, errno);
@@ -230,7 +267,7 @@ static int hostsrc_get_fd(struct dafs_source *base, struct dafs_ctx *ctx, errcod
 		fd = openat(dir_fd, name_of(src), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	*err = fd < 0 ? fail_at(ctx, src, errno) : 0;
 	pthread_mutex_lock(&hosts->lock);
-	unuse_dir(src->dir);
+	unuse_dir(hosts, src->dir);
 	pthread_mutex_unlock(&hosts->lock);
 	return fd;
 }
