@@ -348,7 +348,7 @@ static errcode_t check_held(struct dafs *fs, const struct dafs_changeset *cs)
 /* What one change set was. */
 struct pass {
 	size_t n;     /* inodes in it */
-	bool shrinks; /* a piece of a file was freed, all is as pending as before */
+	bool piece;   /* of one file: so many are pending as before */
 };
 
 /* One change set: collected, planned, and executed unless this is a dry run. */
@@ -363,7 +363,7 @@ static errcode_t flush_once(struct dafs *fs, const struct dafs_flush_request *re
 	if (err)
 		return err;
 	pass->n = cs.n;
-	pass->shrinks = dafs_ns_shrinks(&cs);
+	pass->piece = cs.part || dafs_ns_shrinks(&cs);
 	err = check_held(fs, &cs);
 	if (!err && (cs.n || req->dry_run))
 		err = dafs_plan_new(fs->img, &cs, &req->opts, &plan);
@@ -397,19 +397,35 @@ static void add_stats(struct dafs_flush_stats *sum, const struct dafs_flush_stat
 }
 
 /* Too much for the journal at once: in several transactions, each of them a whole set, or, where one inode is too much by itself, a piece
- * of it. False: it cannot be done with less. */
-static bool ask_for_less(struct dafs_ns_selection *sel, size_t n)
+ * of it: of what is to be freed, or of what is to be written. False: it cannot be done with less. */
+static bool ask_for_less(const struct dafs *fs, struct dafs_ns_selection *sel, size_t n)
 {
+	unsigned cluster_bits = fs->img->cluster_bits + fs->img->block_bits;
+
+	sel->everything = false;
 	if (n > 1 && sel->max_inodes != 1) {
 		sel->max_inodes = sel->max_inodes && sel->max_inodes < n ? sel->max_inodes / 2 : n / 2;
-	} else if (!sel->shrink) {
-		sel->max_inodes = 1;
-		sel->shrink = true;
-	} else {
-		return false;
+		return true;
 	}
-	sel->everything = false;
-	return true;
+	sel->max_inodes = 1;
+	if (!sel->shrink) {
+		sel->shrink = true;
+		return true;
+	}
+	if (!sel->max_data_bytes)
+		sel->max_data_bytes = fs->reserve.dirty_clusters << cluster_bits;
+	sel->max_data_bytes /= 2;
+	return sel->max_data_bytes >> cluster_bits != 0;
+}
+
+/* What was too much by itself is done: the rest may go with more at once again. */
+static void ask_for_more(const struct dafs_flush_request *req, struct dafs_ns_selection *sel)
+{
+	if (!sel->shrink)
+		return;
+	sel->max_inodes = SIZE_MAX;
+	sel->max_data_bytes = req->opts.max_data_bytes;
+	sel->shrink = false;
 }
 
 errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *req, struct dafs_flush_stats *stats)
@@ -433,20 +449,17 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 		memset(&once, 0, sizeof(once));
 		before = dafs_ns_pending(fs->ns);
 		err = flush_once(fs, req, &sel, &once, &pass);
-		if (err == DAFS_ET_JOURNAL_FULL && ask_for_less(&sel, pass.n))
+		if (err == DAFS_ET_JOURNAL_FULL && ask_for_less(fs, &sel, pass.n))
 			continue;
 		add_stats(stats, &once);
-		if (!err && pass.shrinks)
-			continue;
-		if (err || !sel.max_inodes || !pass.n || (sel.max_data_bytes && !sel.everything))
+		if (err || !sel.max_inodes || !pass.n || (req->opts.max_data_bytes && !sel.everything))
 			return err;
+		if (pass.piece)
+			continue;
 		/* A pass that leaves as much as it found would do so for ever. */
 		if (dafs_ns_pending(fs->ns) == before)
 			return dafs_fail(fs->ctx, DAFS_ET_JOURNAL_FULL, "%s: what is left goes together", fs->img->dev->address);
-		/* What was too much by itself is done: the rest may go with more at once again. */
-		if (sel.shrink)
-			sel.max_inodes = SIZE_MAX;
-		sel.shrink = false;
+		ask_for_more(req, &sel);
 	}
 }
 

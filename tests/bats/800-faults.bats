@@ -18,6 +18,13 @@ setup() {
   has_output " 0 failures"
 }
 
+@test "a removed tree that the journal splits is sound between its transactions" {
+  run_tool 0 faults --work tree-split --phase flush --fault stop --stride 17
+  has_output " 0 failures"
+  run_tool 0 faults --others --work tree-split --phase flush --fault lose --stride 41
+  has_output " 0 failures"
+}
+
 @test "the fault injector sees what is not durable: a flush with --no-sync loses" {
   # The test's own test: without syncs the same tries must fail.
   run_tool 1 faults --work fresh --phase commands --fault lose --no-sync

@@ -246,6 +246,12 @@ EOF
   done
   run_tool 0 dawrite now cat /f
   [ "$output" = kept ]
+  # Into groups whose bitmaps are live by now, one file is too much as well.
+  dawrite -q now fallocate /again 0 9G
+  run_tool 0 dawrite --json now flush
+  [ "$(jq .transactions <<<"$output")" -gt 1 ]
+  assert_fsck_clean now
+  [ ! -e now.dacache ]
   need strace
   for i in 6 11; do
     cp --sparse=always img now
