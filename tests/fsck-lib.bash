@@ -85,8 +85,9 @@ preen_explained() {
     *'unused inodes area'*'FIXED'*'incorrect filetype (was '?', should be 0)'*) ;;
     *'_INODE_UNINIT is set'*'FIXED'*'incorrect filetype (was '?', should be 0)'*) ;;
     *'directory has no checksum'*'FIXED'*'has a zero-length name'*) ;;
-    *'is not in use, but contains data'*'CLEARED'*'has invalid inode #'*) ;;
+    *'has invalid inode #'*) grep -q 'super.stray-inode' "$work/out" ;;
     *'extent block passes checks, but checksum'*) ;;
+    *'invalid unused inodes count'*'FIXED'*'Root inode not allocated'*) ;;
     *'Error reading block'* | *'Inode 7 has illegal block'*) ;;
     *) return 1 ;;
   esac

@@ -349,24 +349,39 @@ out:
 	return err ? err : ck->main->err;
 }
 
+/* What names an external journal beside one in the file system, or where there is to be none. False: it
+ * is left as it is. */
+static bool check_other(struct dafs_ck *ck, bool uuid)
+{
+	struct ext2_super_block *sb = &ck->sb;
+	bool drop;
+
+	if (!sb->s_journal_inum)
+		drop = DAFS_CK_FIND(ck->main, JNL_STRAY);
+	else if (uuid)
+		drop = DAFS_CK_FIND(ck->main, JNL_BOTH, .ino = sb->s_journal_inum);
+	else
+		drop = DAFS_CK_FIND(ck->main, JNL_DEVICE, .ino = sb->s_journal_inum,
+				    .found = sb->s_journal_dev);
+	if (drop) {
+		sb->s_journal_dev = 0;
+		memset(sb->s_journal_uuid, 0, sizeof(sb->s_journal_uuid));
+	}
+	return drop;
+}
+
 errcode_t dafs_ck_journal(struct dafs_ck *ck)
 {
 	static const uint8_t no_uuid[16];
 	struct ext2_super_block *sb = &ck->sb;
-	bool named = memcmp(sb->s_journal_uuid, no_uuid, sizeof(no_uuid));
-	bool external = sb->s_journal_dev || named;
+	bool uuid = memcmp(sb->s_journal_uuid, no_uuid, sizeof(no_uuid)) != 0;
+	bool external = sb->s_journal_dev || uuid, feature = ext2fs_has_feature_journal(sb);
 
-	if (sb->s_journal_inum) {
-		if (ext2fs_has_feature_journal(sb) && external &&
-		    (named ? DAFS_CK_FIND(ck->main, JNL_BOTH, .ino = sb->s_journal_inum)
-			   : DAFS_CK_FIND(ck->main, JNL_DEVICE, .ino = sb->s_journal_inum,
-					  .found = sb->s_journal_dev))) {
-			sb->s_journal_dev = 0;
-			memset(sb->s_journal_uuid, 0, sizeof(sb->s_journal_uuid));
-		}
+	if (external && (sb->s_journal_inum || !feature) && check_other(ck, uuid))
+		external = false;
+	if (sb->s_journal_inum)
 		return check_inode_journal(ck);
-	}
-	if (ext2fs_has_feature_journal(sb)) {
+	if (feature) {
 		if (external)
 			DAFS_CK_FIND(ck->main, JNL_EXTERNAL, .text = "not looked at");
 		else if (DAFS_CK_FIND(ck->main, JNL_INODE, .text = "none is named"))

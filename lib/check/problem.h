@@ -155,6 +155,9 @@
 	P(JNL_BOTH, "journal.both", DAMAGE, YES, "clear", \
 	  "the superblock names an external journal beside inode %i", \
 	  "A file system has one journal; the one in it is kept.") \
+	P(JNL_STRAY, "journal.stray", DAMAGE, YES, "clear", \
+	  "the superblock names an external journal, but has_journal is not set", \
+	  "There is no journal to be found, and none is asked for.") \
 	P(JNL_FEATURE, "journal.feature", DAMAGE, NONE, NULL, \
 	  "the journal has an unknown feature (%t %x)", \
 	  "A newer journal format; neither replayed nor changed.") \
@@ -636,8 +639,8 @@
 	  "Files that were deleted while open; their space is freed by the repair.") \
 	P(QUOTA_USAGE, "quota.usage", DAMAGE, SAFE, "fix", \
 	  "%t quota: id %i has %N %f recorded, uses %w", "The quota file's usage is out of date.") \
-	P(QUOTA_TREE, "quota.tree", SUMMARY, SAFE, "make anew", "%t quota file: its tree has a loop", \
-	  "A node is referred to twice; usage is right all the same.") \
+	P(QUOTA_TREE, "quota.tree", SUMMARY, SAFE, "make anew", "%t quota file: %N", \
+	  "Another magic, or a loop in the tree; usage is right all the same.") \
 	P(QUOTA_FILE, "quota.file", DAMAGE, SAFE, "make anew", "%t quota file is damaged: %N", \
 	  "The quota file cannot be read.")
 /* clang-format on */

@@ -13,6 +13,7 @@
 
 #include "check/check_int.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -141,7 +142,8 @@ struct file {
 	uint32_t blocks; /* of QUOTA_BLK */
 	struct dafs_ck_map visited;
 	const char *wrong; /* damage: the file is of no use */
-	bool odd; /* a reference that leads nowhere new: nobody minds until ids are added */
+	const char *odd;   /* nobody minds until ids are added */
+	unsigned astray; /* below a node that has another place as well: limits are not believed */
 	bool write;	   /* it is to be written anew */
 };
 
@@ -192,8 +194,9 @@ static void look_entry(struct file *f, const struct quota_entry *e)
 		ck->main->err = ENOMEM;
 		return;
 	}
+	if (!f->astray || !sum->seen)
+		sum->entry = f->astray ? (struct quota_entry){ .id = e->id } : *e;
 	sum->seen = true;
-	sum->entry = *e;
 	if (sum->bytes == e->bytes && sum->inodes == e->inodes)
 		return;
 	if (sum->bytes != e->bytes)
@@ -231,7 +234,8 @@ static void look_node(struct file *f, uint32_t n, unsigned depth)
 		return;
 	}
 	for (unsigned i = 0; i < QUOTA_BLK / 4 && !f->wrong; i++) {
-		bool made;
+		uint64_t *seen;
+		bool again;
 
 		if (!refs[i])
 			continue;
@@ -239,17 +243,27 @@ static void look_node(struct file *f, uint32_t n, unsigned depth)
 			f->wrong = "a reference leads out of it";
 			return;
 		}
-		/* Ids share leaves. A node met again is a loop. */
-		if (!dafs_ck_map_put(&f->visited, refs[i], &made)) {
+		seen = dafs_ck_map_put(&f->visited, refs[i], NULL);
+		if (!seen) {
 			f->ck->main->err = ENOMEM;
 			return;
 		}
-		if (depth + 1 == QUOTA_DEPTH && made)
+		/* As libext2fs walks: a block is what its depth makes of it, so each is looked at once a
+		 * depth. Ids share leaves; all else that is met again is a loop. */
+		again = *seen != 0;
+		if (*seen >> (depth + 1) & 1) {
+			f->odd = depth + 1 < QUOTA_DEPTH ? "its tree has a loop" : f->odd;
+			continue;
+		}
+		if (again)
+			f->odd = "its tree has a loop";
+		*seen |= UINT64_C(1) << (depth + 1);
+		f->astray += again;
+		if (depth + 1 == QUOTA_DEPTH)
 			look_leaf(f, refs[i]);
-		else if (depth + 1 < QUOTA_DEPTH && !made)
-			f->odd = true;
-		else if (depth + 1 < QUOTA_DEPTH)
+		else
 			look_node(f, refs[i], depth + 1);
+		f->astray -= again;
 	}
 }
 
@@ -257,16 +271,27 @@ static void look_file(struct file *f, uint32_t ino, const struct ext2_inode_larg
 {
 	uint8_t buf[QUOTA_BLK];
 	const struct quota_head *head = (const void *)buf;
+	uint64_t *root;
 
 	dafs_ck_walk(f->ck->main, ino, raw, add_run, f);
 	if (!file_read(f, 0, buf)) {
 		f->wrong = "its header is missing";
 		return;
 	}
-	if (head->magic != magics[f->type] || head->version != 1) {
+	/* (libext2fs does not look at the magic, but for the other byte order.) */
+	if (head->version != 1 || htobe32(head->magic) == magics[f->type] ||
+	    head->free_block >= head->blocks || head->free_entry >= head->blocks) {
 		f->wrong = "its header is wrong";
 		return;
 	}
+	if (head->magic != magics[f->type])
+		f->odd = "its header has another type's magic";
+	root = dafs_ck_map_put(&f->visited, 1, NULL);
+	if (!root) {
+		f->ck->main->err = ENOMEM;
+		return;
+	}
+	*root = 1;
 	f->blocks = head->blocks;
 	if ((uint64_t)head->blocks * QUOTA_BLK > dafs_ck_size(raw) || head->blocks < 2)
 		f->wrong = "it is shorter than it says";
@@ -433,7 +458,8 @@ static errcode_t check_type(struct dafs_ck *ck, unsigned type)
 	else
 		look_missing(&f);
 	if (f.odd && !f.write)
-		f.write = DAFS_CK_FIND(ck->main, QUOTA_TREE, .ino = ino, .text = type_names[type]);
+		f.write = DAFS_CK_FIND(ck->main, QUOTA_TREE, .ino = ino, .text = type_names[type],
+				       .name = f.odd, .name_len = (uint8_t)strlen(f.odd));
 	err = ck->main->err;
 	if (f.write && !err)
 		err = write_file(&f, ino, raw);

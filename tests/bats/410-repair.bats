@@ -268,6 +268,11 @@ plain=(-O ^metadata_csum)
   kept target inode.symlink-blocks
   cp before both && poke both 1 208 '\x11'
   kept both journal.both
+  cp before device && poke device 1 228 '\x01'
+  kept device journal.device 1
+  cp before none && db none "feature -has_journal" "ssv journal_inum 0" "sif <8> links_count 0" && poke none 1 208 '\x11'
+  kept none journal.stray
+  cp stray before
   # The list of orphans leads to where no file is.
   cp before list && db list "sif /dir/n1 dtime 7" "ssv last_orphan $(ino list /dir/n1)"
   kept list inode.orphan
@@ -284,6 +289,11 @@ plain=(-O ^metadata_csum)
   cp quota before
   db quota "ssv usr_quota_inum $(ino quota /other)"
   kept quota super.stray-inode 1
+  # Its header: the place of a free entry; the magic, which e2fsck does not look at.
+  cp before entry && poke entry "$(pblk entry "<3>")" 28 '\x63'
+  kept entry quota.file 1
+  cp before magic && poke magic "$(pblk magic "<3>")" 0 '\x63'
+  kept magic quota.tree 1
   # (A count of inodes that does not fit the groups: a copy of the superblock is better.)
   cp flag before
   cp before count && poke count 1 41 '\x02'
