@@ -222,22 +222,29 @@ static const char *block_wrong(const struct dafs_ck_dx *dx, uint32_t b)
 	return NULL;
 }
 
-void dafs_ck_dx_judge(struct dafs_ck_worker *w, const struct dafs_ck_dir *dir,
-		      struct dafs_ck_dx *dx)
+/* A node's first and last children may reach beyond its own entries: what those of a kind hold
+ * counts as the node's. */
+static void reach_up(struct dafs_ck_dx *dx, enum dafs_ck_dx_kind kind)
 {
-	/* A node's first and last leaves may reach beyond its own entries: what they hold counts as
-	 * the node's. */
 	for (uint32_t b = 0; b < dx->nblks; b++) {
 		const struct dafs_ck_dx_blk *blk = &dx->blks[b];
 		struct dafs_ck_dx_blk *parent = &dx->blks[blk->parent];
 
-		if (blk->kind != DAFS_CK_DX_LEAF)
+		if (blk->kind != kind)
 			continue;
 		if (blk->flags & FIRST)
 			parent->min = blk->min;
 		if (blk->flags & LAST)
 			parent->max = blk->max;
 	}
+}
+
+void dafs_ck_dx_judge(struct dafs_ck_worker *w, const struct dafs_ck_dir *dir,
+		      struct dafs_ck_dx *dx)
+{
+	reach_up(dx, DAFS_CK_DX_LEAF);
+	/* (With large_dir there are nodes of nodes.) */
+	reach_up(dx, DAFS_CK_DX_NODE);
 	for (uint32_t b = 0; b < dx->nblks && !dx->bad; b++) {
 		const char *why = block_wrong(dx, b);
 

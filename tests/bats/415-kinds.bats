@@ -148,3 +148,30 @@ super() { # IMAGE OFFSET BYTES : a field of the first superblock
   run_tool 1 dafsck -fp preen
   assert_fsck_clean preen
 }
+
+@test "an index of three levels is sound, and is found damaged when it is" {
+  local node
+  # More leaves of three names each than two levels can lead to.
+  python3 - >names.tar <<'END'
+import sys, tarfile
+tar = tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.GNU_FORMAT)
+tar.addfile(tarfile.TarInfo("f"))
+for i in range(48000):
+    link = tarfile.TarInfo("d/" + "n" * 240 + "%06d" % i)
+    link.type, link.linkname = tarfile.LNKTYPE, "f"
+    tar.addfile(link)
+END
+  run_tool 0 mkdafs -q -F -b 1024 -O large_dir -d names.tar image 48M
+  debugfs -R "htree_dump d" image 2>/dev/null | head -n 20 >index
+  grep -q "Indirect levels: 2" index
+  assert_fsck_clean image
+  run_tool 0 dafsck -fn --strict image
+  # The second entry of the root leads to a node of nodes: its second entry's hash is one that comes later.
+  node=$(pblk image d "$(sed -n 's/^Entry #1: .*block \([0-9]*\)$/\1/p' index | head -n 1)")
+  poke image "$node" 16 '\xff\xff\xff\x7f'
+  run_tool 4 e2fsck -fn image
+  run_tool 4 dafsck -fn image
+  run_tool 1 dafsck -fy image
+  assert_fsck_clean image
+  [ "$(debugfs -R "ls -p d" image 2>/dev/null | grep -c nnnn)" -eq 48000 ]
+}
