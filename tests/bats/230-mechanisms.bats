@@ -54,6 +54,17 @@ blocks_of() { debugfs -R "stat $1" img 2>/dev/null | sed -n 's/.*Blockcount: \([
   run_tool 0 debugfs -R "stat /f" img
   has_output "Size: 5000"
   grep -q 'mtime: 0x3b9aca00' <<<"$output"
+  # A later write brings a later time, over old bytes, behind them, and while it is pending.
+  printf x | SOURCE_DATE_EPOCH=1000000001 run_tool 0 dawrite -q -f img write -o 7 /f
+  run_tool 0 debugfs -R "stat /f" img
+  has_output "Size: 5000"
+  grep -q 'mtime: 0x3b9aca01' <<<"$output"
+  printf x | SOURCE_DATE_EPOCH=1000000002 run_tool 0 dawrite -q img write -a /f
+  printf x | SOURCE_DATE_EPOCH=1000000003 run_tool 0 dawrite -q img write -a /f
+  SOURCE_DATE_EPOCH=1000000009 run_tool 0 dawrite -q img flush
+  run_tool 0 debugfs -R "stat /f" img
+  has_output "Size: 5002"
+  grep -q 'mtime: 0x3b9aca03' <<<"$output"
 }
 
 @test "m06 m07 one byte, unaligned, many blocks: the same bytes, in pieces cut at blocks" {
@@ -70,6 +81,30 @@ blocks_of() { debugfs -R "stat $1" img 2>/dev/null | sed -n 's/.*Blockcount: \([
   awk '$1 == "ext4_da_write_begin:" { pos = $7; len = $9; if ((pos % 4096 || len % 4096) && int(pos / 4096) != int((pos + len - 1) / 4096)) exit 1 }' log
   run_tool 0 dawrite -q img flush
   debugfs -R "dump /f got" img && cmp want got
+  assert_fsck_clean img
+}
+
+@test "m07 whole blocks go in one piece, the ends by themselves" {
+  put_bytes 81920 >d
+  traced write --from d /f
+  [ "$(events ext4_da_write_begin)" -eq 1 ]
+  rm log
+  traced write -o 4000 --from d /f
+  [ "$(events ext4_da_write_begin)" -eq 3 ]
+  rm log
+  run_tool 0 dawrite -q --no-sync --trace log img write /g <d
+  [ "$(events ext4_da_write_begin)" -eq 1 ]
+}
+
+@test "m12 the direct mapper allocates once and finds afterwards, in the write, in the next and after the flush" {
+  put_bytes 8192 >d
+  printf 'write --from d /f\nwrite -o 100 --from d /f\nwrite --from d /f\n' >script
+  run_tool 0 dawrite -q --no-sync --nodelalloc --trace log img script script
+  [ "$(data_calls)" -eq 3 ]
+  rm log
+  run_tool 0 dawrite -q --no-sync --nodelalloc --trace log img write --from d /f
+  [ "$(data_calls)" -eq 0 ]
+  [ "$(blocks_of /f)" -eq 24 ]
   assert_fsck_clean img
 }
 
@@ -289,6 +324,42 @@ blocks_of() { debugfs -R "stat $1" img 2>/dev/null | sed -n 's/.*Blockcount: \([
   run_tool 0 dawrite -q -f img punch /f 409600 40960
   run_tool 0 dawrite -q -f img write -o 409600 --from part /f
   [ "$(extents_of /f)" -eq 1 ]
+  assert_fsck_clean img
+}
+
+@test "m16 m22 m24 fallocate -n: blocks behind the end are held, written without a reservation, and given back" {
+  put_bytes 10000 >d
+  run_tool 0 dawrite -q img write --from d /f
+  traced fallocate -n /f 0 1M
+  [ "$(sum_of ext4_da_reserve_space reserve_blocks)" -eq 253 ]
+  run_tool 0 dawrite -q img flush
+  run_tool 0 debugfs -R "stat /f" img
+  has_output "Size: 10000"
+  [ "$(blocks_of /f)" -eq 2048 ]
+  [ "$(extents_of /f)" -eq 2 ]
+  assert_fsck_clean img
+  # Appended to, in the place that was kept: nothing is reserved, and the file stays in one piece.
+  rm log
+  traced write -a --from d /f
+  [ "$(events ext4_da_reserve_space)" -eq 0 ]
+  traced flush
+  [ "$(data_calls)" -eq 0 ]
+  cat d d >want
+  debugfs -R "dump /f got" img && cmp want got
+  [ "$(blocks_of /f)" -eq 2048 ]
+  [ "$(extents_of /f)" -eq 2 ]
+  # Truncation, but for growth, gives the rest back; so it does while that is pending.
+  run_tool 0 dawrite -q img truncate /f 30000
+  run_tool 0 dawrite -q -f img truncate /f 18000
+  truncate -s 18000 want
+  debugfs -R "dump /f got" img && cmp want got
+  [ "$(blocks_of /f)" -eq 40 ]
+  rm log
+  traced fallocate -n /f 0 1M
+  traced truncate /f 18000
+  [ "$(sum_of ext4_da_release_space freed_blocks)" -eq 251 ]
+  run_tool 0 dawrite -q img flush
+  [ "$(blocks_of /f)" -eq 40 ]
   assert_fsck_clean img
 }
 

@@ -270,3 +270,15 @@ random() {
   random 23 500 100000 -O bigalloc -C 65536
   random "$((RANDOM + 100))" 400 20000
 }
+
+@test "m28 a GiB in passes of 100 MiB: an extent for each 32768 blocks (DAFS_TEST_LONG)" {
+  [ -n "${DAFS_TEST_LONG:-}" ] || skip "DAFS_TEST_LONG is not set"
+  run_tool 0 mke2fs -q -F -t ext4 -b 4096 -O sparse_super2,^resize_inode img 4G
+  head -c 1G /dev/zero | tr '\0' x >d
+  run_tool 0 dawrite -q --no-sync img write --from d /f
+  for _ in $(seq 11); do run_tool 0 dawrite -q --no-sync img flush --max-bytes 100M; done
+  [ "$(pending inodes)" -eq 0 ]
+  [ "$(extents_of /f)" -eq 8 ]
+  debugfs -R "dump /f got" img && cmp d got
+  assert_fsck_clean img
+}

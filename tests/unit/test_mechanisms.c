@@ -5,6 +5,10 @@
  */
 #include "config.h"
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/trace.h"
 #include "seeded.h"
 #include "write_fixture.h"
@@ -387,6 +391,45 @@ static void test_gaps(void **state)
 	wf_close();
 }
 
+/* What the child does: 100 GiB promised, bytes in 2000 places of it, flushed. */
+static int write_large(struct dafs_inode *f)
+{
+	const uint64_t step = (UINT64_C(100) << 30) / 2000;
+
+	if (dafs_delalloc_fallocate(&wf.w, f, 0, UINT64_C(100) << 30, false))
+		return 1;
+	for (uint64_t i = 0; i < 2000; i++) {
+		if (dafs_delalloc_write(&wf.w, f, i * step + i % 4096, "x", 1))
+			return 2;
+	}
+	return wf_try_flush() ? 3 : 0;
+}
+
+/* m02 m23: a file costs what its ranges cost. 16 bytes for each of its 26 million blocks would be 400 MiB; it
+ * takes about 40, with a sanitizer some more. */
+static void test_m02_memory(void **state)
+{
+	enum { MOST_KIB = 300 << 10 };
+	struct dafs_inode *f;
+	struct rusage usage;
+	int status;
+	pid_t child;
+	(void)state;
+
+	f = fresh_file("-t ext4 -b 4096 -N 64 -O ^has_journal,^resize_inode,sparse_super2", "120G");
+	fflush(NULL);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child)
+		_exit(write_large(f));
+	assert_int_equal(wait4(child, &status, 0, &usage), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	printf("# %ld KiB\n", usage.ru_maxrss);
+	assert_true(usage.ru_maxrss < MOST_KIB);
+	wf_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -395,6 +438,7 @@ int main(void)
 		cmocka_unit_test(test_m13_cached),   cmocka_unit_test(test_m16_depth),
 		cmocka_unit_test(test_m17_one_call), cmocka_unit_test(test_m29_failure),
 		cmocka_unit_test(test_refill),	     cmocka_unit_test(test_gaps),
+		cmocka_unit_test(test_m02_memory),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
