@@ -255,6 +255,16 @@ blocks_of() { debugfs -R "stat $1" img 2>/dev/null | sed -n 's/.*Blockcount: \([
   [ "$(jq .reserved_clusters <<<"$output")" -eq 0 ]
   for i in 1 2 3; do debugfs -R "dump /f$i got" img && cmp "d$i" got; done
   assert_fsck_clean img
+  # What one flush wrote holds nothing while others wait, overwritten, appended to or new.
+  run_tool 0 dawrite -q img write --from d1 /f1
+  run_tool 0 dawrite -q img write -a --from d2 /f2
+  run_tool 0 dawrite -q img write --from d3 /g
+  run_tool 0 dawrite -q img flush /g /f1
+  run_tool 0 dawrite --json img status
+  [ "$(jq .reserved_clusters <<<"$output")" -eq 10 ]
+  run_tool 0 dawrite -q img flush /f2
+  [ "$(blocks_of /f2)" -eq 160 ]
+  assert_fsck_clean img
 }
 
 @test "m27 --order dirty: first dirtied first, whatever is written later" {
