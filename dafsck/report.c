@@ -337,6 +337,27 @@ static void json_end(struct dafsck_report *r, errcode_t err, int status)
 	dafs_cli_json_put(stdout, r->json);
 }
 
+/* What waits in the offline cache, before anything is looked at. */
+static void show_pending(struct dafsck_report *r)
+{
+	const struct dafs_pending *p = &r->pending;
+
+	if (!p->there || r->json)
+		return;
+	if (p->err) {
+		dafs_cli_say(r->cli, "%s: what is pending in %s does not fit the image: %s\n",
+			     address(r), p->place, error_message(p->err));
+		return;
+	}
+	dafs_cli_say(r->cli,
+		     "%s: %" PRIu64 " inodes and %" PRIu64 " names are pending in %s, and fit\n",
+		     address(r), p->inodes, p->names, p->place);
+	if (r->opts->mode != DAFS_CHECK_NO)
+		dafs_cli_say(r->cli,
+			     "%s: a repair makes that useless; flush it first if it is needed\n",
+			     address(r));
+}
+
 void dafsck_report_begin(struct dafsck_report *r, struct dafs_cli *cli,
 			 const struct dafs_check_opts *opts)
 {
@@ -355,10 +376,34 @@ void dafsck_report_begin(struct dafsck_report *r, struct dafs_cli *cli,
 		r->json = json_object_new_object();
 		r->json_findings = dafs_cli_json_array(r->json, "findings");
 	}
+	dafs_pending_look(&cli->ctx, address(r), &r->pending);
+	show_pending(r);
+}
+
+/* The same after a run that changed the image. */
+static void look_again(struct dafsck_report *r)
+{
+	struct dafs_pending *p = &r->pending, after;
+
+	if (!r->check.result.committed) {
+		if (r->json && p->there)
+			dafs_cli_json_bool(r->json, "pending_fits", !p->err);
+		return;
+	}
+	dafs_pending_look(&r->cli->ctx, address(r), &after);
+	if (r->json && after.there)
+		dafs_cli_json_bool(r->json, "pending_fits", !after.err);
+	else if (after.there && after.err && (!p->there || !p->err))
+		dafs_cli_say(r->cli,
+			     "%s: what is pending in %s does not fit the repaired image any more; "
+			     "'dawrite %s status --recover DIR' saves it\n",
+			     address(r), after.place, address(r));
 }
 
 void dafsck_report_end(struct dafsck_report *r, errcode_t err, int status)
 {
+	if (!err)
+		look_again(r);
 	dafs_cli_progress_clear(&r->cli->progress);
 	if (r->json)
 		json_end(r, err, status);

@@ -8,6 +8,7 @@
 
 #include "check/check.h"
 #include "cli/cli.h"
+#include "job/pending.h"
 
 #include <signal.h>
 
@@ -30,6 +31,7 @@ struct dafsck_report {
 	bool all;	 /* every further question is answered with yes */
 	bool silent;	 /* ... with no: nobody answers any more */
 	double begun;
+	struct dafs_pending pending; /* before the check */
 };
 
 /* Wire the callbacks; cli must have been started and stays in use until the end. */

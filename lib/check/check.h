@@ -95,6 +95,7 @@ struct dafs_check_opts {
 	bool fixes_only;     /* not a word of what could only be better */
 	bool to_extents;     /* block maps become extents */
 	bool check_encoding; /* of names in all casefolded directories, not in strict ones only */
+	bool leave_sound;    /* nothing wrong: nothing is written, not even when it was checked */
 	bool tidy_dirs;	     /* directories that become smaller or get an index are written anew */
 	/* Blocks to be added to the list of bad blocks, or (bad_replace) to be all of it; with modes
 	 * ASK and YES. The array stays the caller's. */

@@ -188,11 +188,20 @@ static bool journal_usable(struct dafs_ck *ck)
 	return dafs_image_journal_untouched(&ck->img);
 }
 
+/* Is there nothing to be written but the time of the check? */
+static bool untouched(const struct dafs_ck *ck)
+{
+	const struct dafs_check_result *r = &ck->rep->result;
+
+	return !ck->changes && !r->tidied && !r->bad_list && !r->unshared && !ck->sb_blk &&
+	       ck->sb.s_state == EXT2_VALID_FS && !ck->sb.s_error_count;
+}
+
 errcode_t dafs_ck_commit(struct dafs_ck *ck)
 {
 	errcode_t err = 0;
 
-	if (ck->rep->result.clean_skipped)
+	if (ck->rep->result.clean_skipped || (ck->opts->leave_sound && untouched(ck)))
 		return 0;
 	err = encode(ck);
 	if (err || !dafs_txn_live_blks(&ck->img))

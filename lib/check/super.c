@@ -126,7 +126,8 @@ static void check_times(struct dafs_ck *ck)
 		for (uint32_t grp = 0; grp < ck->g.groups; grp++)
 			dafs_ck_gd_seal(ck, grp);
 	}
-	if (!(sb->s_state & EXT2_VALID_FS) && DAFS_CK_FIND(ck->main, SB_STATE))
+	/* (Copies are never marked.) */
+	if (!(sb->s_state & EXT2_VALID_FS) && !ck->sb_blk && DAFS_CK_FIND(ck->main, SB_STATE))
 		sb->s_state |= EXT2_VALID_FS;
 	if (sb->s_last_orphan &&
 	    (sb->s_last_orphan < ck->g.first_ino || sb->s_last_orphan > ck->g.inodes) &&

@@ -202,3 +202,47 @@ share() { # IMAGE : files f and g have the same blocks, as the feature shared_bl
   run_tool 8 dafsck -fy -E unshare_blocks full
   cmp full before
 }
+
+@test "what is pending in the offline cache: compared, kept by a check, and named when a repair makes it useless" {
+  seq 1 1000 >data
+  truncate -s 12M image
+  mke2fs -q -F -t ext4 -b 1024 image
+  run_tool 0 dafsck -fn image
+  lacks_output pending
+  run_tool 0 dawrite image put data /file
+  cp image before
+  run_tool 0 dafsck -fn image
+  has_output "names are pending in $T/image.dacache, and fit"
+  run_tool 0 dafsck -fn --json image
+  has_output '"pending_fits": true'
+  # Nothing to repair: nothing is written, and the flush goes on as if nobody had looked.
+  run_tool 0 dafsck -fy image
+  has_output "and fit"
+  cmp image before
+  run_tool 0 dafsck -fp image
+  cmp image before
+  run_tool 0 dawrite image status
+  debugfs -w -R "sif <11> links_count 7" image >/dev/null 2>&1
+  cp image damaged
+  run_tool 4 dafsck -fn image
+  run_tool 1 dafsck -fy image
+  has_output "pending in $T/image.dacache"
+  run_tool 1 dawrite image status
+  run_tool 0 dawrite image status --recover saved
+  find saved -name file -exec cmp {} data \;
+  [ -n "$(find saved -name file)" ]
+}
+
+@test "a repair behind a cache that fitted says that it does not any more" {
+  seq 1 1000 >data
+  truncate -s 12M image
+  mke2fs -q -F -t ext4 -b 1024 -O ^metadata_csum image
+  debugfs -w -R "sif <11> links_count 7" image >/dev/null 2>&1
+  run_tool 0 dawrite image put data /file
+  run_tool 4 dafsck -fn image
+  has_output "and fit"
+  run_tool 1 dafsck -fy image
+  has_output "a repair makes that useless"
+  has_output "does not fit the repaired image any more"
+  assert_fsck_clean image
+}
