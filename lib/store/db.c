@@ -14,7 +14,8 @@
 
 /* "dafs", as file(1) may know it, and the schema's number. */
 #define APPLICATION_ID 0x64616673
-enum { SCHEMA_VERSION = 1, PAGE_CACHE_KIB = 16384, BUSY_MS = 2000 };
+/* 1 was that of unreleased builds, whose tables differed from one another. */
+enum { SCHEMA_VERSION = 2, PAGE_CACHE_KIB = 16384, BUSY_MS = 2000 };
 
 const char *dafs_db_vfs;
 
@@ -193,7 +194,7 @@ static errcode_t check_schema(struct dafs_db *db)
 	if (application != APPLICATION_ID || version < 1)
 		return dafs_fail(db->ctx, DAFS_ET_CACHE_DAMAGED,
 				 "%s/cache.db is not a cache of dafs", db->place);
-	if (version > SCHEMA_VERSION)
+	if (version != SCHEMA_VERSION)
 		return dafs_fail(db->ctx, DAFS_ET_CACHE_VERSION,
 				 "%s: version %lld, this program knows %d", db->place,
 				 (long long)version, SCHEMA_VERSION);

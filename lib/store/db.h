@@ -70,7 +70,7 @@ enum dafs_db_how {
 };
 
 /* Open place/cache.db, which exists (empty when fresh). fresh: make the schema, in a transaction that is left open: the first
- * command's commit makes it durable together with what the command did. place must live as long. ENOENT: nothing was ever committed to it. DAFS_ET_CACHE_VERSION for a newer schema, DAFS_ET_CACHE_DAMAGED for what is no cache, errno. */
+ * command's commit makes it durable together with what the command did. place must live as long. ENOENT: nothing was ever committed to it. DAFS_ET_CACHE_VERSION for another schema, DAFS_ET_CACHE_DAMAGED for what is no cache, errno. */
 errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, int how, struct dafs_db *db);
 /* The schema, in a transaction that is left open. */
 errcode_t dafs_db_make_schema(struct dafs_db *db);
