@@ -72,15 +72,18 @@ refused() { # MESSAGE
 }
 
 @test "flipped bytes anywhere in the database are noticed or mean nothing" {
-  local at size whole noticed=0
+  local at i size used whole noticed=0
   pending
   cp -r img.dacache kept
   cp img img.kept
   dawrite -q img flush
   dafsdebug -R 'rdump / whole' img || { mkdir whole && dafsdebug -R 'rdump / whole' img; }
   whole=$PWD/whole
+  # Sixty of the bytes that say something: most of the pages is room.
   size=$(stat -c %s kept/cache.db)
-  for ((at = 24; at < size; at += size / 60)); do
+  mapfile -t used < <(cmp -l -n "$size" kept/cache.db /dev/zero | awk '$1 > 24 { print $1 - 1 }')
+  for ((i = 0; i < ${#used[@]}; i += ${#used[@]} / 60)); do
+    at=${used[i]}
     rm -rf img img.dacache out
     cp img.kept img
     cp -r kept img.dacache
@@ -94,7 +97,7 @@ refused() { # MESSAGE
       [ "$(cksum <img)" = "$(cksum <img.kept)" ]
     fi
   done
-  [ "$noticed" -gt 3 ]
+  [ "$noticed" -gt 10 ]
 }
 
 @test "a truncated database, a lost spool, lost checksums: refused, and what is left is saved" {
