@@ -84,7 +84,8 @@ preen_explained() {
     *'INLINE_DATA_FL flag but extended attribute not found'* | *'Error initializing quota context'*) ;;
     *'unused inodes area'*'FIXED'*'incorrect filetype (was '?', should be 0)'*) ;;
     *'_INODE_UNINIT is set'*'FIXED'*'incorrect filetype (was '?', should be 0)'*) ;;
-    *'directory has no checksum'*'FIXED'*'has a zero-length name'*) ;;
+    *'directory has no checksum'*'FIXED'*"Entry ''"* | *'directory has no checksum'*'FIXED'*'directory corrupted'*) ;;
+    *'Journal version not supported'*) grep -q 'journal.super-empty' "$work/out" ;;
     *'has invalid inode #'*) grep -q 'super.stray-inode' "$work/out" ;;
     *'extent block passes checks, but checksum'*) ;;
     *'invalid unused inodes count'*'FIXED'*'Root inode not allocated'*) ;;
@@ -112,7 +113,9 @@ preens() {
   # (An e2fsck that gave up says nothing.)
   [ "$theirs" -lt 4 ] || [ "$theirs" -ge 8 ] || preen_explained || echo "-p: e2fsck $theirs, dafsck $ours"
   [ "$theirs" -ne 1 ] || [ "$ours" -eq 1 ] || grep -q 'Optimiz' "$work/out.theirs" || echo "-p: e2fsck 1, dafsck $ours"
-  said=$(timeout -k 5 60 e2fsck -fn "$work/preen" 2>&1 </dev/null | remarks | grep -v 'Optimize. no' | head -n 2)
+  # (What e2fsck calls an optimisation it leaves undone as well.)
+  timeout -k 5 60 e2fsck -fn "$work/preen" >"$work/out.preen" 2>&1 </dev/null && said='' ||
+    said=$(remarks <"$work/out.preen" | head -n 2)
   [ -z "$said" ] || echo "-p, then e2fsck -fn: ${said//$'\n'/ | }"
   [ "$theirs" -lt 4 ] || return
   lost=$(saved "$work/preen.theirs" "$work/preen")

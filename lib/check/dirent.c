@@ -50,7 +50,7 @@ static void make_dots(struct dafs_ck_look *l, struct dafs_dirent_disk *de, unsig
 void dafs_ck_look_dot(struct dafs_ck_look *l, uint32_t off)
 {
 	struct dafs_dirent_disk *de = dafs_ck_entry(l, off), *rest;
-	uint32_t len = dafs_ck_entry_len(l, de), ino = l->dir->ino;
+	uint32_t len = dafs_ck_entry_len(l, de), ino = l->dir->ino, rest_len;
 	bool make = false;
 
 	if (!de->ino)
@@ -71,8 +71,13 @@ void dafs_ck_look_dot(struct dafs_ck_look *l, uint32_t off)
 	    (make || DAFS_CK_FIND_ENTRY(l, DOT_BIG, off, .found = len))) {
 		dafs_ck_entry_set_len(l, de, DAFS_CK_ENTRY_MIN);
 		rest = dafs_ck_entry(l, off + DAFS_CK_ENTRY_MIN);
-		memset(rest, 0, sizeof(*rest));
-		dafs_ck_entry_set_len(l, rest, len - DAFS_CK_ENTRY_MIN);
+		rest_len = dafs_ck_entry_len(l, rest);
+		/* (What looks like .. is it, and the entries behind it are there as well.) */
+		if (memcmp(rest->name, "..", 3) != 0 || rest_len < DAFS_CK_ENTRY_MIN ||
+		    rest_len % 4 || rest_len > len - DAFS_CK_ENTRY_MIN) {
+			memset(rest, 0, sizeof(*rest));
+			dafs_ck_entry_set_len(l, rest, len - DAFS_CK_ENTRY_MIN);
+		}
 		l->changed = true;
 	}
 }

@@ -270,6 +270,25 @@ static void too_long(const struct tree *t, const struct node *nd, const struct e
 	ex->len = len;
 }
 
+/* Behind the last block that a file can have: put where the file goes on, if its size has room for that.
+ * False: the extent is left out. */
+static bool place_far(struct tree *t, struct extent *ex)
+{
+	struct dafs_ck_inode *in = t->in;
+	uint64_t mask = (UINT64_C(1) << t->w->ck->g.block_bits) - 1;
+	uint64_t size_blks = (dafs_ck_size(in->raw) + mask) >> t->w->ck->g.block_bits;
+
+	if (ex->unwritten || ex->lblk + ex->len <= UINT32_MAX || t->mute)
+		return true;
+	if (DAFS_CK_FIND(t->w, EXT_FAR, .ino = in->ino, .lblk = ex->lblk, .blk = ex->pblk,
+			 .len = ex->len))
+		in->rebuild = true;
+	if (in->next_lblk + ex->len > size_blks)
+		return false;
+	ex->lblk = in->next_lblk;
+	return true;
+}
+
 static void look_extent(struct tree *t, struct node *nd, const struct ext3_extent *raw)
 {
 	struct dafs_ck_inode *in = t->in;
@@ -280,6 +299,8 @@ static void look_extent(struct tree *t, struct node *nd, const struct ext3_exten
 		ex.len -= UNWRITTEN;
 	if (ex.pblk && ex.lblk >= in->next_lblk && ex.lblk >= nd->low)
 		too_long(t, nd, raw, &ex);
+	if (!place_far(t, &ex))
+		return;
 	code = judge(t, nd, &ex);
 	if (code == DAFS_CK_CODES && misplaced(t, nd, raw))
 		code = DAFS_CK_EXT_ORDER;

@@ -350,6 +350,9 @@
 	P(EXT_ORDER, "extent.order", DAMAGE, YES, "clear", \
 	  "inode %i: extent at %l, block %b, length %n is out of order", \
 	  "Extents are sorted by their logical block.") \
+	P(EXT_FAR, "extent.too-far", DAMAGE, YES, "fix", \
+	  "inode %i: extent at %l, block %b, length %n lies behind any file's end", \
+	  "Put where the file goes on, if its size says that it does; else cleared.") \
 	P(EXT_LONG, "extent.too-long", DAMAGE, YES, "shorten", \
 	  "inode %i: extent at %l, block %b, is longer than its place by %n", \
 	  "It reaches over extents behind it in its node, which stay; it ends where they begin.") \

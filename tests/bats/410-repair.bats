@@ -228,6 +228,9 @@ plain=(-O ^metadata_csum)
   poke far "$leaf" 15 '\x10'
   kept far extent.order
   cp wide before
+  # Behind the last possible block: the only extent of a file goes to its beginning.
+  cp wide behind && db behind "sif /other block[3] 0xffffffff"
+  kept behind extent.too-far
   # The depth in a node's own header; a size in front of the last blocks.
   cp wide node && poke node "$leaf" 6 '\x02'
   kept node extent.node-depth 1
@@ -255,6 +258,16 @@ plain=(-O ^metadata_csum)
   dafsck -fy sparse >said 2>&1 || [ $? -eq 1 ]
   assert_fsck_clean sparse >/dev/null
   "$DAFS_BUILDDIR/tests/lib/savedfiles" before theirs sparse
+}
+
+@test "a . entry that swallows the block: .. and all names stay" {
+  local len
+  for len in '\x00\x04' '\xff\xff' '\x40\x00'; do
+    fresh dot "${plain[@]}"
+    cp dot before
+    poke dot "$(pblk dot /dir)" 4 "$len"
+    kept dot 'dir.[a-z-]*'
+  done
 }
 
 @test "numbers and counts that lead to files: the files stay" {
