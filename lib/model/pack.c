@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * pack - see pack.h: the lower bound, the answers that are tried, and where everything stands in its
- * run at the end.
+ * pack - see pack.h: the lower bound, the answers that are tried, and where everything stands in
+ * its run at the end.
  */
 #include "config.h"
 
@@ -26,9 +26,9 @@ static int rising(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* Cuts that are needed for a unit t: cut in two, a length has no whole units less than before, or one
- * less; and pieces have not more of them than the runs. So what lengths have more than the runs is
- * cuts. The same holds for units a hair longer than t (minus 1). */
+/* Cuts that are needed for a unit t: cut in two, a length has no whole units less than before, or
+ * one less; and pieces have not more of them than the runs. So what lengths have more than the
+ * runs is cuts. The same holds for units a hair longer than t (minus 1). */
 static uint64_t cuts_for(const struct dafs_pack_problem *p, uint64_t t, uint64_t minus)
 {
 	uint64_t need = 0, have = 0;
@@ -40,8 +40,8 @@ static uint64_t cuts_for(const struct dafs_pack_problem *p, uint64_t t, uint64_t
 	return need > have ? need - have : 0;
 }
 
-/* The units worth a try: what is asked for, and the runs. They are sorted; equal ones are left out. 0:
- * ENOMEM. */
+/* The units worth a try: what is asked for, and the runs. They are sorted; equal ones are left
+ * out. 0: ENOMEM. */
 static size_t bounds_to_try(const struct dafs_pack_problem *p, uint64_t **ret)
 {
 	uint64_t *v = malloc((p->n + p->m) * sizeof(*v));
@@ -175,9 +175,9 @@ static errcode_t settle(const struct dafs_pack_problem *p, struct dafs_pack_answ
 
 		if (!b || bit[-1].run != bit->run)
 			used = 0;
-		ret->pieces[at[bit->item]++] = (struct dafs_pack_run){
-			.start = p->runs[bit->run].start + used, .len = bit->len
-		};
+		ret->pieces[at[bit->item]++] =
+			(struct dafs_pack_run){ .start = p->runs[bit->run].start + used,
+						.len = bit->len };
 		used += bit->len;
 	}
 	memmove(at + 1, at, p->n * sizeof(*at));
@@ -185,8 +185,8 @@ static errcode_t settle(const struct dafs_pack_problem *p, struct dafs_pack_answ
 	return 0;
 }
 
-errcode_t dafs_pack_solve(const uint64_t *lens, size_t n, const struct dafs_pack_run *runs, size_t m,
-			  struct dafs_pack *ret)
+errcode_t dafs_pack_solve(const uint64_t *lens, size_t n, const struct dafs_pack_run *runs,
+			  size_t m, struct dafs_pack *ret)
 {
 	const struct dafs_pack_problem p = { lens, n, runs, m };
 	struct dafs_pack_answer answer = { 0 };

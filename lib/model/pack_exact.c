@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * pack_exact - the fewest pieces for a few lengths and runs, by trying all ways to put them in groups.
+ * pack_exact - the fewest pieces for a few lengths and runs, by trying all ways to put them in
+ * groups.
  *
- * The best for lengths F in runs R (both sets, as bits): the first length of F is in some group; over
- * all groups that hold it and all sets of runs long enough for the group, one piece less than runs, and
- * the best for what remains. Tables over all pairs of sets, filled on demand.
+ * The best for lengths F in runs R (both sets, as bits): the first length of F is in some group;
+ * over all groups that hold it and all sets of runs long enough for the group, one piece less
+ * than runs, and the best for what remains. Tables over all pairs of sets, filled on demand.
  */
 #include "config.h"
 
@@ -43,7 +44,8 @@ static void sums(const uint64_t *v, unsigned n, uint64_t *out)
 static unsigned solve(struct exact *x, unsigned items, unsigned runs);
 
 /* Runs for a group of lengths, what remains in what remains: fewer than *best cuts? */
-static void try_group(struct exact *x, unsigned items, unsigned runs, unsigned group, unsigned *best)
+static void try_group(struct exact *x, unsigned items, unsigned runs, unsigned group,
+		      unsigned *best)
 {
 	for (unsigned with = runs & -runs; with; with = (with - runs) & runs) {
 		unsigned cuts = (unsigned)__builtin_popcount(with) - 1, weakest = with & -with;
@@ -105,7 +107,8 @@ unsigned dafs_pack_exact(const uint64_t *lens, unsigned n, const uint64_t *runs,
 	if (cuts >= NEVER)
 		return 0;
 	while (items) {
-		unsigned group = x.group[pair(&x, items, left)], with = x.with[pair(&x, items, left)];
+		unsigned group = x.group[pair(&x, items, left)],
+			 with = x.with[pair(&x, items, left)];
 
 		for (unsigned i = 0; i < n; i++) {
 			if (group >> i & 1)

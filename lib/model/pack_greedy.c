@@ -112,7 +112,8 @@ static errcode_t cut(struct greedy *g, uint32_t item, uint64_t len, bool even)
 }
 
 /* All lengths in falling order. */
-static errcode_t place_all(struct greedy *g, const struct dafs_pack_rule *rule, struct sorted *order)
+static errcode_t place_all(struct greedy *g, const struct dafs_pack_rule *rule,
+			   struct sorted *order)
 {
 	size_t waiting = 0;
 	errcode_t err = 0;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * pack_improve - an answer with fewer pieces out of one: a length that is cut, together with a few
- * others and the runs they are in, is a problem of its own, small enough to be solved exactly. Others
- * that have pieces in these runs stay, and the runs are as much shorter.
+ * pack_improve - an answer with fewer pieces out of one: a length that is cut, together with a
+ * few others and the runs they are in, is a problem of its own, small enough to be solved
+ * exactly. Others that have pieces in these runs stay, and the runs are as much shorter.
  *
- * What is tried with a length that is cut: runs that would hold it, or most of it, without the longest
- * lengths in them, which go to where they fit; other lengths that are cut. Bounded: BUDGET parts, each
- * with at most PART_ITEMS lengths and PART_RUNS runs.
+ * What is tried with a length that is cut: runs that would hold it, or most of it, without the
+ * longest lengths in them, which go to where they fit; other lengths that are cut. Bounded:
+ * BUDGET parts, each with at most PART_ITEMS lengths and PART_RUNS runs.
  *
- * Invariants: bits of a length are a list (item_next), bits in a run another (run_prev, run_next);
- * left[r] is the run's length less its bits.
+ * Invariants: bits of a length are a list (item_next), bits in a run another (run_prev,
+ * run_next); left[r] is the run's length less its bits.
  */
 #include "config.h"
 
@@ -124,12 +124,12 @@ static bool part_add_item(const struct improve *im, struct part *part, uint32_t 
 	return true;
 }
 
-/* The run with the least room left that holds len, not in the part yet; the longest rest when len is
- * 0. */
+/* The run with the least room left that holds len, not in the part yet; the longest rest when len
+ * is 0. */
 static void part_add_room(const struct improve *im, struct part *part, uint64_t len)
 {
-	size_t at = len ? dafs_array_search(im->by_left, im->p->m, sizeof(*im->by_left), len) :
-			  im->p->m;
+	size_t at = len ? dafs_array_search(im->by_left, im->p->m, sizeof(*im->by_left), len)
+			: im->p->m;
 
 	if (!len) {
 		while (at && part_has_run(part, im->by_left[at - 1].run))
@@ -167,9 +167,9 @@ static void apply(struct improve *im, const struct part *part, const uint64_t *r
 
 			if (!(share[i] >> j & 1) || !take)
 				continue;
-			im->answer->v[spare[b]] = (struct dafs_pack_bit){
-				.len = take, .item = part->items[i], .run = part->runs[j]
-			};
+			im->answer->v[spare[b]] = (struct dafs_pack_bit){ .len = take,
+									  .item = part->items[i],
+									  .run = part->runs[j] };
 			link_bit(im, spare[b++]);
 			left[j] -= take;
 			len -= take;

@@ -27,7 +27,8 @@ struct dafs_pack_answer {
 	size_t n, room;
 };
 
-/* How a greedy answer is made. Lengths go in falling order, each into the shortest run that holds it. */
+/* How a greedy answer is made. Lengths go in falling order, each into the shortest run that holds
+ * it. */
 struct dafs_pack_rule {
 	bool wait; /* what no run holds waits for the others */
 	bool even; /* cut into as few pieces as can be, of runs about as long as each other; else the
@@ -38,18 +39,18 @@ struct dafs_pack_rule {
 errcode_t dafs_pack_greedy(const struct dafs_pack_problem *p, const struct dafs_pack_rule *rule,
 			   struct dafs_pack_answer *answer);
 
-/* A problem small enough to be solved exactly: so many lengths and runs in sum (its work is three to
- * that power at the most). */
+/* A problem small enough to be solved exactly: so many lengths and runs in sum (its work is three
+ * to that power at the most). */
 enum { DAFS_PACK_EXACT_SUM = 14 };
 
-/* share[i]: bits set for the runs of the group that length i belongs to; lengths with the same set are
- * a group. Returns pieces, or 0 when the runs hold less than the lengths. n + m is within the limit
- * above; lengths of 0 are not allowed, runs of 0 are. */
+/* share[i]: bits set for the runs of the group that length i belongs to; lengths with the same
+ * set are a group. Returns pieces, or 0 when the runs hold less than the lengths. n + m is within
+ * the limit above; lengths of 0 are not allowed, runs of 0 are. */
 unsigned dafs_pack_exact(const uint64_t *lens, unsigned n, const uint64_t *runs, unsigned m,
 			 uint16_t share[DAFS_PACK_EXACT_SUM]);
 
-/* Solve small parts of an answer anew while that saves pieces and until it has least of them. ENOMEM
- * (the answer is still one). */
+/* Solve small parts of an answer anew while that saves pieces and until it has least of them.
+ * ENOMEM (the answer is still one). */
 errcode_t dafs_pack_improve(const struct dafs_pack_problem *p, uint64_t least,
 			    struct dafs_pack_answer *answer);
 

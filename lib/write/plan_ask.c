@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * plan_ask - one run, or one metadata block, from the allocator into the plan: where it is asked for,
- * what is noted as taken, what the trace tells of it. With bigalloc a run is cut where its clusters
- * are allocated already. Which run comes when is decided elsewhere (plan_place.c, plan_meta.c).
+ * plan_ask - one run, or one metadata block, from the allocator into the plan: where it is asked
+ * for, what is noted as taken, what the trace tells of it. With bigalloc a run is cut where its
+ * clusters are allocated already. Which run comes when is decided elsewhere (plan_place.c,
+ * plan_meta.c).
  */
 #include "config.h"
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * plan_pack - where requests go when some have to be cut: all that are not shorter than plan->pack_blks
- * are placed at once, by model/pack, so that the pieces in sum are the fewest that can be found. What
- * is shorter goes as usual, around them: files of a directory stay side by side as far as the room
- * allows. dafs_plan_new (plan.c) says when this is done, and with which length.
+ * plan_pack - where requests go when some have to be cut: all that are not shorter than
+ * plan->pack_blks are placed at once, by model/pack, so that the pieces in sum are the fewest
+ * that can be found. What is shorter goes as usual, around them: files of a directory stay side
+ * by side as far as the room allows. dafs_plan_new (plan.c) says when this is done, and with
+ * which length.
  *
- * A file of the image grows into what is free right behind it first, even where that holds a part of
- * the run only: such a piece is no extent more, and whatever stood there otherwise can stand where
- * the part would be, cut as often as that was. So it never costs one.
+ * A file of the image grows into what is free right behind it first, even where that holds a part
+ * of the run only: such a piece is no extent more, and whatever stood there otherwise can stand
+ * where the part would be, cut as often as that was. So it never costs one.
  *
  * Not with bigalloc, where a request's ends may share clusters with what is placed before it.
  */
@@ -59,12 +60,11 @@ static errcode_t add_request(struct dafs_plan *plan, size_t item, const struct d
 	errcode_t err = dafs_array_grow(&pack->v, pack->n, &pack->room, sizeof(*pack->v));
 
 	if (!err)
-		pack->v[pack->n++] = (struct request){
-			.item = (uint32_t)item,
-			.lblk = run->lblk,
-			.len = run->len,
-			.unwritten = run->kind == DAFS_WB_UNWRITTEN
-		};
+		pack->v[pack->n++] =
+			(struct request){ .item = (uint32_t)item,
+					  .lblk = run->lblk,
+					  .len = run->len,
+					  .unwritten = run->kind == DAFS_WB_UNWRITTEN };
 	return err;
 }
 
@@ -190,7 +190,7 @@ static const struct request *find(const struct dafs_plan *plan, uint32_t item, u
 			hi = mid;
 	}
 	return lo < pack->n && pack->v[lo].item == item && pack->v[lo].lblk == lblk ? &pack->v[lo]
-										     : NULL;
+										    : NULL;
 }
 
 errcode_t dafs_plan_packed(struct dafs_plan *plan, uint32_t item, const struct dafs_alloc_req *ask)

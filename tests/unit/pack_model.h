@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pack_model - the fewest pieces for a few lengths in a few runs, found by trying every way to give
- * each length a set of runs. Lengths can be spread over their sets exactly when no lengths together
- * have less room than they need (Hall); each then has one piece in every run of its set at the most.
+ * pack_model - the fewest pieces for a few lengths in a few runs, found by trying every way to
+ * give each length a set of runs. Lengths can be spread over their sets exactly when no lengths
+ * together have less room than they need (Hall); each then has one piece in every run of its set
+ * at the most.
  */
 #ifndef DAFS_TESTS_PACK_MODEL_H
 #define DAFS_TESTS_PACK_MODEL_H
@@ -16,8 +17,8 @@ enum { PM_ITEMS = 5, PM_RUNS = 16 };
 struct pack_model {
 	uint64_t lens[PM_ITEMS];
 	uint64_t runs[PM_RUNS];
-	/* Bit set of one run: this length goes on at the begin of it, and a piece there is none. Each
-	 * run is that of one length at the most. */
+	/* Bit set of one run: this length goes on at the begin of it, and a piece there is none.
+	 * Each run is that of one length at the most. */
 	uint16_t grows[PM_ITEMS];
 	unsigned n, m;
 	/* the search */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pack: every answer is checked (everything placed once, in the runs, nothing twice); small ones have
- * as few pieces as a solver finds that tries everything (pack_model.h); larger ones are
+ * pack: every answer is checked (everything placed once, in the runs, nothing twice); small ones
+ * have as few pieces as a solver finds that tries everything (pack_model.h); larger ones are
  * never under the lower bound, and as good as one that was made up without a cut.
  */
 #include "config.h"
@@ -25,9 +25,9 @@ static void add_run(uint64_t len)
 {
 	struct dafs_pack_run *last = pb.m ? &pb.runs[pb.m - 1] : NULL;
 
-	pb.runs[pb.m++] = (struct dafs_pack_run){
-		.start = last ? last->start + last->len + 1 + len % 3 : 17, .len = len
-	};
+	pb.runs[pb.m++] =
+		(struct dafs_pack_run){ .start = last ? last->start + last->len + 1 + len % 3 : 17,
+					.len = len };
 }
 
 static uint64_t room(void)

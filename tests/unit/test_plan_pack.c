@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a flush does to free space in a few short runs: new files, and files of the image that have
- * something free behind them or not, beside a solver that tries everything (pack_model.h). The image's
- * groups are small and unequal; runs lie across their borders.
+ * What a flush does to free space in a few short runs: new files, and files of the image that
+ * have something free behind them or not, beside a solver that tries everything (pack_model.h).
+ * The image's groups are small and unequal; runs lie across their borders.
  */
 #include "config.h"
 
@@ -101,7 +101,7 @@ static void occupy(uint64_t pblk)
 }
 
 /* The room behind the old files, and runs with a block between them; everything else is in use. */
-static void leave_runs(struct rng *rng, unsigned nruns)
+static void leave_runs(struct rng *rng, unsigned nruns, uint32_t longest)
 {
 	uint64_t blocks = ext2fs_blocks_count(wf.img->fs->super), next = 0, at = 1;
 
@@ -119,7 +119,7 @@ static void leave_runs(struct rng *rng, unsigned nruns)
 	}
 	next = grow_at[OLD_FILES - 1] + SPACER_BLKS + rng_below(rng, 700);
 	while (pm.m < nruns) {
-		uint64_t len = 1 + rng_below(rng, 12), have = 0;
+		uint64_t len = 1 + rng_below(rng, longest), have = 0;
 
 		while (have < len && is_free(next + have))
 			have++;
@@ -149,7 +149,7 @@ static bool one_case(struct rng *rng)
 	uint64_t need = 0, have = 0;
 	char name[16];
 
-	leave_runs(rng, 4 + rng_below(rng, 4));
+	leave_runs(rng, 4 + rng_below(rng, 4), 12);
 	pm.n = old + 1 + rng_below(rng, PM_ITEMS - old);
 	for (unsigned r = 0; r < pm.m; r++)
 		have += pm.runs[r];
@@ -169,8 +169,7 @@ static bool one_case(struct rng *rng)
 		struct dafs_inode *f;
 
 		snprintf(name, sizeof(name), "new%u", i);
-		f = i < old ? old_file[i]
-			    : wf_new(wf_root(), name, S_IFREG | 0644);
+		f = i < old ? old_file[i] : wf_new(wf_root(), name, S_IFREG | 0644);
 		scratch_ok(dafs_delalloc_write(&wf.w, f, i < old ? OLD_BLKS * BLOCK : 0, bytes,
 					       pm.lens[i] * BLOCK));
 	}
@@ -212,10 +211,135 @@ static void test_fewest_pieces(void **state)
 	for_seeds(6, fewest_round, &cases);
 }
 
+/* ---- a directory's files in a row ---- */
+
+/* Where the plan puts each file, in the order of the files; and how far. */
+struct row {
+	uint64_t at[16], end[16];
+	unsigned n;
+};
+
+static errcode_t note_row(void *arg, const struct dafs_inode *inode, uint32_t ino,
+			  const struct dafs_plan_extent *ext, size_t n, uint32_t runs)
+{
+	struct row *row = arg;
+
+	(void)ino;
+	(void)runs;
+	if (!S_ISREG(inode->mode))
+		return 0;
+	row->at[row->n] = ext[0].pblk;
+	row->end[row->n++] = ext[n - 1].pblk + ext[n - 1].len;
+	return 0;
+}
+
+static void window_case(struct rng *rng, uint32_t *in_a_row)
+{
+	static struct dafs_inode *list[WF_MAX];
+	unsigned files = 2 + rng_below(rng, 12);
+	uint64_t total = 0, longest = 0, room = 0;
+	struct dafs_changeset cs;
+	struct dafs_plan *plan;
+	struct row row = { .n = 0 };
+
+	leave_runs(rng, 4 + rng_below(rng, 8), 90);
+	for (unsigned r = 0; r < pm.m; r++) {
+		room += pm.runs[r];
+		if (pm.runs[r] > longest)
+			longest = pm.runs[r];
+	}
+	for (unsigned i = 0; i < files; i++) {
+		uint64_t blks = 1 + rng_below(rng, 9);
+		char name[16];
+
+		snprintf(name, sizeof(name), "new%02u", i);
+		if (total + blks + files > room)
+			break;
+		scratch_ok(dafs_delalloc_write(&wf.w, wf_new(wf_root(), name, S_IFREG | 0644), 0,
+					       bytes, blks * BLOCK));
+		total += blks;
+	}
+	wf_changes(&cs, list);
+	scratch_ok(dafs_plan_new(wf.img, &cs, &wf.opts, &plan));
+	scratch_ok(dafs_plan_walk(plan, note_row, &row));
+	dafs_plan_free(plan);
+	if (total > longest)
+		return;
+	for (unsigned i = 1; i < row.n; i++)
+		assert_int_equal(row.at[i], row.end[i - 1]);
+	*in_a_row += row.n > 1;
+}
+
+static void window_round(struct rng *rng, void *arg)
+{
+	uint32_t in_a_row = 0;
+	char path[256];
+
+	make_image();
+	strcpy(path, wf.path);
+	for (uint32_t i = 0; i < *(uint32_t *)arg; i++) {
+		window_case(rng, &in_a_row);
+		wf_close();
+		wf_open(path);
+	}
+	wf_close();
+	assert_true(in_a_row > *(uint32_t *)arg / 4);
+}
+
+static void test_window(void **state)
+{
+	uint32_t cases = test_steps(100, 2000);
+
+	(void)state;
+	for_seeds(4, window_round, &cases);
+}
+
+/* ---- gaps of sparse files ---- */
+
+/* A file of up to 40 runs with holes between them, each of at most 256 blocks; its holes are filled
+ * later: it is in one piece then. */
+static void gaps_round(struct rng *rng, void *arg)
+{
+	uint32_t runs = 4 + rng_below(rng, 37), at = rng_below(rng, 2) * rng_below(rng, 250), n = 0;
+	uint32_t begin[64], end[64];
+	struct dafs_inode *f;
+
+	(void)arg;
+
+	wf_open(scratch_mke2fs("g.img", "-t ext4 -b 1024", "64M"));
+	f = wf_new(wf_root(), "sparse", S_IFREG | 0644);
+	for (; n < runs; n++) {
+		uint32_t len = 1 + rng_below(rng, 20);
+
+		scratch_ok(dafs_delalloc_write(&wf.w, f, (uint64_t)at * BLOCK, bytes, len * BLOCK));
+		begin[n] = at;
+		end[n] = at + len;
+		at = end[n] + 1 + rng_below(rng, 200);
+	}
+	wf_flush();
+	f = wf_lookup(wf_root(), "sparse");
+	for (uint32_t k = 0, from = 0; k < n; from = end[k++]) {
+		for (uint32_t b = from; b < begin[k]; b++)
+			scratch_ok(
+				dafs_delalloc_write(&wf.w, f, (uint64_t)b * BLOCK, bytes, BLOCK));
+	}
+	wf_flush();
+	(void)end_of("sparse"); /* one extent */
+	wf_close();
+}
+
+static void test_gaps(void **state)
+{
+	(void)state;
+	for_seeds(test_steps(6, 60), gaps_round, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fewest_pieces),
+		cmocka_unit_test(test_window),
+		cmocka_unit_test(test_gaps),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
