@@ -75,6 +75,7 @@ static errcode_t open_place(struct mkfs *mk)
 		err = dafs_dev_lock(mk->dev, true);
 	if (err)
 		return err;
+	mk->locked = !dry;
 	mk->room_bytes = mk->dev->size_bytes;
 	return learn_sectors(mk);
 }
@@ -293,13 +294,23 @@ static errcode_t finish(struct mkfs *mk, struct dafs_image **image)
 		   : 0;
 }
 
+void mkfs_unlink(const char *path, const struct stat *made)
+{
+	struct stat st;
+
+	if (!lstat(path, &st) && st.st_dev == made->st_dev && st.st_ino == made->st_ino)
+		unlink(path);
+}
+
 /* What an error left behind must not mount, and its detail is what the user gets to see. */
 static void unmake(struct mkfs *mk)
 {
 	char detail[sizeof(mk->ctx->detail)];
+	struct stat made;
 
 	if (mk->file_made) {
-		unlink(mk->path);
+		if (mk->locked && !fstat(mk->dev->fd, &made))
+			mkfs_unlink(mk->path, &made);
 		return;
 	}
 	memcpy(detail, mk->ctx->detail, sizeof(detail));

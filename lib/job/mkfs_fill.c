@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "job/mkfs_int.h"
+
 struct fill {
 	struct dafs_ctx *ctx;
 	const char *address;
@@ -22,6 +24,7 @@ struct fill {
 	struct dafs_mkfs_opts mkfs;
 	struct dafs_fill_stats *stats;
 	char *path;		    /* of the file that the run has made; NULL: none */
+	struct stat made;	    /* ... and which one it is */
 	char spooled[32];	    /* standard input as a file that can be read twice */
 	int spool_fd;		    /* -1: none */
 	struct dafs_mkfs_info info; /* numbers only: its texts are gone */
@@ -35,7 +38,7 @@ static void note_info(void *arg, const struct dafs_mkfs_info *info)
 	fill->info = *info;
 	if (info->file_made && !fill->mkfs.dry_run) {
 		free(fill->path);
-		fill->path = strdup(info->path);
+		fill->path = stat(info->path, &fill->made) ? NULL : strdup(info->path);
 	}
 	if (fill->opts->mkfs.announce)
 		fill->opts->mkfs.announce(fill->opts->mkfs.announce_arg, info);
@@ -182,7 +185,7 @@ static errcode_t run_once(struct fill *fill)
 	if (!err && img)
 		err = fill_image(fill, img);
 	if (err && fill->path)
-		unlink(fill->path);
+		mkfs_unlink(fill->path, &fill->made);
 	return err;
 }
 

@@ -15,6 +15,7 @@
 #define DAFS_JOB_MKFS_INT_H
 
 #include <ext2fs/ext2fs.h>
+#include <sys/stat.h>
 
 #include "image/dev.h"
 #include "job/mkfs.h"
@@ -64,6 +65,7 @@ struct mkfs {
 
 	struct dafs_dev *dev; /* NULL in a dry run on a file that does not exist */
 	bool file_made;
+	bool locked; /* nobody else has the file: it may be taken away again */
 	uint64_t room_bytes; /* file or device, before anything was done to it */
 	uint32_t sector_bytes, phys_sector_bytes; /* 0: not a device */
 	struct mkfs_signature signatures[16];
@@ -112,6 +114,10 @@ errcode_t mkfs_make_super(struct mkfs *mk);
  * the caller's to free. */
 errcode_t mkfs_tell(const struct mkfs *mk, struct dafs_mkfs_info *info);
 void mkfs_tell_fini(struct dafs_mkfs_info *info);
+
+/* Remove the file that a run made, which is known by made (fstat or stat while it was locked). Who
+ * put another file in its place meanwhile keeps it. */
+void mkfs_unlink(const char *path, const struct stat *made);
 
 /* Everything between the superblock in memory and the flush. */
 errcode_t mkfs_build(struct mkfs *mk);

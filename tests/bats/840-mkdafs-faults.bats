@@ -75,3 +75,22 @@ none_or_whole() {
   done <counts
   [ "$failed" -gt 5 ]
 }
+
+@test "stopped, mkdafs -d takes away the file that it made, not one that took its place" {
+  local tracer
+  rm -f img trace
+  strace -f -qq -o trace -e trace=ftruncate -e inject=ftruncate:signal=STOP:when=1 \
+    mkdafs -q --threads 1 -d src img 8M 2>err &
+  tracer=$!
+  until grep -q 'stopped by SIGSTOP' trace 2>/dev/null; do
+    kill -0 "$tracer" || break
+    sleep 0.05
+  done
+  mv img theirs
+  echo mine >img
+  pkill -TERM -P "$tracer" -x mkdafs
+  pkill -CONT -P "$tracer" -x mkdafs
+  wait "$tracer" && return 1
+  cat err
+  [ "$(cat img)" = mine ]
+}
