@@ -76,6 +76,12 @@ static errcode_t collect(struct list *l)
 	return l->ck->main->err;
 }
 
+/* (An empty list has no array.) */
+static bool is_bad(const struct list *l, uint64_t pblk)
+{
+	return l->blks.n && bsearch(&pblk, l->blks.v, l->blks.n, sizeof(pblk), cmp);
+}
+
 /* Blocks that nobody uses by now are in use from here on, and the other way round. */
 static errcode_t mark(struct list *l)
 {
@@ -92,8 +98,7 @@ static errcode_t mark(struct list *l)
 		err = dafs_ck_bitmap_blks(ck, v[i], 1, true);
 	}
 	for (size_t i = 0; i < l->nodes.n && !err; i++)
-		if (!dafs_ck_is_meta(ck, nodes[i]) &&
-		    !bsearch(&nodes[i], v, l->blks.n, sizeof(*v), cmp))
+		if (!dafs_ck_is_meta(ck, nodes[i]) && !is_bad(l, nodes[i]))
 			err = dafs_ck_bitmap_blks(ck, nodes[i], 1, false);
 	return err;
 }
@@ -108,8 +113,7 @@ static errcode_t release(struct list *l)
 		uint64_t pblk = ck->bad_blocks.keys[i] - 1;
 
 		if (!ck->bad_blocks.keys[i] || !dafs_ck_blk_ok(ck, pblk) ||
-		    dafs_ck_is_meta(ck, pblk) ||
-		    bsearch(&pblk, l->blks.v, l->blks.n, sizeof(pblk), cmp))
+		    dafs_ck_is_meta(ck, pblk) || is_bad(l, pblk))
 			continue;
 		err = dafs_ck_bitmap_blks(ck, pblk, 1, false);
 	}

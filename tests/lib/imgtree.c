@@ -166,6 +166,29 @@ void imgtree_load(struct side *side, const char *image)
 	walk_dir(side, EXT2_ROOT_INO, "", 0);
 }
 
+void imgtree_free(struct side *side)
+{
+	struct name *name, *next_name;
+	struct file *f, *next_file;
+
+	if (!side->image)
+		return;
+	HASH_ITER(hh, side->names, name, next_name) {
+		HASH_DEL(side->names, name);
+		free(name->path);
+		free(name);
+	}
+	HASH_ITER(hh, side->files, f, next_file) {
+		HASH_DEL(side->files, f);
+		free(f->runs);
+		free(f->inline_data);
+		free(f);
+	}
+	ext2fs_free(side->fs);
+	close(side->fd);
+	memset(side, 0, sizeof(*side));
+}
+
 struct name *imgtree_name(struct side *side, const char *path)
 {
 	struct name *name = NULL;

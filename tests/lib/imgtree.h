@@ -58,6 +58,8 @@ static inline bool has_content(const struct file *f)
 }
 /* All names and files of an image, contents as runs of blocks. */
 void imgtree_load(struct side *side, const char *image);
+/* All that was loaded; nothing where nothing was. */
+void imgtree_free(struct side *side);
 /* NULL: not there, or the image was not loaded. */
 struct name *imgtree_name(struct side *side, const char *path);
 struct file *imgtree_file(struct side *side, uint32_t ino);

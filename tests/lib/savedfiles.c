@@ -374,5 +374,8 @@ int main(int argc, char **argv)
 		compare_name(&x, name);
 	if (shown > MOST_SHOWN)
 		printf("and %u more\n", shown - MOST_SHOWN);
+	imgtree_free(&sound);
+	imgtree_free(&theirs);
+	imgtree_free(&ours);
 	return shown ? 1 : 0;
 }
