@@ -138,6 +138,27 @@ errcode_t dafs_db_damaged(struct dafs_db *db, const char *what, uint64_t id)
 			 (unsigned long long)id);
 }
 
+errcode_t dafs_db_verify(struct dafs_db *db)
+{
+	sqlite3_stmt *stmt = NULL;
+	const char *text = NULL;
+	bool row = false;
+	errcode_t err = 0;
+	int rc = sqlite3_prepare_v2(db->handle, "PRAGMA integrity_check(1)", -1, &stmt, NULL);
+
+	if (rc != SQLITE_OK)
+		err = dafs_db_error(db, rc);
+	else
+		err = dafs_db_step(db, stmt, &row);
+	if (!err && row)
+		text = (const char *)sqlite3_column_text(stmt, 0);
+	if (!err && (!text || strcmp(text, "ok")))
+		err = dafs_fail(db->ctx, DAFS_ET_CACHE_DAMAGED, "%s/cache.db: %s", db->place,
+				text ? text : "nothing can be read");
+	sqlite3_finalize(stmt);
+	return err;
+}
+
 errcode_t dafs_db_exec(struct dafs_db *db, const char *sql)
 {
 	int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);

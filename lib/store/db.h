@@ -90,6 +90,11 @@ errcode_t dafs_db_exec(struct dafs_db *db, const char *sql);
 /* One that gives one number. */
 errcode_t dafs_db_number(struct dafs_db *db, const char *sql, int64_t *value);
 
+/* Is the file's structure whole: pages, the order of rows, indexes against tables (SQLite's
+ * integrity_check)? A row that no look-up can reach has a right checksum and is lost all the same.
+ * DAFS_ET_CACHE_DAMAGED with the first thing that is wrong. Reads the whole database. */
+errcode_t dafs_db_verify(struct dafs_db *db);
+
 /* SQLite's result as an error code, with its message and the place in the detail. */
 errcode_t dafs_db_error(struct dafs_db *db, int rc);
 

@@ -45,6 +45,7 @@ struct dafs_store {
 	struct dafs_spool spool;
 	struct dafs_store_state state, committed;
 	bool fresh; /* nothing was committed yet */
+	bool verified; /* the database was found whole, by this process */
 	bool in_command;
 	bool failed;	     /* a COMMIT failed: who knows what is on disk */
 	uint32_t no_slot_of; /* no free run of so many slots is left in the table */
