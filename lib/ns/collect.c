@@ -204,8 +204,12 @@ static void begin_losing(struct dafs_ns *ns, struct dafs_inode *inode)
 	inode->state = (uint16_t)((inode->state & ~DAFS_I_GONE) | DAFS_I_NAMES | DAFS_I_ATTR);
 }
 
-void dafs_ns_end_losing(struct dafs_inode *inode)
+void dafs_ns_end_losing(struct dafs_ns_collection *col, struct dafs_inode *inode)
 {
+	if (!S_ISDIR(inode->mode)) {
+		dafs_ns_shrink_end(&col->shrink);
+		return;
+	}
 	inode->marks &= ~(uint32_t)DAFS_NS_LOSING;
 	inode->state = DAFS_I_GONE;
 	inode->nlink = 0;
@@ -362,14 +366,6 @@ errcode_t dafs_ns_recollect(struct dafs_ns *ns, const struct dafs_ns_flushed *fl
 	return err;
 }
 
-static void end_losing(struct dafs_ns_collection *col, struct dafs_inode *inode)
-{
-	if (S_ISDIR(inode->mode))
-		dafs_ns_end_losing(inode);
-	else
-		dafs_ns_shrink_end(&col->shrink);
-}
-
 void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs)
 {
 	struct dafs_ns_collection *col = cs->arg;
@@ -380,7 +376,7 @@ void dafs_ns_uncollect(struct dafs_ns *ns, struct dafs_changeset *cs)
 		struct dafs_inode *inode = cs->inodes[i];
 
 		if ((inode->marks & DAFS_NS_LOSING) && (inode->marks & DAFS_NS_TAKEN))
-			end_losing(col, inode);
+			dafs_ns_end_losing(col, inode);
 		inode->marks &= ~(uint32_t)(DAFS_NS_TAKEN | DAFS_NS_LOSING);
 		if (S_ISDIR(inode->mode) && inode->u.dir && inode->u.dir->held_nlink) {
 			inode->nlink = inode->u.dir->held_nlink;

@@ -169,8 +169,9 @@ struct dafs_ns_collection {
 	bool settled;
 };
 
-/* collect.c: a LOSING directory of a set is what it was before, GONE. */
-void dafs_ns_end_losing(struct dafs_inode *inode);
+/* collect.c: a LOSING inode of a set is what it was before: a directory GONE, a file with all that is
+ * pending of it. */
+void dafs_ns_end_losing(struct dafs_ns_collection *col, struct dafs_inode *inode);
 
 /* shrink.c. choose: is inode a file of which more is to be freed than the journal holds at once? Then it is QUEUED and LOSING, and
  * shrink->inode. begin: for the length of the flush it is one cut off at cut_lblk. end: it is what it was before, and no more LOSING. */

@@ -159,7 +159,7 @@ struct walk {
 	struct edges edges;
 	struct frame *stack;
 	size_t depth;
-	struct dafs_inode **out, **late; /* late grows down from the end */
+	struct dafs_inode **out, **late; /* in order; those that go last */
 	size_t nout, nlate;
 };
 

@@ -94,10 +94,7 @@ static void settle_inode(struct dafs_ns *ns, struct dafs_ns_collection *col,
 
 	inode->marks &= ~(uint32_t)(DAFS_NS_TAKEN | DAFS_NS_SAVED);
 	if (inode->marks & DAFS_NS_LOSING) {
-		if (S_ISDIR(inode->mode))
-			dafs_ns_end_losing(inode);
-		else
-			dafs_ns_shrink_end(&col->shrink);
+		dafs_ns_end_losing(col, inode);
 		dafs_ns_mark(ns, inode, 0);
 		return;
 	}
