@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * shrink - a file whose blocks lie in more groups than the journal holds bitmaps: what is to be freed of it goes from its end, a
- * piece a transaction, until the rest fits into one.
+ * shrink - a file of which blocks in more groups are freed than the journal holds bitmaps: they go from its end, a piece a
+ * transaction, until the rest fits into one.
  *
- * The file is LOSING for the length of such a flush: in the change set it is one that was cut off, with the names and links that
- * the image has. Whatever is pending of it, its removal among that, waits.
+ * The file is LOSING for the length of such a flush: in the change set it is one that was cut off or punched, with the names and
+ * links that the image has. Whatever is pending of it, its removal among that, waits.
  */
 #include "config.h"
 
@@ -16,29 +16,33 @@
 #include "image/txn.h"
 #include "write/part.h"
 
-/* Blocks of the image from which on the flush frees all; DAFS_RANGE_END: it is not a file that is cut off. */
-static uint32_t frees_from(const struct dafs_inode *inode)
+static struct dafs_part_freed freed_of(const struct dafs_inode *inode)
 {
+	struct dafs_part_freed what = { .end_lblk = DAFS_RANGE_END };
+
 	if (!S_ISREG(inode->mode) || (inode->state & DAFS_I_NEW))
-		return DAFS_RANGE_END;
-	if (inode->state & (DAFS_I_GONE | DAFS_I_TRUNC0))
-		return 0;
-	if ((inode->state & DAFS_I_WHOLE) || !inode->u.file)
-		return DAFS_RANGE_END;
-	return inode->u.file->image_end_lblk;
+		return what;
+	if (inode->state & (DAFS_I_GONE | DAFS_I_TRUNC0)) {
+		what.end_lblk = 0;
+	} else if (!(inode->state & DAFS_I_WHOLE) && inode->u.file) {
+		what.end_lblk = inode->u.file->image_end_lblk;
+		what.punched = &inode->u.file->punched;
+	}
+	return what;
 }
 
 errcode_t dafs_ns_shrink_choose(struct dafs_ns *ns, struct dafs_inode *inode,
 				struct dafs_ns_shrink *shrink)
 {
-	uint32_t from = frees_from(inode), cut;
+	struct dafs_part_freed what = freed_of(inode);
+	uint32_t cut;
 	errcode_t err;
 
 	shrink->inode = NULL;
-	if (from == DAFS_RANGE_END)
+	if (what.end_lblk == DAFS_RANGE_END && (!what.punched || !what.punched->n))
 		return 0;
 	/* A bitmap a group, and as much again for descriptors and whatever else. */
-	err = dafs_part_shrink(ns->img, inode->ino, from, dafs_txn_capacity_blks(ns->img) / 2, &cut);
+	err = dafs_part_shrink(ns->img, inode->ino, &what, dafs_txn_capacity_blks(ns->img) / 2, &cut);
 	if (err || cut == DAFS_RANGE_END)
 		return err;
 	inode->marks |= DAFS_NS_QUEUED | DAFS_NS_LOSING;
@@ -50,8 +54,9 @@ errcode_t dafs_ns_shrink_choose(struct dafs_ns *ns, struct dafs_inode *inode,
 errcode_t dafs_ns_shrink_begin(struct dafs_ns *ns, struct dafs_inode *inode,
 			       struct dafs_ns_shrink *shrink)
 {
-	uint64_t most = (uint64_t)shrink->cut_lblk << ns->img->block_bits;
+	struct dafs_part_freed what = freed_of(inode);
 	struct dafs_file *file;
+	uint64_t most;
 	union dafs_inode_buf buf;
 	errcode_t err;
 
@@ -65,11 +70,15 @@ errcode_t dafs_ns_shrink_begin(struct dafs_ns *ns, struct dafs_inode *inode,
 	err = dafs_icodec_read(ns->img, inode->ino, &buf.raw, sizeof(buf));
 	if (!err)
 		err = dafs_inode_file(inode, ns->img->block_size, ns->img->cluster_bits, &file);
+	if (!err)
+		err = dafs_part_piece(&what, shrink->cut_lblk, file);
 	if (err) {
 		dafs_ns_shrink_end(shrink);
 		return err;
 	}
-	file->image_end_lblk = shrink->cut_lblk;
+	most = file->image_end_lblk == DAFS_RANGE_END
+		       ? UINT64_MAX
+		       : (uint64_t)file->image_end_lblk << ns->img->block_bits;
 	inode->size = EXT2_I_SIZE(&buf.raw) < most ? EXT2_I_SIZE(&buf.raw) : most;
 	inode->nlink = buf.raw.i_links_count;
 	return 0;

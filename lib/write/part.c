@@ -302,38 +302,31 @@ static uint32_t cut_extent(const struct dafs_image *img, const struct dafs_exten
 	return e->lblk + (uint32_t)(start - e->pblk);
 }
 
-static uint32_t shrink_to(const struct dafs_image *img, const struct dafs_extlist *map,
-			  uint32_t from_lblk, uint64_t max_groups)
+static uint32_t shrink_to(const struct dafs_image *img, const struct dafs_extlist *freed,
+			  uint64_t max_groups)
 {
 	uint64_t mask = (UINT64_C(1) << img->cluster_bits) - 1, groups = 0, cut = DAFS_RANGE_END;
 	uint32_t last = UINT32_MAX;
 
-	for (size_t i = map->n; i-- && cut == DAFS_RANGE_END;) {
-		struct dafs_extent e = map->v[i];
+	for (size_t i = freed->n; i-- && cut == DAFS_RANGE_END;) {
+		const struct dafs_extent *e = &freed->v[i];
 		uint32_t met = last;
-		uint64_t n;
+		uint64_t n = groups_of(img, e, &last);
 
-		if (dafs_extent_end(&e) <= from_lblk)
-			break;
-		if (e.lblk < from_lblk) {
-			e.pblk += from_lblk - e.lblk;
-			e.len -= from_lblk - e.lblk;
-			e.lblk = from_lblk;
-		}
-		n = groups_of(img, &e, &last);
 		if (groups + n > max_groups)
-			cut = cut_extent(img, &e, met, max_groups - groups);
+			cut = cut_extent(img, e, met, max_groups - groups);
 		groups += n;
 	}
 	if (cut != DAFS_RANGE_END)
 		cut = (cut + mask) & ~mask;
-	return map->n && cut < dafs_extent_end(&map->v[map->n - 1]) ? (uint32_t)cut : DAFS_RANGE_END;
+	return freed->n && cut < dafs_extent_end(&freed->v[freed->n - 1]) ? (uint32_t)cut
+									  : DAFS_RANGE_END;
 }
 
-errcode_t dafs_part_shrink(struct dafs_image *img, uint32_t ino, uint32_t from_lblk,
+errcode_t dafs_part_shrink(struct dafs_image *img, uint32_t ino, const struct dafs_part_freed *what,
 			   uint64_t max_groups, uint32_t *cut_lblk)
 {
-	struct dafs_extlist map = { 0 };
+	struct dafs_extlist map = { 0 }, freed = { 0 };
 	struct dafs_blklist nodes = { 0 };
 	union dafs_inode_buf buf;
 	errcode_t err = dafs_icodec_read(img, ino, &buf.raw, sizeof(buf));
@@ -341,9 +334,22 @@ errcode_t dafs_part_shrink(struct dafs_image *img, uint32_t ino, uint32_t from_l
 	*cut_lblk = DAFS_RANGE_END;
 	if (!err && (buf.raw.i_flags & EXT4_EXTENTS_FL))
 		err = dafs_etree_decode(img, ino, &buf.raw, &map, &nodes);
+	/* Nothing is punched behind the end: freed comes out in the order of lblk. */
+	for (size_t i = 0; what->punched && i < what->punched->n && !err; i++)
+		err = dafs_extlist_clear(&map, what->punched->v[i].lblk,
+					 dafs_extent_end(&what->punched->v[i]), &freed);
 	if (!err)
-		*cut_lblk = shrink_to(img, &map, from_lblk, max_groups ? max_groups : 1);
+		err = dafs_extlist_clear(&map, what->end_lblk, DAFS_RANGE_END, &freed);
+	if (!err)
+		*cut_lblk = shrink_to(img, &freed, max_groups ? max_groups : 1);
 	dafs_extlist_fini(&map);
+	dafs_extlist_fini(&freed);
 	dafs_blklist_fini(&nodes);
 	return err;
+}
+
+errcode_t dafs_part_piece(const struct dafs_part_freed *what, uint32_t cut_lblk, struct dafs_file *piece)
+{
+	piece->image_end_lblk = what->end_lblk > cut_lblk ? what->end_lblk : cut_lblk;
+	return what->punched ? copy_list(what->punched, cut_lblk, DAFS_LBLK_END, &piece->punched) : 0;
 }

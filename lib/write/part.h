@@ -50,9 +50,18 @@ void dafs_part_cancel(struct dafs_part *part);
  * DAFS_I_DATA and DAFS_I_PART say so, its metadata are promised anew (as far as there is room). Cannot fail. */
 void dafs_part_settled(struct dafs_write *w, struct dafs_part *part);
 
-/* A file of the image of which all blocks from from_lblk on are to be freed: where to cut it first, so that what goes lies in at most
- * max_groups groups; DAFS_RANGE_END where all of it does. Errors: those of reading the mapping. */
-errcode_t dafs_part_shrink(struct dafs_image *img, uint32_t ino, uint32_t from_lblk,
+/* What a flush frees of a file of the image: the ranges punched, and all from end_lblk on. */
+struct dafs_part_freed {
+	const struct dafs_extlist *punched; /* NULL: none */
+	uint32_t end_lblk;		    /* DAFS_RANGE_END: nothing is cut off */
+};
+
+/* From where on to free first, so that what goes lies in at most max_groups groups; DAFS_RANGE_END: all of it does. Errors: those of
+ * reading the mapping. */
+errcode_t dafs_part_shrink(struct dafs_image *img, uint32_t ino, const struct dafs_part_freed *what,
 			   uint64_t max_groups, uint32_t *cut_lblk);
+
+/* piece, an empty file part, loses what lies at or behind cut_lblk of what, and nothing else. ENOMEM: piece is to be freed. */
+errcode_t dafs_part_piece(const struct dafs_part_freed *what, uint32_t cut_lblk, struct dafs_file *piece);
 
 #endif

@@ -233,7 +233,7 @@ EOF
   dawrite -q img fallocate /f 0 9G
   echo kept | dawrite -q img write /kept
   dawrite -q img flush
-  for change in 'rm /f' 'truncate /f 5000' 'mv /kept /f'; do
+  for change in 'rm /f' 'truncate /f 5000' 'punch /f 1M 8G' 'mv /kept /f'; do
     cp --sparse=always img now
     # shellcheck disable=SC2086
     dawrite -q now $change
