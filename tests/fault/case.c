@@ -4,284 +4,24 @@
 
 #include "tests/fault/case.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "check/check.h"
-#include "image/dev.h"
-#include "store/store.h"
+#include "tests/fault/child.h"
 #include "tests/fault/snap.h"
 #include "tests/fault/undo.h"
 
-enum { CHILD_SECONDS = 60, SETUP_TIME = 1600000000, WORK_TIME = 1600001000 };
+enum { SETUP_TIME = 1600000000, WORK_TIME = 1600001000 };
 
-/* What a child tells its parent. */
-struct told {
-	uint64_t ops;
-	unsigned acknowledged; /* steps, or 1 for a flush */
-	uint64_t problems;
-	char text[1200];
-	struct digest states[STATES_MOST]; /* with watching: the image before each transaction of a flush */
-	unsigned nstates;
-};
-
-static char folder[PATH_MAX], image[PATH_MAX], cache[PATH_MAX];
-static struct told *told;
-bool case_no_sync, case_others;
-static bool watching;
+bool case_others, case_kernel;
 static char finding[2048];
-
-const char *case_folder(void)
-{
-	return folder;
-}
-
-int case_open(const char *where)
-{
-	snprintf(folder, sizeof(folder), "%s", where);
-	if (mkdir(folder, 0700))
-		return errno;
-	if (snprintf(image, sizeof(image), "%s/img", where) >= (int)sizeof(image) ||
-	    snprintf(cache, sizeof(cache), "%s/img.dacache", where) >= (int)sizeof(cache))
-		return ENAMETOOLONG;
-	told = mmap(NULL, sizeof(*told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return told == MAP_FAILED ? errno : 0;
-}
-
-void case_close(void)
-{
-	snap_clear(folder);
-	rmdir(folder);
-}
-
-/* --- children --- */
-
-static struct dafs_ctx *new_ctx(int64_t now_sec)
-{
-	struct dafs_ctx *ctx;
-
-	if (dafs_ctx_new(&ctx))
-		abort();
-	ctx->now_sec = now_sec;
-	ctx->now_nsec = 0;
-	ctx->threads = 1;
-	ctx->lock_timeout_ms = 2000;
-	ctx->no_sync = case_no_sync;
-	return ctx;
-}
-
-/* What a child does; an error is told with its text. */
-typedef errcode_t (*child_fn)(struct dafs_ctx *ctx, const void *arg);
-
-static errcode_t tell(struct dafs_ctx *ctx, errcode_t err)
-{
-	if (err)
-		snprintf(told->text, sizeof(told->text), "%s: %s", ctx->detail, error_message(err));
-	return err;
-}
-
-/* Run fn in a child: its exit status, or 256 + signal. t: the fault it meets, or NULL. */
-static int in_child(child_fn fn, const void *arg, int64_t now_sec, const struct try *t)
-{
-	int status;
-	pid_t pid;
-
-	memset(told, 0, sizeof(*told));
-	fflush(NULL);
-	pid = fork();
-	if (pid < 0)
-		return 999;
-	if (!pid) {
-		struct dafs_ctx *ctx = new_ctx(now_sec);
-		errcode_t err;
-
-		alarm(CHILD_SECONDS);
-		if (t)
-			shim_arm(folder, image, t->fault, t->at, t->seed);
-		err = tell(ctx, fn(ctx, arg));
-		told->ops = shim_ops();
-		if (t)
-			shim_end();
-		_exit(err ? 1 : 0);
-	}
-	if (waitpid(pid, &status, 0) != pid)
-		return 999;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
-}
-
-static errcode_t one_step(struct dafs *fs, work_fn step)
-{
-	errcode_t err = dafs_begin(fs);
-
-	if (err)
-		return err;
-	err = step(fs);
-	if (err)
-		dafs_cancel(fs);
-	return err ? err : dafs_end(fs);
-}
-
-static errcode_t do_base(struct dafs_ctx *ctx, const void *arg)
-{
-	const struct work *work = arg;
-	struct dafs *fs = NULL;
-	errcode_t err = dafs_mkfs_run(ctx, image, &work->mkfs, NULL);
-
-	if (!err)
-		err = dafs_session_open(ctx, image, DAFS_SESSION_RW, NULL, &fs);
-	if (!err)
-		err = one_step(fs, work->before);
-	if (!err)
-		err = dafs_flush(fs);
-	for (unsigned i = 0; i < 2 && work->again[i] && !err; i++) {
-		err = one_step(fs, work->again[i]);
-		if (!err)
-			err = dafs_flush(fs);
-	}
-	dafs_close(fs);
-	return err;
-}
-
-struct steps {
-	const struct work *work;
-	unsigned n;
-};
-
-/* Every step as a process of its own would do it. */
-static errcode_t do_commands(struct dafs_ctx *ctx, const void *arg)
-{
-	const struct steps *steps = arg;
-	errcode_t err = 0;
-
-	for (unsigned i = 0; i < steps->n && !err; i++) {
-		struct dafs *fs;
-
-		err = dafs_session_open(ctx, image, DAFS_SESSION_RW | DAFS_SESSION_CACHE, NULL, &fs);
-		if (err)
-			break;
-		err = one_step(fs, steps->work->step[i]);
-		dafs_close(fs);
-		if (!err)
-			told->acknowledged++;
-	}
-	return err;
-}
-
-/* A transaction is about to be made: whatever was made before is in the image. One that is found too large comes by again. */
-static errcode_t watch_state(void *arg, struct dafs *fs, struct dafs_plan *plan)
-{
-	struct digest *now = &told->states[told->nstates];
-	errcode_t err;
-
-	(void)arg, (void)fs, (void)plan;
-	if (told->nstates == STATES_MOST)
-		return ENOSPC;
-	err = digest_image(image, now, NULL);
-	if (!err && (!told->nstates || now[-1].tree != now->tree))
-		told->nstates++;
-	return err;
-}
-
-static errcode_t do_flush(struct dafs_ctx *ctx, const void *arg)
-{
-	char *path = (char *)(uintptr_t)arg;
-	struct dafs_flush_request req = { .opts.size = sizeof(req.opts), .paths = &path,
-					  .npaths = path ? 1 : 0, .plan_fn = watching ? watch_state : NULL };
-	struct dafs_flush_stats stats;
-	struct dafs *fs;
-	errcode_t err = dafs_session_open(ctx, image, DAFS_SESSION_RW | DAFS_SESSION_CACHE, NULL, &fs);
-
-	if (err)
-		return err;
-	if (path && path[0] != '/') {
-		req.npaths = 0;
-		req.opts.max_data_bytes = strtoull(path, NULL, 10);
-	}
-	err = dafs_session_flush(fs, &req, &stats);
-	dafs_close(fs);
-	told->acknowledged = !err;
-	return err;
-}
-
-static errcode_t do_settle(struct dafs_ctx *ctx, const void *arg)
-{
-	struct dafs *fs;
-	errcode_t err = dafs_session_open(ctx, image, DAFS_SESSION_RW | DAFS_SESSION_CACHE, NULL, &fs);
-
-	(void)arg;
-	if (!err)
-		dafs_close(fs);
-	return err;
-}
-
-static errcode_t do_memory(struct dafs_ctx *ctx, const void *arg)
-{
-	const struct steps *steps = arg;
-	struct dafs_flush_request req = { .opts.size = sizeof(req.opts), .plan_fn = watching ? watch_state : NULL };
-	struct dafs_flush_stats stats;
-	struct dafs *fs;
-	errcode_t err = dafs_session_open(ctx, image, DAFS_SESSION_RW, NULL, &fs);
-
-	if (err)
-		return err;
-	for (unsigned i = 0; i < steps->n && !err; i++)
-		err = one_step(fs, steps->work->step[i]);
-	if (!err)
-		err = dafs_session_flush(fs, &req, &stats);
-	dafs_close(fs);
-	told->acknowledged = !err;
-	return err;
-}
-
-static void note_problem(void *arg, const char *line)
-{
-	(void)arg;
-	snprintf(told->text, sizeof(told->text), "%s", line);
-}
-
-/* Open, which settles, and look at the cache. */
-static errcode_t do_verify(struct dafs_ctx *ctx, const void *arg)
-{
-	struct dafs *fs;
-	errcode_t err = dafs_session_open(ctx, image, DAFS_SESSION_RW | DAFS_SESSION_CACHE, NULL, &fs);
-
-	(void)arg;
-	if (err)
-		return err;
-	err = dafs_store_verify(fs->store, note_problem, NULL, &told->problems);
-	if (!err)
-		told->problems += dafs_ns_check(fs->ns, DAFS_NS_VERIFY_ALL, note_problem, NULL);
-	dafs_close(fs);
-	return err;
-}
-
-static void note_finding(void *arg, const struct dafs_finding *f)
-{
-	(void)arg;
-	dafs_check_format(f, told->text, sizeof(told->text));
-}
-
-static errcode_t do_check(struct dafs_ctx *ctx, const void *arg)
-{
-	struct dafs_check_opts opts = { .size = sizeof(opts), .force = true, .strict = true };
-	struct dafs_check_report report = { .finding = note_finding };
-	errcode_t err = dafs_check_run(ctx, image, &opts, &report);
-
-	(void)arg;
-	if (!err)
-		told->problems = (uint64_t)dafs_check_status(&opts, &report.result);
-	return err;
-}
 
 /* --- judgements --- */
 
@@ -298,9 +38,9 @@ __attribute__((format(printf, 1, 2))) static const char *say(const char *fmt, ..
 static const char *need_clean_run(int status, const char *what)
 {
 	if (status)
-		return say("%s ended with %d: %s", what, status, told->text);
-	if (told->problems)
-		return say("%s found: %s", what, told->text);
+		return say("%s ended with %d: %s", what, status, child_told->text);
+	if (child_told->problems)
+		return say("%s found: %s", what, child_told->text);
 	return NULL;
 }
 
@@ -311,10 +51,10 @@ static int run_e2fsck(const char *options, bool silent)
 	int status;
 
 	snprintf(cmd, sizeof(cmd), "PATH=$PATH:/sbin:/usr/sbin; e2fsck %s %s >%s.e2fsck 2>/dev/null", options,
-		 image, folder);
+		 child_image, child_folder);
 	if (silent)
 		snprintf(cmd + strlen(cmd), sizeof(cmd) - strlen(cmd),
-			 " && ! grep -vE '^Pass [1-5]|: [0-9]+/[0-9]+ files|^$' %s.e2fsck", folder);
+			 " && ! grep -vE '^Pass [1-5]|: [0-9]+/[0-9]+ files|^$' %s.e2fsck", child_folder);
 	status = system(cmd);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 999;
 }
@@ -328,23 +68,25 @@ static int mount_once(const char *options)
 	snprintf(cmd, sizeof(cmd),
 		 "PATH=$PATH:/sbin:/usr/sbin; exec >%s.e2fsck 2>&1; dev=$(losetup -f --show %s) && mkdir %s.mnt && "
 		 "mount -t ext4 -o %s $dev %s.mnt && umount %s.mnt; bad=$?; rmdir %s.mnt; losetup -d $dev; exit $bad",
-		 folder, image, folder, options, folder, folder, folder);
+		 child_folder, child_image, child_folder, options, child_folder, child_folder, child_folder);
 	status = system(cmd);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 999;
 }
 
 static const char *need_sound(void)
 {
-	const char *bad = need_clean_run(in_child(do_check, NULL, time(NULL), NULL), "dafsck");
+	const char *bad = need_clean_run(child_run(child_check, NULL, time(NULL), NULL), "dafsck");
 
 	if (!bad && run_e2fsck("-fn", true))
-		bad = say("e2fsck has findings (%s.e2fsck)", folder);
+		bad = say("e2fsck has findings (%s.e2fsck)", child_folder);
+	if (!bad && case_kernel && mount_once("ro"))
+		bad = say("the kernel does not mount it (%s.e2fsck)", child_folder);
 	return bad;
 }
 
 static const char *look(struct digest *now)
 {
-	errcode_t err = digest_image(image, now, NULL);
+	errcode_t err = digest_image(child_image, now, NULL);
 
 	return err ? say("reading the image: %s", error_message(err)) : NULL;
 }
@@ -360,7 +102,7 @@ static bool cached(void)
 	char path[PATH_MAX + 16];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "%s/cache.db", cache);
+	snprintf(path, sizeof(path), "%s/cache.db", child_cache);
 	return !stat(path, &st) && st.st_size;
 }
 
@@ -368,24 +110,24 @@ static bool cached(void)
 
 static bool prepare_failed(const struct work *work, const char *what, int status)
 {
-	fprintf(stderr, "%s: %s ended with %d: %s\n", work->name, what, status, told->text);
+	fprintf(stderr, "%s: %s ended with %d: %s\n", work->name, what, status, child_told->text);
 	return false;
 }
 
 /* From the base: n steps pending, flushed, looked at. */
 static bool undisturbed(struct prepared *prep, unsigned n)
 {
-	struct steps steps = { prep->work, n };
+	struct child_steps steps = { prep->work, n };
 	const char *bad;
 	int status;
 
-	snap_restore(prep->base, folder);
-	status = in_child(do_commands, &steps, WORK_TIME, NULL);
+	snap_restore(prep->base, child_folder);
+	status = child_run(child_commands, &steps, WORK_TIME, NULL);
 	if (status)
 		return prepare_failed(prep->work, "commands", status);
 	if (n == prep->nsteps)
-		prep->pending = snap_take(folder);
-	status = in_child(do_flush, NULL, WORK_TIME, NULL);
+		prep->pending = snap_take(child_folder);
+	status = child_run(child_flush, NULL, WORK_TIME, NULL);
 	if (status)
 		return prepare_failed(prep->work, "flush", status);
 	bad = need_sound();
@@ -405,8 +147,8 @@ static bool undisturbed_part(struct prepared *prep)
 
 	if (!prep->work->part)
 		return true;
-	snap_restore(prep->pending, folder);
-	status = in_child(do_flush, prep->work->part, WORK_TIME, NULL);
+	snap_restore(prep->pending, child_folder);
+	status = child_run(child_flush, prep->work->part, WORK_TIME, NULL);
 	if (status)
 		return prepare_failed(prep->work, "flush of a part", status);
 	bad = need_sound();
@@ -419,28 +161,28 @@ static bool undisturbed_part(struct prepared *prep)
 
 static void add_states(struct prepared *prep)
 {
-	for (unsigned i = 0; i < told->nstates && prep->nbetween < STATES_MOST; i++)
-		prep->between[prep->nbetween++] = told->states[i];
+	for (unsigned i = 0; i < child_told->nstates && prep->nbetween < STATES_MOST; i++)
+		prep->between[prep->nbetween++] = child_told->states[i];
 }
 
 /* Where a flush that the journal splits may be cut off, with a cache and without one. */
 static bool undisturbed_between(struct prepared *prep)
 {
-	struct steps steps = { prep->work, prep->nsteps };
+	struct child_steps steps = { prep->work, prep->nsteps };
 	int status;
 
 	if (!prep->work->split)
 		return true;
-	watching = true;
-	snap_restore(prep->pending, folder);
-	status = in_child(do_flush, NULL, WORK_TIME, NULL);
+	child_watched = true;
+	snap_restore(prep->pending, child_folder);
+	status = child_run(child_flush, NULL, WORK_TIME, NULL);
 	add_states(prep);
 	if (!status) {
-		snap_restore(prep->base, folder);
-		status = in_child(do_memory, &steps, WORK_TIME, NULL);
+		snap_restore(prep->base, child_folder);
+		status = child_run(child_memory, &steps, WORK_TIME, NULL);
 		add_states(prep);
 	}
-	watching = false;
+	child_watched = false;
 	if (status)
 		return prepare_failed(prep->work, "a flush that is watched", status);
 	if (prep->nbetween < 4) {
@@ -459,11 +201,11 @@ bool case_prepare(const struct work *work, struct prepared *out)
 	out->work = work;
 	while (out->nsteps < WORK_STEPS_MOST && work->step[out->nsteps])
 		out->nsteps++;
-	snap_clear(folder);
-	status = in_child(do_base, work, SETUP_TIME, NULL);
+	snap_clear(child_folder);
+	status = child_run(child_base, work, SETUP_TIME, NULL);
 	if (status)
 		return prepare_failed(work, "making it", status);
-	out->base = snap_take(folder);
+	out->base = snap_take(child_folder);
 	bad = need_sound();
 	if (!bad)
 		bad = look(&out->after[0]);
@@ -501,23 +243,23 @@ void case_release(struct prepared *prep)
 
 static int run_phase(const struct prepared *prep, const struct try *t)
 {
-	struct steps steps = { prep->work, prep->nsteps };
+	struct child_steps steps = { prep->work, prep->nsteps };
 	struct try first = { .phase = PHASE_FLUSH, .fault = FAULT_STOP, .at = t->first };
 	bool fresh = t->phase == PHASE_COMMANDS || t->phase == PHASE_MEMORY;
 
-	snap_restore(fresh ? prep->base : prep->pending, folder);
+	snap_restore(fresh ? prep->base : prep->pending, child_folder);
 	switch (t->phase) {
 	case PHASE_COMMANDS:
-		return in_child(do_commands, &steps, WORK_TIME, t);
+		return child_run(child_commands, &steps, WORK_TIME, t);
 	case PHASE_PART:
-		return in_child(do_flush, prep->work->part, WORK_TIME, t);
+		return child_run(child_flush, prep->work->part, WORK_TIME, t);
 	case PHASE_SETTLE:
-		in_child(do_flush, NULL, WORK_TIME, &first);
-		return in_child(do_settle, NULL, WORK_TIME, t);
+		child_run(child_flush, NULL, WORK_TIME, &first);
+		return child_run(child_settle, NULL, WORK_TIME, t);
 	case PHASE_MEMORY:
-		return in_child(do_memory, &steps, WORK_TIME, t);
+		return child_run(child_memory, &steps, WORK_TIME, t);
 	default:
-		return in_child(do_flush, NULL, WORK_TIME, t);
+		return child_run(child_flush, NULL, WORK_TIME, t);
 	}
 }
 
@@ -526,7 +268,7 @@ uint64_t case_settle_ops(const struct prepared *prep, uint64_t first)
 	struct try t = { .phase = PHASE_SETTLE, .first = first };
 
 	run_phase(prep, &t);
-	return told->ops;
+	return child_told->ops;
 }
 
 static bool is_between(const struct prepared *prep, const struct digest *now)
@@ -599,18 +341,18 @@ static const char *others(const struct try *t)
 	unsigned who = (unsigned)(undo_random(&random) >> 20) % (geteuid() ? 4 : 6);
 	int status;
 
-	if (!case_others || !who || !digest_needs_recovery(image))
+	if (!case_others || !who || !digest_needs_recovery(child_image))
 		return NULL;
 	if (who < 4) {
 		status = run_e2fsck(checks[who - 1], false);
 		/* A superblock torn by the sector is one that e2fsck does not open, and only dafs settles. */
 		if (status > 1 && !(status == 8 && sectors))
-			return say("e2fsck %s ended with %d (%s.e2fsck)", checks[who - 1], status, folder);
+			return say("e2fsck %s ended with %d (%s.e2fsck)", checks[who - 1], status, child_folder);
 		return NULL;
 	}
 	status = mount_once(mounts[who - 4]);
 	if (status && !sectors)
-		return say("mounting %s ended with %d (%s.e2fsck)", mounts[who - 4], status, folder);
+		return say("mounting %s ended with %d (%s.e2fsck)", mounts[who - 4], status, child_folder);
 	return NULL;
 }
 
@@ -620,7 +362,7 @@ static const char *judge(const struct prepared *prep, const struct try *t, unsig
 	int status;
 
 	if (!bad)
-		bad = need_clean_run(in_child(do_verify, NULL, WORK_TIME, NULL), "settling");
+		bad = need_clean_run(child_run(child_verify, NULL, WORK_TIME, NULL), "settling");
 	if (!bad)
 		bad = need_sound();
 	if (!bad)
@@ -628,9 +370,9 @@ static const char *judge(const struct prepared *prep, const struct try *t, unsig
 	if (bad || t->phase == PHASE_MEMORY)
 		return bad;
 	if (cached()) {
-		status = in_child(do_flush, NULL, WORK_TIME, NULL);
+		status = child_run(child_flush, NULL, WORK_TIME, NULL);
 		if (status)
-			return say("flushing again ended with %d: %s", status, told->text);
+			return say("flushing again ended with %d: %s", status, child_told->text);
 		bad = need_sound();
 	}
 	return bad ? bad : judge_flushed(prep, t, acked);
@@ -644,11 +386,11 @@ void case_leave(const struct prepared *prep, const struct try *t)
 const char *case_try(const struct prepared *prep, const struct try *t, uint64_t *ops)
 {
 	int status = run_phase(prep, t);
-	unsigned acked = told->acknowledged;
-	char text[sizeof(told->text)];
+	unsigned acked = child_told->acknowledged;
+	char text[sizeof(child_told->text)];
 
-	*ops = told->ops;
-	memcpy(text, told->text, sizeof(text));
+	*ops = child_told->ops;
+	memcpy(text, child_told->text, sizeof(text));
 	if (status != 0 && status != 1 && status != SHIM_STOPPED)
 		return say("the run ended with %d: %s", status, text);
 	if (status == 1 && t->fault != FAULT_EIO && t->fault != FAULT_ENOSPC)

@@ -8,7 +8,9 @@
  *
  * After the fault: with case_others somebody else replays the journal first; the next opening settles;
  * the cache verifies; e2fsck and dafsck have no finding; the tree is the one before or the one
- * after, or, where the journal splits the flush, one that an undisturbed flush has between two transactions; what was acknowledged is there; flushing again gives the tree of an undisturbed flush.
+ * after, or, where the journal splits the flush, one that an undisturbed flush has between two
+ * transactions; what was acknowledged is there; flushing again gives the tree of an undisturbed
+ * flush. With case_kernel the kernel mounts the image wherever e2fsck looks at it.
  */
 #ifndef TESTS_FAULT_CASE_H
 #define TESTS_FAULT_CASE_H
@@ -48,9 +50,7 @@ struct try {
 	uint64_t at, first, seed;
 };
 
-/* The folder that all cases use: made here, removed by case_close. */
-int case_open(const char *folder);
-void case_close(void);
+/* child_open first (child.h), which makes the folder that all cases use. */
 
 /* Make the states of a workload. False: it failed, said on stderr. */
 bool case_prepare(const struct work *work, struct prepared *out);
@@ -66,11 +66,9 @@ void case_leave(const struct prepared *prep, const struct try *t);
 /* Operations of the opening that settles a flush stopped at first. */
 uint64_t case_settle_ops(const struct prepared *prep, uint64_t first);
 
-const char *case_folder(void);
-
-/* Work as with --no-sync: then the faults must find something. */
-extern bool case_no_sync;
 /* Let others replay the journal before the next opening: e2fsck in three ways and, for root, the kernel in two. */
 extern bool case_others;
+/* Whatever is found sound must be so for the kernel as well, which mounts it. For root. */
+extern bool case_kernel;
 
 #endif

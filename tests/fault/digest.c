@@ -68,6 +68,45 @@ static errcode_t mix_file(struct walk *w, ext2_ino_t ino, uint64_t *sum)
 	return err;
 }
 
+/* The blocks of an extent that are not zero, each with its place: how a file lies in extents does not count. */
+static errcode_t mix_extent(struct walk *w, const struct ext2fs_extent *e, uint64_t size, uint64_t *sum)
+{
+	unsigned block_size = w->fs->blocksize;
+	char *buf = calloc(2, block_size);
+	errcode_t err = buf ? 0 : ENOMEM;
+
+	for (unsigned i = 0; i < e->e_len && !err; i++) {
+		uint64_t off = (e->e_lblk + i) * block_size;
+		size_t len = off >= size ? 0 : size - off < block_size ? size - off : block_size;
+
+		err = io_channel_read_blk64(w->fs->io, e->e_pblk + i, 1, buf);
+		if (!err && memcmp(buf, buf + block_size, len))
+			*sum = mix(mix64(*sum, off), buf, len);
+	}
+	free(buf);
+	return err;
+}
+
+/* A file with extents: of one that is mostly holes and unwritten blocks only the rest is read. */
+static errcode_t mix_extents(struct walk *w, ext2_ino_t ino, struct ext2_inode *inode, uint64_t *sum)
+{
+	struct ext2fs_extent e;
+	ext2_extent_handle_t handle;
+	errcode_t err = ext2fs_extent_open2(w->fs, ino, inode, &handle);
+
+	if (err)
+		return err;
+	err = ext2fs_extent_get(handle, EXT2_EXTENT_ROOT, &e);
+	while (!err) {
+		if (e.e_flags & EXT2_EXTENT_FLAGS_LEAF && !(e.e_flags & EXT2_EXTENT_FLAGS_UNINIT))
+			err = mix_extent(w, &e, EXT2_I_SIZE(inode), sum);
+		if (!err)
+			err = ext2fs_extent_get(handle, EXT2_EXTENT_NEXT, &e);
+	}
+	ext2fs_extent_free(handle);
+	return err == EXT2_ET_EXTENT_NO_NEXT || err == EXT2_ET_NO_CURRENT_NODE ? 0 : err;
+}
+
 static errcode_t mix_link(struct walk *w, ext2_ino_t ino, struct ext2_inode *inode, uint64_t *sum)
 {
 	if (!ext2fs_is_fast_symlink(inode))
@@ -136,7 +175,9 @@ static errcode_t one_inode(struct walk *w, ext2_ino_t ino, bool *folder)
 		return err;
 	sum = mix(attributes(&large), w->path, strlen(w->path));
 	*folder = LINUX_S_ISDIR(inode->i_mode);
-	if (LINUX_S_ISREG(inode->i_mode))
+	if (LINUX_S_ISREG(inode->i_mode) && inode->i_flags & EXT4_EXTENTS_FL)
+		err = mix_extents(w, ino, inode, &sum);
+	else if (LINUX_S_ISREG(inode->i_mode))
 		err = mix_file(w, ino, &sum);
 	else if (LINUX_S_ISLNK(inode->i_mode))
 		err = mix_link(w, ino, inode, &sum);

@@ -3,7 +3,7 @@
  * faults - every workload, in every phase, with every fault at every operation; or a sample of it.
  *
  *	faults [--sample SECONDS] [--seed N] [--dir DIR] [--work NAME] [--phase NAME] [--fault NAME]
- *	       [--at N] [--first N] [--stride N] [--no-sync] [--others] [--keep] [--list] [--leave]
+ *	       [--at N] [--first N] [--stride N] [--no-sync] [--others] [--kernel] [--keep] [--list] [--leave]
  *
  * Prints a table workload x fault x tries, and for every try that failed a line with the options
  * that repeat it. Exit status 1 when one failed. --leave: the first try is run and not judged; what it leaves is in the folder
@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "tests/fault/case.h"
+#include "tests/fault/child.h"
 #include "tests/fault/undo.h"
 
 enum { SETTLE_POINTS = 6, FAILURES_MOST = 20 };
@@ -68,7 +69,7 @@ static void try_one(const struct prepared *prep, const struct try *t, struct row
 
 	if (opts.leave) {
 		case_leave(prep, t);
-		printf("%s\n", case_folder());
+		printf("%s\n", child_folder);
 		exit(0);
 	}
 	bad = case_try(prep, t, &ops);
@@ -83,12 +84,12 @@ static void try_one(const struct prepared *prep, const struct try *t, struct row
 	       bad);
 	fflush(stdout);
 	if (opts.keep) {
-		printf("kept: %s\n", case_folder());
+		printf("kept: %s\n", child_folder);
 		exit(1);
 	}
 	if (failures >= FAILURES_MOST) {
 		printf("more than enough failures\n");
-		case_close();
+		child_close();
 		exit(1);
 	}
 }
@@ -249,8 +250,8 @@ static const struct option longopts[] = {
 	{ "at", required_argument, NULL, 'n' },	    { "first", required_argument, NULL, '1' },
 	{ "stride", required_argument, NULL, 't' }, { "keep", no_argument, NULL, 'k' },
 	{ "list", no_argument, NULL, 'l' },	    { "no-sync", no_argument, NULL, 'u' },
-	{ "others", no_argument, NULL, 'o' },	    { "leave", no_argument, NULL, 'L' },
-	{ 0 },
+	{ "others", no_argument, NULL, 'o' },	    { "kernel", no_argument, NULL, 'K' },
+	{ "leave", no_argument, NULL, 'L' },	    { 0 },
 };
 
 static bool take_option(int c)
@@ -269,7 +270,8 @@ static bool take_option(int c)
 	case 'l': opts.list = true; break;
 	case 'L': opts.leave = true; break;
 	case 'o': case_others = true; break;
-	case 'u': case_no_sync = true; break;
+	case 'K': case_kernel = true; break;
+	case 'u': child_no_sync = true; break;
 	default: return false;
 	}
 	return true;
@@ -294,12 +296,12 @@ int main(int argc, char **argv)
 	if (!opts.stride)
 		opts.stride = 1;
 	snprintf(folder, sizeof(folder), "%s/dafs-faults.%d", opts.dir, (int)getpid());
-	err = case_open(folder);
+	err = child_open(folder);
 	if (err) {
 		fprintf(stderr, "faults: %s: %s\n", folder, strerror(err));
 		return 2;
 	}
 	ran = run_all();
-	case_close();
+	child_close();
 	return failures || !ran;
 }

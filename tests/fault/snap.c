@@ -13,11 +13,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* What is not a hole. */
+struct piece {
+	off_t off;
+	size_t len;
+	char *bytes;
+};
+
 struct entry {
 	char *path; /* below the folder */
 	mode_t mode;
-	size_t len;
-	char *bytes;
+	off_t len;
+	struct piece *v;
+	size_t n;
 };
 
 struct snap {
@@ -38,9 +46,22 @@ static void *need(void *p)
 static void read_all(const char *path, struct entry *e)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t start = 0, end;
 
-	e->bytes = need(malloc(e->len + 1));
-	if (fd < 0 || read(fd, e->bytes, e->len) != (ssize_t)e->len)
+	if (fd < 0)
+		err(1, "%s", path);
+	for (; (start = lseek(fd, start, SEEK_DATA)) >= 0; start = end) {
+		struct piece *p;
+
+		end = lseek(fd, start, SEEK_HOLE);
+		e->v = need(realloc(e->v, (e->n + 1) * sizeof(*e->v)));
+		p = &e->v[e->n++];
+		*p = (struct piece){ .off = start, .len = (size_t)(end - start) };
+		p->bytes = need(malloc(p->len));
+		if (pread(fd, p->bytes, p->len, start) != (ssize_t)p->len)
+			err(1, "%s", path);
+	}
+	if (errno != ENXIO)
 		err(1, "%s", path);
 	close(fd);
 }
@@ -56,7 +77,7 @@ static int take_one(const char *path, const struct stat *st, int what, struct FT
 	e = &taking->v[taking->n++];
 	*e = (struct entry){ .path = need(strdup(path + skip)), .mode = st->st_mode };
 	if (S_ISREG(st->st_mode)) {
-		e->len = (size_t)st->st_size;
+		e->len = st->st_size;
 		read_all(path, e);
 	}
 	return 0;
@@ -97,6 +118,19 @@ void snap_clear(const char *folder)
 	unlink(beside);
 }
 
+static void write_all(const char *path, const struct entry *e)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, e->mode & 0777);
+
+	if (fd < 0 || ftruncate(fd, e->len))
+		err(1, "%s", path);
+	for (size_t i = 0; i < e->n; i++) {
+		if (pwrite(fd, e->v[i].bytes, e->v[i].len, e->v[i].off) != (ssize_t)e->v[i].len)
+			err(1, "%s", path);
+	}
+	close(fd);
+}
+
 void snap_restore(const struct snap *snap, const char *folder)
 {
 	char path[4096];
@@ -104,7 +138,6 @@ void snap_restore(const struct snap *snap, const char *folder)
 	snap_clear(folder);
 	for (size_t i = 0; i < snap->n; i++) {
 		const struct entry *e = &snap->v[i];
-		int fd;
 
 		snprintf(path, sizeof(path), "%s%s", folder, e->path);
 		if (S_ISDIR(e->mode)) {
@@ -112,10 +145,7 @@ void snap_restore(const struct snap *snap, const char *folder)
 				err(1, "%s", path);
 			continue;
 		}
-		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, e->mode & 0777);
-		if (fd < 0 || write(fd, e->bytes, e->len) != (ssize_t)e->len)
-			err(1, "%s", path);
-		close(fd);
+		write_all(path, e);
 	}
 }
 
@@ -123,7 +153,9 @@ void snap_free(struct snap *snap)
 {
 	for (size_t i = 0; snap && i < snap->n; i++) {
 		free(snap->v[i].path);
-		free(snap->v[i].bytes);
+		for (size_t p = 0; p < snap->v[i].n; p++)
+			free(snap->v[i].v[p].bytes);
+		free(snap->v[i].v);
 	}
 	if (snap)
 		free(snap->v);

@@ -379,6 +379,93 @@ static errcode_t tree_2(struct dafs *fs)
 	return dafs_rename(fs, "/kept/in", "/t/in");
 }
 
+/* --- a file of which blocks in more groups are freed than the journal holds bitmaps --- */
+
+static errcode_t piece_before(struct dafs *fs)
+{
+	TRY(dafs_fallocate(fs, "/f", 0, 300 * MIB, false));
+	for (unsigned i = 0; i < 18; i++)
+		TRY(fill(fs, "/f", i * 16ull * MIB + 5000, 3000, i));
+	return fill(fs, "/kept", 0, 9000, 1);
+}
+
+static errcode_t piece_1(struct dafs *fs)
+{
+	TRY(dafs_punch(fs, "/f", MIB + 500, 280ull * MIB));
+	return fill(fs, "/f", 3 * MIB, 70000, 20);
+}
+
+static errcode_t piece_2(struct dafs *fs)
+{
+	TRY(dafs_truncate(fs, "/f", 286ull * MIB));
+	TRY(fill(fs, "/more", 0, 3000, 1));
+	return dafs_rename(fs, "/kept", "/moved");
+}
+
+/* --- quota files, and values in inodes of their own --- */
+
+static errcode_t give_away(struct dafs *fs, const char *stem, unsigned from, unsigned to, unsigned id)
+{
+	char path[256];
+
+	for (unsigned i = from; i < to; i++) {
+		snprintf(path, sizeof(path), "%s%03u", stem, i);
+		TRY(dafs_chown(fs, path, id + i % 3, id));
+	}
+	return 0;
+}
+
+static errcode_t quota_before(struct dafs *fs)
+{
+	TRY(some_files(fs));
+	return give_away(fs, "/d/f", 0, 12, 1000);
+}
+
+static errcode_t quota_1(struct dafs *fs)
+{
+	TRY(fill_many(fs, "/n", 0, 12, 4000, 1));
+	TRY(give_away(fs, "/n", 0, 12, 2000));
+	TRY(give_away(fs, "/d/f", 3, 6, 3000));
+	return dafs_chown(fs, "/big", 70000, 70000);
+}
+
+static errcode_t quota_2(struct dafs *fs)
+{
+	TRY(remove_many(fs, "/d/f", 0, 5));
+	TRY(dafs_truncate(fs, "/big", 300000));
+	return dafs_rename(fs, "/n001", "/d/f007");
+}
+
+static errcode_t set_large(struct dafs *fs, const char *path, char fill_with, size_t len)
+{
+	char value[8000];
+
+	memset(value, fill_with, sizeof(value));
+	return dafs_setxattr(fs, path, "user.large", value, len);
+}
+
+static errcode_t ea_before(struct dafs *fs)
+{
+	TRY(fill_many(fs, "/x", 0, 6, 100, 1));
+	TRY(set_large(fs, "/x000", 'a', 6000));
+	TRY(set_large(fs, "/x001", 'a', 6000));
+	return set_large(fs, "/x002", 'b', 8000);
+}
+
+static errcode_t ea_1(struct dafs *fs)
+{
+	TRY(set_large(fs, "/x003", 'a', 6000));
+	TRY(set_large(fs, "/x001", 'c', 5000));
+	return dafs_setxattr(fs, "/x002", "user.large", NULL, 0);
+}
+
+static errcode_t ea_2(struct dafs *fs)
+{
+	TRY(dafs_remove(fs, "/x000", false, false));
+	TRY(set_value(fs, "/x002", 'd', 300));
+	return set_large(fs, "/x004", 'e', 2000);
+}
+
 static errcode_t inline_before(struct dafs *fs)
 {
 	TRY(dafs_mkdir(fs, "/d/sub", 0755, true));
@@ -425,6 +512,10 @@ const struct work works[] = {
 	{ "journal-wrap", FS(8, 1024), round_before, { round_1 }, "/d", { round_again, round_more }, false },
 	{ "tree-split", FS_OF(16, 1024, 2048, .inode_size = 1024, .journal = true, .journal_options = "size=1"), tree_before, { tree_1, tree_2 }, NULL,
 	  { NULL }, true },
+	{ "file-split", FS(400, 1024, .blks_per_group = 256, .journal = true, .journal_options = "size=1"), piece_before,
+	  { piece_1, piece_2 }, NULL, { NULL }, true },
+	{ "quota", FS(8, 1024, .features = "quota"), quota_before, { quota_1, quota_2 }, "/n003", { NULL }, false },
+	{ "ea-inode", FS(8, 1024, .features = "ea_inode"), ea_before, { ea_1, ea_2 }, "/x001", { NULL }, false },
 	{ "inline", FS(8, 1024, .features = "inline_data"), inline_before, { inline_1 }, "/d", { NULL }, false },
 	{ "orphan-file", FS(8, 1024, .features = "orphan_file"), some_files,
 	  { small_1, recreate_1 }, "/d", { NULL }, false },
