@@ -73,6 +73,8 @@ static int mount_once(const char *options)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 999;
 }
 
+static const char mount_rw[] = "rw,noatime,noinit_itable";
+
 static const char *need_sound(void)
 {
 	const char *bad = need_clean_run(child_run(child_check, NULL, time(NULL), NULL), "dafsck");
@@ -213,6 +215,8 @@ bool case_prepare(const struct work *work, struct prepared *out)
 		fprintf(stderr, "%s: before: %s\n", work->name, bad);
 		return false;
 	}
+	/* A kernel without quotas, say, has such an image for reading only. */
+	out->kernel_writes = case_others && !geteuid() && !mount_once(mount_rw);
 	for (unsigned n = 1; n <= out->nsteps; n++) {
 		if (!undisturbed(out, n))
 			return false;
@@ -332,10 +336,10 @@ static const char *judge_flushed(const struct prepared *prep, const struct try *
 }
 
 /* Somebody else replays the journal first: who, the try's seed says. */
-static const char *others(const struct try *t)
+static const char *others(const struct prepared *prep, const struct try *t)
 {
 	static const char *const checks[] = { "-fy -E journal_only", "-p", "-fy" };
-	static const char *const mounts[] = { "ro", "rw,noatime,noinit_itable" };
+	const char *mounts[] = { "ro", prep->kernel_writes ? mount_rw : "ro" };
 	bool sectors = t->fault == FAULT_TORN || t->fault == FAULT_REORDER;
 	uint64_t random = t->seed;
 	unsigned who = (unsigned)(undo_random(&random) >> 20) % (geteuid() ? 4 : 6);
@@ -358,7 +362,7 @@ static const char *others(const struct try *t)
 
 static const char *judge(const struct prepared *prep, const struct try *t, unsigned acked)
 {
-	const char *bad = others(t);
+	const char *bad = others(prep, t);
 	int status;
 
 	if (!bad)

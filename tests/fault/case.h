@@ -41,6 +41,7 @@ struct prepared {
 	struct digest part;
 	struct digest between[STATES_MOST]; /* a flush that the journal splits: before each of its transactions */
 	unsigned nbetween;
+	bool kernel_writes; /* the kernel of this host mounts it for writing */
 	uint64_t ops[PHASE_COUNT]; /* of the undisturbed run; 0: no such phase */
 };
 
