@@ -287,14 +287,46 @@ static uint64_t mix(uint64_t print, const void *data, size_t len)
 	return print;
 }
 
+/* A full e2fsck writes some of a descriptor anew although nothing has changed: that the bitmap of a group
+ * with nothing in it is not in use, and how far the inode table is; with them go the checksums of what is free throughout. */
+static void reduce_desc(const struct dafs_image *img, uint32_t grp, struct ext4_group_desc *desc)
+{
+	bool wide = EXT2_DESC_SIZE(img->fs->super) >= EXT2_MIN_DESC_SIZE_64BIT;
+
+	desc->bg_checksum = 0;
+	desc->bg_itable_unused = 0;
+	desc->bg_flags &= ~(uint32_t)(EXT2_BG_BLOCK_UNINIT | EXT2_BG_INODE_UNINIT);
+	if (wide)
+		desc->bg_itable_unused_hi = 0;
+	if (ext2fs_bg_free_blocks_count(img->fs, grp) == dafs_group_clusters(img, grp)) {
+		desc->bg_block_bitmap_csum_lo = 0;
+		if (wide)
+			desc->bg_block_bitmap_csum_hi = 0;
+	}
+	if (ext2fs_bg_free_inodes_count(img->fs, grp) == img->fs->super->s_inodes_per_group) {
+		desc->bg_inode_bitmap_csum_lo = 0;
+		if (wide)
+			desc->bg_inode_bitmap_csum_hi = 0;
+	}
+}
+
 uint32_t dafs_image_content_sum(const struct dafs_image *img, struct ext2_super_block *sb)
 {
 	const uint32_t counts[] = { sb->s_blocks_count, sb->s_blocks_count_hi,
 				    sb->s_free_blocks_count, sb->s_free_blocks_hi,
 				    sb->s_free_inodes_count };
+	uint32_t sum = dafs_crc32c(~0u, counts, sizeof(counts));
+	size_t len = EXT2_DESC_SIZE(sb);
+	struct ext4_group_desc desc = { 0 };
 
-	return dafs_crc32c(dafs_crc32c(~0u, counts, sizeof(counts)), img->fs->group_desc,
-			   (size_t)img->fs->group_desc_count * EXT2_DESC_SIZE(sb));
+	if (len > sizeof(desc))
+		len = sizeof(desc);
+	for (uint32_t grp = 0; grp < img->fs->group_desc_count; grp++) {
+		memcpy(&desc, ext2fs_group_desc(img->fs, img->fs->group_desc, grp), len);
+		reduce_desc(img, grp, &desc);
+		sum = dafs_crc32c(sum, &desc, len);
+	}
+	return sum;
 }
 
 errcode_t dafs_image_journal_sequence(struct dafs_image *img, uint32_t *sequence)

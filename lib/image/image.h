@@ -107,7 +107,8 @@ errcode_t dafs_image_read_blks(struct dafs_image *img, uint64_t pblk, uint64_t c
 errcode_t dafs_image_journal_sequence(struct dafs_image *img, uint32_t *sequence);
 
 /* A checksum of how full the image is and where: size and free counts of sb (the image's superblock or a
- * copy), and the descriptors. Who allocates or frees anything changes it. */
+ * copy), and the descriptors. Who allocates or frees anything changes it; a full e2fsck that finds nothing does not, although it
+ * writes anew which bitmaps and parts of inode tables are in use. */
 uint32_t dafs_image_content_sum(const struct dafs_image *img, struct ext2_super_block *sb);
 
 /* What identifies the image and its state for a cache bound to it: UUID, and a fingerprint over all of
