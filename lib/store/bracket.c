@@ -19,7 +19,6 @@
 #include <uuid/uuid.h>
 
 #include "image/txn.h"
-#include "store/traces.h"
 #include "write/qlimit.h"
 
 /* --- begin --- */
@@ -42,7 +41,6 @@ static errcode_t make_tag(struct dafs_store *st)
 static errcode_t put_flush_row(struct dafs_store *st, bool everything)
 {
 	struct dafs_traces traces;
-	int64_t row[DAFS_TRACES];
 	sqlite3_stmt *stmt;
 	errcode_t err = dafs_traces_take(st->img, &traces);
 
@@ -50,11 +48,9 @@ static errcode_t put_flush_row(struct dafs_store *st, bool everything)
 		err = dafs_db_use(&st->db, DAFS_DB_FLUSH_PUT, &stmt);
 	if (err)
 		return err;
-	dafs_traces_to_row(&traces, row);
 	sqlite3_bind_blob(stmt, 1, st->tag, sizeof(st->tag), SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 2, everything);
-	for (int i = 0; i < DAFS_TRACES; i++)
-		sqlite3_bind_int64(stmt, i + 3, row[i]);
+	dafs_state_bind_traces(stmt, 3, &traces);
 	return dafs_db_run(&st->db, stmt);
 }
 
@@ -294,7 +290,6 @@ struct flush_row {
 
 static errcode_t load_flush_row(struct dafs_store *st, struct flush_row *flush)
 {
-	int64_t row[DAFS_TRACES];
 	sqlite3_stmt *stmt;
 	errcode_t err = dafs_db_use(&st->db, DAFS_DB_FLUSH_GET, &stmt);
 
@@ -308,9 +303,7 @@ static errcode_t load_flush_row(struct dafs_store *st, struct flush_row *flush)
 		err = dafs_db_damaged(&st->db, "row of flush, tag bytes:",
 				      (uint64_t)sqlite3_column_bytes(stmt, 0));
 	flush->everything = sqlite3_column_int64(stmt, 1);
-	for (int i = 0; i < DAFS_TRACES; i++)
-		row[i] = sqlite3_column_int64(stmt, i + 2);
-	dafs_traces_from_row(row, &flush->traces);
+	dafs_state_column_traces(stmt, 2, &flush->traces);
 	sqlite3_reset(stmt);
 	return err;
 }

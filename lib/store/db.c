@@ -15,9 +15,15 @@
 /* "dafs", as file(1) may know it, and the schema's number. */
 #define APPLICATION_ID 0x64616673
 /* 1 was that of unreleased builds, whose tables differed from one another. */
-enum { SCHEMA_VERSION = 2, PAGE_CACHE_KIB = 16384, BUSY_MS = 2000 };
+enum { SCHEMA_VERSION = 3, PAGE_CACHE_KIB = 16384, BUSY_MS = 2000 };
 
 const char *dafs_db_vfs;
+
+/* struct dafs_traces, of which two tables have one. */
+#define TRACES                                                                                     \
+	" mounts INTEGER NOT NULL, mtime INTEGER NOT NULL, checked INTEGER NOT NULL,"              \
+	" wtime INTEGER NOT NULL, wtime_after INTEGER NOT NULL, content INTEGER NOT NULL,"         \
+	" content_after INTEGER NOT NULL, sequence INTEGER NOT NULL, blocks INTEGER NOT NULL"
 
 /* clang-format off */
 static const char schema[] =
@@ -41,9 +47,8 @@ static const char schema[] =
 	"CREATE TABLE slot(start INTEGER PRIMARY KEY, len INTEGER NOT NULL);"
 	"CREATE INDEX slot_len ON slot(len);"
 	"CREATE TABLE flush(one INTEGER PRIMARY KEY CHECK(one = 1), tag BLOB NOT NULL,"
-	" everything INTEGER NOT NULL, mounts INTEGER NOT NULL, mtime INTEGER NOT NULL,"
-	" checked INTEGER NOT NULL, wtime INTEGER NOT NULL, wtime_after INTEGER NOT NULL,"
-	" content INTEGER NOT NULL, content_after INTEGER NOT NULL, sequence INTEGER NOT NULL);"
+	" everything INTEGER NOT NULL," TRACES ");"
+	"CREATE TABLE bound(one INTEGER PRIMARY KEY CHECK(one = 1)," TRACES ");"
 	"CREATE TABLE flushed(id INTEGER PRIMARY KEY, ino INTEGER NOT NULL,"
 	" cut INTEGER NOT NULL);";
 /* clang-format on */
@@ -57,6 +62,9 @@ static const char *const text[DAFS_DB_STMTS] = {
 			      " spool_blks, commands, own_dir, sum FROM state",
 	[DAFS_DB_STATE_SET] =
 		"INSERT OR REPLACE INTO state VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[DAFS_DB_BOUND_GET] = ("SELECT mounts, mtime, checked, wtime, wtime_after, "
+			       "content, content_after, sequence, blocks FROM bound"),
+	[DAFS_DB_BOUND_PUT] = "INSERT OR REPLACE INTO bound VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[DAFS_DB_INODE_GET] = "SELECT rec FROM inode WHERE id = ?",
 	[DAFS_DB_INODE_PUT] = "INSERT OR REPLACE INTO inode VALUES(?, ?)",
 	[DAFS_DB_INODE_DEL] = "DELETE FROM inode WHERE id = ?",
@@ -86,8 +94,8 @@ static const char *const text[DAFS_DB_STMTS] = {
 	[DAFS_DB_SLOT_DEL] = "DELETE FROM slot WHERE start = ?",
 	[DAFS_DB_SLOT_ALL] = "SELECT start, len FROM slot ORDER BY start",
 	[DAFS_DB_FLUSH_GET] = ("SELECT tag, everything, mounts, mtime, checked, wtime, wtime_after, "
-			      "content, content_after, sequence FROM flush"),
-	[DAFS_DB_FLUSH_PUT] = "INSERT OR REPLACE INTO flush VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			      "content, content_after, sequence, blocks FROM flush"),
+	[DAFS_DB_FLUSH_PUT] = "INSERT OR REPLACE INTO flush VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[DAFS_DB_FLUSH_DEL] = "DELETE FROM flush",
 	[DAFS_DB_FLUSHED_PUT] = "INSERT OR REPLACE INTO flushed VALUES(?, ?, ?)",
 	[DAFS_DB_FLUSHED_ALL] = "SELECT id, ino, cut FROM flushed ORDER BY id",

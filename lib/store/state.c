@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * state - the one row that says which image the cache belongs to, what is promised in it, and where its counters stand.
+ * state - the one row that says which image the cache belongs to, what is promised in it, and where its counters stand; and
+ * one that tells who was at an image that is not as it was.
  */
 #include "config.h"
 
@@ -57,12 +58,48 @@ static uint32_t sum_of(const uint8_t uuid[16], const uint64_t v[NUMBERS])
 	return dafs_crc32c(dafs_crc32c(~0u, uuid, 16), bytes, sizeof(bytes));
 }
 
+void dafs_state_bind_traces(sqlite3_stmt *stmt, int first, const struct dafs_traces *traces)
+{
+	int64_t row[DAFS_TRACES];
+
+	dafs_traces_to_row(traces, row);
+	for (int i = 0; i < DAFS_TRACES; i++)
+		sqlite3_bind_int64(stmt, first + i, row[i]);
+}
+
+void dafs_state_column_traces(sqlite3_stmt *stmt, int first, struct dafs_traces *traces)
+{
+	int64_t row[DAFS_TRACES];
+
+	for (int i = 0; i < DAFS_TRACES; i++)
+		row[i] = sqlite3_column_int64(stmt, first + i);
+	dafs_traces_from_row(row, traces);
+}
+
+static errcode_t save_bound(struct dafs_store *st)
+{
+	struct dafs_traces traces;
+	sqlite3_stmt *stmt;
+	errcode_t err = dafs_traces_take(st->img, &traces);
+
+	if (!err)
+		err = dafs_db_use(&st->db, DAFS_DB_BOUND_PUT, &stmt);
+	if (err)
+		return err;
+	dafs_state_bind_traces(stmt, 1, &traces);
+	err = dafs_db_run(&st->db, stmt);
+	st->state.rebound = err != 0;
+	return err;
+}
+
 errcode_t dafs_state_save(struct dafs_store *st)
 {
 	uint64_t v[NUMBERS];
 	sqlite3_stmt *stmt;
-	errcode_t err = dafs_db_use(&st->db, DAFS_DB_STATE_SET, &stmt);
+	errcode_t err = st->state.rebound ? save_bound(st) : 0;
 
+	if (!err)
+		err = dafs_db_use(&st->db, DAFS_DB_STATE_SET, &stmt);
 	if (err)
 		return err;
 	to_numbers(&st->state, v);
@@ -113,6 +150,7 @@ errcode_t dafs_state_new(struct dafs_store *st)
 
 errcode_t dafs_state_bind(struct dafs_store *st)
 {
+	st->state.rebound = true;
 	return dafs_image_fingerprint(st->img, st->state.uuid, &st->state.print);
 }
 
@@ -124,6 +162,28 @@ errcode_t dafs_state_check_uuid(struct dafs_store *st)
 	return 0;
 }
 
+/* The print is another: why, as far as it can be told. */
+static errcode_t stale(struct dafs_store *st)
+{
+	struct dafs_traces then, now;
+	const char *what = "changed";
+	sqlite3_stmt *stmt;
+	bool row = false;
+	errcode_t err = dafs_traces_take(st->img, &now);
+
+	if (!err)
+		err = dafs_db_use(&st->db, DAFS_DB_BOUND_GET, &stmt);
+	if (!err)
+		err = dafs_db_step(&st->db, stmt, &row);
+	if (row) {
+		dafs_state_column_traces(stmt, 0, &then);
+		what = dafs_traces_what(&then, &now);
+		sqlite3_reset(stmt);
+	}
+	return dafs_fail(st->ctx, DAFS_ET_CACHE_STALE, "%s: %s since work on it began (its cache: %s)",
+			 st->img->dev->address, what, st->place.path);
+}
+
 errcode_t dafs_state_check_print(struct dafs_store *st)
 {
 	uint8_t uuid[16];
@@ -131,8 +191,7 @@ errcode_t dafs_state_check_print(struct dafs_store *st)
 	errcode_t err = dafs_image_fingerprint(st->img, uuid, &print);
 
 	if (!err && (print != st->state.print || st->state.block_size != st->img->block_size))
-		err = dafs_fail(st->ctx, DAFS_ET_CACHE_STALE, "%s (its cache: %s)",
-				st->img->dev->address, st->place.path);
+		err = stale(st);
 	return err;
 }
 

@@ -19,6 +19,7 @@
 #include "store/rec.h"
 #include "store/spool.h"
 #include "store/store.h"
+#include "store/traces.h"
 
 enum { DAFS_STORE_TAG_BYTES = 16 };
 
@@ -32,6 +33,7 @@ struct dafs_store_state {
 	uint64_t spool_blks;
 	uint64_t commands;
 	bool own_dir; /* the directory goes with the cache */
+	bool rebound; /* the row of table bound is to be written */
 };
 
 struct dafs_store {
@@ -66,6 +68,9 @@ errcode_t dafs_state_check_uuid(struct dafs_store *st);
 errcode_t dafs_state_check_print(struct dafs_store *st);
 /* Bind the cache to the image as it is now. */
 errcode_t dafs_state_bind(struct dafs_store *st);
+/* Traces as parameters of a statement, from number first on (1 is the first), and as columns of a row (0 is the first). */
+void dafs_state_bind_traces(sqlite3_stmt *stmt, int first, const struct dafs_traces *traces);
+void dafs_state_column_traces(sqlite3_stmt *stmt, int first, struct dafs_traces *traces);
 
 /* load.c */
 extern const struct dafs_ns_backing dafs_load_backing;

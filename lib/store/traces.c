@@ -33,6 +33,7 @@ errcode_t dafs_traces_take(struct dafs_image *img, struct dafs_traces *out)
 		.content = dafs_image_content_sum(img, sb),
 		.content_after = dafs_txn_last_content_sum(img),
 		.sequence = sequence,
+		.blocks = (int64_t)img->blocks,
 	};
 	return err;
 }
@@ -60,16 +61,28 @@ bool dafs_traces_ours(const struct dafs_traces *then, const struct dafs_traces *
 	return !written || mounted || checked || moved(then, now, committed);
 }
 
+const char *dafs_traces_what(const struct dafs_traces *then, const struct dafs_traces *now)
+{
+	if (then->blocks != now->blocks)
+		return "resized";
+	if (then->mtime != now->mtime)
+		return "mounted";
+	if (then->checked != now->checked)
+		return "checked by e2fsck or its like";
+	return "written by another tool";
+}
+
 void dafs_traces_to_row(const struct dafs_traces *t, int64_t row[DAFS_TRACES])
 {
 	const int64_t numbers[DAFS_TRACES] = { t->mounts,	 t->mtime,	 t->checked,
 					       t->wtime,	 t->wtime_after, t->content,
-					       t->content_after, t->sequence };
+					       t->content_after, t->sequence, t->blocks };
 
 	memcpy(row, numbers, sizeof(numbers));
 }
 
 void dafs_traces_from_row(const int64_t row[DAFS_TRACES], struct dafs_traces *t)
 {
-	*t = (struct dafs_traces){ row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7] };
+	*t = (struct dafs_traces){ row[0], row[1], row[2], row[3], row[4],
+				    row[5], row[6], row[7], row[8] };
 }

@@ -23,7 +23,7 @@
 
 #include "image/image.h"
 
-enum { DAFS_TRACES = 8 };
+enum { DAFS_TRACES = 9 };
 
 struct dafs_traces {
 	int64_t mounts, mtime, checked; /* mount count, times of the last mount and check */
@@ -31,6 +31,7 @@ struct dafs_traces {
 	int64_t wtime_after;		/* ... that the flush leaves */
 	int64_t content, content_after; /* dafs_image_content_sum; what the last flush left */
 	int64_t sequence;		/* the journal's; 0: it has none */
+	int64_t blocks;			/* of the file system */
 };
 
 /* What the image says now. Errors: those of reading the journal. */
@@ -40,7 +41,10 @@ errcode_t dafs_traces_take(struct dafs_image *img, struct dafs_traces *out);
 bool dafs_traces_ours(const struct dafs_traces *then, const struct dafs_traces *now,
 		      bool committed);
 
-/* As numbers in the order of the columns of table flush, and back. */
+/* What was done to the image in between, as far as it shows: "mounted", "resized", ... */
+const char *dafs_traces_what(const struct dafs_traces *then, const struct dafs_traces *now);
+
+/* As numbers in the order of the columns of tables flush and bound, and back. */
 void dafs_traces_to_row(const struct dafs_traces *traces, int64_t row[DAFS_TRACES]);
 void dafs_traces_from_row(const int64_t row[DAFS_TRACES], struct dafs_traces *traces);
 

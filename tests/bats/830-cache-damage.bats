@@ -226,12 +226,14 @@ saved_rightly() { # FILES
   pending
   resize2fs img 24M
   refused "changed behind its offline cache"
+  has_stderr "img: resized since work on it began"
   pending
   tune2fs -U random img
   refused "belongs to another file system"
   pending
-  e2fsck -fy img || [ $? -le 1 ]
+  E2FSCK_TIME=2000000000 e2fsck -fy img || [ $? -le 1 ]
   refused "changed behind its offline cache"
+  has_stderr "img: checked by e2fsck"
 }
 
 @test "e2undo took a change back: refused" {
@@ -273,6 +275,7 @@ saved_rightly() { # FILES
   mount_rw img mnt
   unmount mnt
   refused "changed behind its offline cache"
+  has_stderr "img: mounted since work on it began"
 }
 
 @test "a cache of another version, open to others, a link, or another user's is refused" {
