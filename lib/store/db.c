@@ -14,10 +14,10 @@
 
 /* "dafs", as file(1) may know it, and the schema's number. */
 #define APPLICATION_ID 0x64616673
-/* 1 was that of unreleased builds, whose tables differed from one another. */
-enum { SCHEMA_VERSION = 3, PAGE_CACHE_KIB = 16384, BUSY_MS = 2000 };
-
-const char *dafs_db_vfs;
+/* 1 to 3 were those of unreleased builds: other tables, pages without checksums. */
+enum { SCHEMA_VERSION = 4, PAGE_CACHE_KIB = 16384, BUSY_MS = 2000 };
+/* SQLite's header, as far as the numbers above. */
+enum { HEADER_BYTES = 72, VERSION_AT = 60, APPLICATION_AT = 68 };
 
 /* struct dafs_traces, of which two tables have one. */
 #define TRACES                                                                                     \
@@ -205,6 +205,34 @@ errcode_t dafs_db_make_schema(struct dafs_db *db)
 	return err;
 }
 
+static errcode_t other_version(struct dafs_db *db, int64_t version)
+{
+	return dafs_fail(db->ctx, DAFS_ET_CACHE_VERSION, "%s: version %lld, this program knows %d",
+			 db->place, (long long)version, SCHEMA_VERSION);
+}
+
+static uint32_t be32_at(const uint8_t *bytes)
+{
+	return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
+	       bytes[3];
+}
+
+/* Another version has other pages, perhaps: it is told before the first of them is read. The two numbers never change. */
+static errcode_t check_header(struct dafs_db *db)
+{
+	uint8_t header[HEADER_BYTES];
+	sqlite3_file *file = NULL;
+
+	sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+	if (!file || !file->pMethods ||
+	    file->pMethods->xRead(file, header, sizeof(header), 0) != SQLITE_OK)
+		return 0;
+	if (be32_at(header + APPLICATION_AT) == APPLICATION_ID &&
+	    be32_at(header + VERSION_AT) != SCHEMA_VERSION)
+		return other_version(db, be32_at(header + VERSION_AT));
+	return 0;
+}
+
 static errcode_t check_schema(struct dafs_db *db)
 {
 	int64_t application, version;
@@ -224,10 +252,19 @@ static errcode_t check_schema(struct dafs_db *db)
 		return dafs_fail(db->ctx, DAFS_ET_CACHE_DAMAGED,
 				 "%s/cache.db is not a cache of dafs", db->place);
 	if (version != SCHEMA_VERSION)
-		return dafs_fail(db->ctx, DAFS_ET_CACHE_VERSION,
-				 "%s: version %lld, this program knows %d", db->place,
-				 (long long)version, SCHEMA_VERSION);
+		return other_version(db, version);
 	return 0;
+}
+
+/* Pages as vfs.h wants them; before there are any. */
+static errcode_t set_page_shape(struct dafs_db *db)
+{
+	char pragma[48];
+	int reserve = DAFS_VFS_SUM_BYTES, rc;
+
+	snprintf(pragma, sizeof(pragma), "PRAGMA page_size = %d", DAFS_VFS_PAGE_BYTES);
+	rc = sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
+	return rc == SQLITE_OK ? dafs_db_exec(db, pragma) : dafs_db_error(db, rc);
 }
 
 static errcode_t configure(struct dafs_db *db, int how)
@@ -248,6 +285,8 @@ static errcode_t configure(struct dafs_db *db, int how)
 	/* A file that is shorter than it says is refused whatever is asked for, but for who may mend it. */
 	if (how & DAFS_DB_SALVAGE)
 		err = dafs_db_exec(db, "PRAGMA writable_schema = ON");
+	else if (how & DAFS_DB_FRESH)
+		err = set_page_shape(db);
 	if (err)
 		return err;
 	snprintf(
@@ -279,11 +318,13 @@ errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, int how, struct 
 	path = sqlite3_mprintf("%s/cache.db", place);
 	if (!path)
 		return ENOMEM;
-	rc = sqlite3_open_v2(path, &db->handle, flags, dafs_db_vfs ? dafs_db_vfs : dafs_vfs_name());
+	rc = sqlite3_open_v2(path, &db->handle, flags, dafs_vfs_name(!(how & DAFS_DB_SALVAGE)));
 	sqlite3_free(path);
 	if (rc != SQLITE_OK)
 		err = dafs_db_error(db, rc);
 	else
+		err = check_header(db);
+	if (!err)
 		err = configure(db, how);
 	if (!err)
 		err = how & DAFS_DB_FRESH ? dafs_db_make_schema(db) : check_schema(db);

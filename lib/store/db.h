@@ -3,7 +3,7 @@
  * db - the cache's SQLite database: opening it safely, the schema, prepared statements, errors as error codes.
  *
  * Rollback journal kept between commands (PERSIST: no directory sync a command), synchronous FULL, exclusive while open for
- * writing. Nothing here knows what rows mean.
+ * writing. Each page has a checksum (vfs.h). Nothing here knows what rows mean.
  */
 #ifndef DAFS_STORE_DB_H
 #define DAFS_STORE_DB_H
@@ -62,13 +62,10 @@ struct dafs_db {
 	uint64_t rows; /* that statements gave since it was opened */
 };
 
-/* Tests: the SQLite VFS to open with; NULL: that of vfs.h. */
-extern const char *dafs_db_vfs;
-
 enum dafs_db_how {
 	DAFS_DB_RDONLY = 1,
 	DAFS_DB_FRESH = 2,   /* its tables are made */
-	DAFS_DB_SALVAGE = 4, /* to read what is left of a damaged one: short files are taken */
+	DAFS_DB_SALVAGE = 4, /* to read what is left of a damaged one: short files and damaged pages are taken */
 };
 
 /* Open place/cache.db, which exists (empty when fresh). fresh: make the schema, in a transaction that is left open: the first

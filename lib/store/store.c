@@ -190,8 +190,11 @@ errcode_t dafs_store_open_unjudged(struct dafs_image *img, const char *cache_dir
 	err = dafs_place_path(img, cache_dir, &st->path);
 	if (!err)
 		err = open_db(st);
+	if (!err)
+		err = dafs_db_verify(&st->db);
 	if (err == DAFS_ET_CACHE_DAMAGED) {
 		*why = err;
+		dafs_db_close(&st->db);
 		err = dafs_db_open(st->ctx, st->place.path, DAFS_DB_SALVAGE, &st->db);
 	}
 	if (err)
