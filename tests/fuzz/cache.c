@@ -55,8 +55,17 @@ static const struct table tables[] = {
 	{ "flush",
 	  "one",
 	  { "tag", "everything", "mounts", "mtime", "checked", "wtime", "wtime_after", "content",
-	    "content_after", "sequence" } },
-	{ "flushed", "id", { "id", "ino" } },
+	    "content_after", "sequence", "blocks" } },
+	{ "flushed", "id", { "id", "ino", "cut" } },
+	/* Appended, so that inputs that were kept mean what they meant. */
+	{ "bound",
+	  "one",
+	  { "mounts", "mtime", "checked", "wtime", "wtime_after", "content", "content_after",
+	    "sequence", "blocks" } },
+	{ "origin", "id", { "id", "sum" } },
+	{ "quota",
+	  "type, id",
+	  { "type", "id", "inodes", "bytes", "blk_sec", "inode_sec", "sum" } },
 };
 enum { NTABLES = sizeof(tables) / sizeof(tables[0]) };
 
