@@ -10,7 +10,7 @@
  *	3 a value: of column `owner` % 16 of table `owner` / 16, in the row number `where`; 8 bytes or
  *	  fewer are a number unless `off` is odd
  *	4 a file (`owner` of the three) ends at `where` * 1024 + `off`
- * With FUZZ_FIX records, names and the state row get the checksum that they should have.
+ * With FUZZ_FIX the database's pages, records, names and the state row get the checksum that they should have.
  */
 #include "config.h"
 
@@ -27,6 +27,7 @@
 #include "dafsdebug/dafsdebug.h"
 #include "image/txn.h"
 #include "store/rec_int.h"
+#include "store/vfs.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { FILES = 3, STARTS = 3, KINDS = 5, PLAIN = 0, JOURNAL = 5 };
@@ -321,12 +322,35 @@ static void fix_sums(sqlite3 *db)
 		     NULL, NULL, NULL);
 }
 
+/* What is written gets its checksum. */
+static void fix_pages(sqlite3 *db)
+{
+	uint8_t page[DAFS_VFS_PAGE_BYTES];
+	sqlite3_file *file = NULL;
+	sqlite3_int64 size = 0;
+
+	sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+	if (!file || !file->pMethods || file->pMethods->xFileSize(file, &size) != SQLITE_OK)
+		return;
+	for (sqlite3_int64 off = 0; off + DAFS_VFS_PAGE_BYTES <= size; off += DAFS_VFS_PAGE_BYTES)
+		if (file->pMethods->xRead(file, page, sizeof(page), off) == SQLITE_OK)
+			file->pMethods->xWrite(file, page, sizeof(page), off);
+}
+
+static int open_db(sqlite3 **db)
+{
+	return sqlite3_open_v2(cache_path("cache.db"), db, SQLITE_OPEN_READWRITE,
+			       dafs_vfs_name(false));
+}
+
 static void patch_rows(bool fix, const uint8_t *at, const uint8_t *end)
 {
 	struct fuzz_record rec;
 	sqlite3 *db;
 
-	if (sqlite3_open(cache_path("cache.db"), &db) == SQLITE_OK) {
+	if (open_db(&db) == SQLITE_OK) {
+		if (fix)
+			fix_pages(db);
 		sqlite3_exec(db, "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY; BEGIN",
 			     NULL, NULL, NULL);
 		for (int n = 0; n < FUZZ_PATCHES_MOST && fuzz_record_next(&at, end, &rec); n++)
@@ -465,7 +489,7 @@ static void write_seeds(void)
 			start(s);
 			fuzz_mem_use(&starts[s].image);
 			patch_files(&starts[s], blob, blob);
-			if (sqlite3_open(cache_path("cache.db"), &db) != SQLITE_OK ||
+			if (open_db(&db) != SQLITE_OK ||
 			    sqlite3_prepare_v2(db, "SELECT rec FROM inode LIMIT 1 OFFSET ?", -1,
 					       &stmt, NULL) != SQLITE_OK)
 				fuzz_die("cache seed", 0);
