@@ -475,6 +475,15 @@ static void write_seeds(void)
 				snprintf(name, sizeof(name), "cache-%u-%u-%u", s, w, v);
 				fuzz_seed_input(name, &in);
 			}
+	/* Less is reserved than the files hold. */
+	for (unsigned s = 0; s < STARTS; s++) {
+		struct fuzz_record rec = { .kind = 3, .owner = 0x05, .bytes = (const uint8_t *)"\1", .len = 1 };
+
+		fuzz_input_begin(&in, s, FUZZ_FIX | FUZZ_REPAIR);
+		fuzz_input_add(&in, &rec);
+		snprintf(name, sizeof(name), "held-%u", s);
+		fuzz_seed_input(name, &in);
+	}
 	for (unsigned s = 0; s < STARTS; s++)
 		for (unsigned r = 0; r < 16; r++) {
 			uint8_t blob[512];
