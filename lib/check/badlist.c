@@ -63,6 +63,10 @@ static errcode_t collect(struct list *l)
 		if (!dafs_ck_blk_ok(l->ck, opts->bad_blks[i]))
 			dafs_notice(l->ck->ctx, "bad block %llu: the file system has no such block",
 				    (unsigned long long)opts->bad_blks[i]);
+		else if (opts->bad_blks[i] > UINT32_MAX)
+			return dafs_fail(l->ck->ctx, DAFS_ET_RANGE,
+					 "bad block %llu: the list has numbers of 32 bits only",
+					 (unsigned long long)opts->bad_blks[i]);
 		else if (!add(&l->blks, opts->bad_blks[i]))
 			return ENOMEM;
 	}
@@ -142,7 +146,8 @@ static errcode_t encode(struct list *l)
 	if (!err)
 		err = dafs_ck_indirect_encode(ck, &xl, &nodes, l->raw);
 	blks = l->blks.n + need;
-	l->raw->i_size = (uint32_t)(l->blks.n << ck->g.block_bits);
+	l->raw->i_size = (uint32_t)((uint64_t)l->blks.n << ck->g.block_bits);
+	l->raw->i_size_high = (uint32_t)((uint64_t)l->blks.n << ck->g.block_bits >> 32);
 	l->raw->i_blocks = (uint32_t)(blks * (ck->g.block_size / 512));
 	l->raw->i_mtime = l->raw->i_ctime = (uint32_t)ck->ctx->now_sec;
 	if (!err)

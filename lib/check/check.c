@@ -97,6 +97,8 @@ static void round_fini(struct dafs_ck *ck)
 	free(ck->free_clusters);
 	free(ck->free_inodes);
 	ck->free_clusters = ck->free_inodes = NULL;
+	dafs_ck_vec_fini(&ck->uninit_tables);
+	ck->uninit_listed = false;
 	dafs_ck_bits_fini(&ck->found);
 	dafs_ck_bits_fini(&ck->dup);
 	dafs_ck_inos_fini(ck);
@@ -322,6 +324,7 @@ static errcode_t run_init(struct dafs_ck *ck)
 	for (unsigned i = 0; i < ck->nworkers; i++)
 		ck->workers[i] = (struct dafs_ck_worker){ .ck = ck, .index = i };
 	ck->main = &ck->workers[0];
+	dafs_siphash_secret(&ck->secret);
 	ck->fixing = ck->mode != DAFS_CHECK_NO;
 	return 0;
 }

@@ -20,6 +20,7 @@
 
 #include "check/problem.h"
 
+#include "base/siphash.h"
 #include "image/etree.h"
 #include "image/image.h"
 #include "image/undo.h"
@@ -258,6 +259,7 @@ struct dafs_ck {
 	struct dafs_dev *dev;
 	const struct dafs_check_opts *opts;
 	struct dafs_check_report *rep;
+	struct dafs_siphash_key secret; /* of names' keys */
 
 	/* Repairs. */
 	enum dafs_check_mode mode; /* of this round of rounds */
@@ -328,6 +330,8 @@ struct dafs_ck {
 	struct dafs_ck_vec quota_sums[3];
 
 	uint32_t *free_clusters, *free_inodes; /* pass 5, by group */
+	struct dafs_ck_vec uninit_tables;      /* uninit.c: dafs_ck_range */
+	bool uninit_listed;
 	struct dafs_ck_worker *workers;
 	unsigned nworkers;
 	struct dafs_ck_worker *main; /* workers[0]; serial work runs on it with scan off */
@@ -592,6 +596,15 @@ errcode_t dafs_ck_pass5(struct dafs_ck *ck);	   /* pass5.c */
 /* A group's bitmaps as passes 1 to 4 found them to be. */
 errcode_t dafs_ck_write_bitmaps(struct dafs_ck *ck, uint32_t grp);
 errcode_t dafs_ck_write_block_bitmap(struct dafs_ck *ck, uint32_t grp); /* and the free count */
+/* Groups without a block bitmap (uninit.c). A descriptor that fails its checksum is not believed: its
+ * bitmap is expected to be there, whatever the flag says. */
+bool dafs_ck_flagged_uninit(const struct dafs_ck *ck, uint32_t grp);
+bool dafs_ck_block_uninit(const struct dafs_ck *ck, uint32_t grp);
+/* What such a bitmap stands for, a block of bits: the group's own metadata, and nothing else. */
+void dafs_ck_uninit_blocks(const struct dafs_ck *ck, uint32_t grp, uint8_t *bits);
+/* Bitmaps and inode tables of uninitialised groups that lie in this one are in use whatever its bitmap
+ * says, as for libext2fs: set in bits. *changed: some were not. Serial phases only. ENOMEM. */
+errcode_t dafs_ck_add_tables(struct dafs_ck *ck, uint32_t grp, uint8_t *bits, bool *changed);
 errcode_t dafs_ck_orphan_file(struct dafs_ck *ck);			/* orphan.c */
 errcode_t dafs_ck_quota_check(struct dafs_ck *ck);			/* quota.c */
 

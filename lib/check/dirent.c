@@ -250,21 +250,12 @@ static uint64_t folded_key(struct dafs_ck_look *l, const struct dafs_dirent_disk
 	return ((uint64_t)hash << 32 | minor) + 1;
 }
 
-/* 64 bits that tell names of one directory apart; equal names have equal ones. */
-static uint64_t name_key(const struct dafs_dirent_disk *de)
+/* 64 bits that tell names of one directory apart, and that no image can know; equal names have equal
+ * ones. */
+static uint64_t name_key(const struct dafs_ck_look *l, const struct dafs_dirent_disk *de)
 {
-	uint64_t key = de->name_len, word;
-	unsigned at = 0;
+	uint64_t key = dafs_siphash(&l->w->ck->secret, de->name, de->name_len);
 
-	for (; at + 8 <= de->name_len; at += 8) {
-		memcpy(&word, de->name + at, 8);
-		key = (key ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-		key ^= key >> 29;
-	}
-	word = 0;
-	memcpy(&word, de->name + at, de->name_len - at);
-	key = (key ^ word) * UINT64_C(0xBF58476D1CE4E5B9);
-	key ^= key >> 32;
 	return key ? key : 1;
 }
 
@@ -327,7 +318,7 @@ static bool look_twice(struct dafs_ck_look *l, uint32_t off)
 
 	if (l->dot_state < 2)
 		return false;
-	if (!note_name(l, name_key(de), de->ino, &first))
+	if (!note_name(l, name_key(l, de), de->ino, &first))
 		return false;
 	key = folded_key(l, de);
 	if (key && !note_name(l, key, de->ino, &folded))

@@ -245,7 +245,7 @@ static errcode_t check_super(struct dafs_ck *ck, struct jbd2_super *js, uint64_t
 	if (js->error) {
 		ck->jnl_error = true;
 		if (DAFS_CK_FIND(w, JNL_ERROR, .ino = jino,
-				 .found = (uint32_t)-(int32_t)be32toh(js->error))) {
+				 .found = 0u - be32toh(js->error))) {
 			js->error = 0;
 			err = write_super(ck, js, pblk, block);
 		}

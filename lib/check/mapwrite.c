@@ -3,7 +3,8 @@
  * mapwrite - a flat list of extents into direct and indirect blocks.
  *
  * Map blocks are taken from a list in the order of a walk: each before what it maps, in logical
- * order. Blocks without anything mapped below are not made.
+ * order. Blocks without anything mapped below are not made. Numbers have 32 bits: blocks behind those
+ * count as no room.
  */
 #include "config.h"
 
@@ -51,6 +52,8 @@ static uint32_t put_level(struct put *p, unsigned level, uint64_t base)
 			p->at++;
 			p->off = 0;
 		}
+		if (pblk > UINT32_MAX)
+			p->err = ENOSPC;
 		return (uint32_t)pblk;
 	}
 	if (!p->dry && p->next >= p->nodes->n) {
@@ -59,6 +62,8 @@ static uint32_t put_level(struct put *p, unsigned level, uint64_t base)
 	}
 	if (!p->dry)
 		pblk = p->nodes->v[p->next];
+	if (pblk > UINT32_MAX)
+		p->err = ENOSPC;
 	p->next++;
 	for (uint32_t i = 0; i < per; i++) {
 		uint32_t number = put_level(p, level - 1, base + i * span(ck, level - 1));

@@ -115,61 +115,6 @@ static bool csum_ok(const struct dafs_ck *ck, const uint8_t *bits, uint32_t len_
 
 /* ---- block bitmaps ---- */
 
-static void mark_own(const struct dafs_ck *ck, uint32_t grp, uint64_t start, uint64_t len,
-		     uint8_t *bits)
-{
-	uint64_t first = dafs_ck_grp_first(ck, grp), end = first + dafs_ck_grp_blks(ck, grp);
-	uint64_t stop = start + len < end ? start + len : end;
-
-	for (uint64_t at = start < first ? first : start; at < stop; at++) {
-		uint64_t bit = (at - first) >> ck->g.cbits;
-
-		bits[bit / 8] |= (uint8_t)(1u << bit % 8);
-	}
-}
-
-/* What an uninitialised group's bitmap stands for: its own metadata, and nothing else. */
-static void uninit_blocks(const struct dafs_ck *ck, uint32_t grp, uint8_t *bits)
-{
-	struct dafs_ck_range runs[3];
-	unsigned n = dafs_ck_grp_super_runs(ck, grp, runs);
-
-	memset(bits, 0, ck->g.block_size);
-	for (unsigned i = 0; i < n; i++)
-		mark_own(ck, grp, runs[i].start, runs[i].len, bits);
-	mark_own(ck, grp, dafs_ck_gd_block_bitmap(ck, grp), 1, bits);
-	mark_own(ck, grp, dafs_ck_gd_inode_bitmap(ck, grp), 1, bits);
-	mark_own(ck, grp, dafs_ck_gd_itable(ck, grp), ck->g.itable_blks, bits);
-}
-
-static bool flagged_uninit(const struct dafs_ck *ck, uint32_t grp)
-{
-	return ck->g.gd_csum && dafs_ck_gd(ck, grp)->bg_flags & EXT2_BG_BLOCK_UNINIT;
-}
-
-/* A descriptor that fails its checksum is not believed: its bitmap is expected to be there. */
-static bool block_uninit(const struct dafs_ck *ck, uint32_t grp)
-{
-	return flagged_uninit(ck, grp) && !(ck->gd_flags[grp] & DAFS_CKG_CSUM_BAD);
-}
-
-/* Bitmaps and inode tables of uninitialised groups that lie in this one are in use whatever its bitmap
- * says, as for libext2fs. True: it did not say so. */
-static bool add_tables(struct group *g, uint32_t n)
-{
-	const struct dafs_ck *ck = g->w->ck;
-	uint32_t before = count_bits(g->disk, n);
-
-	for (uint32_t grp = 0; grp < ck->g.groups; grp++) {
-		if (!block_uninit(ck, grp) || ck->gd_flags[grp] & ~DAFS_CKG_LATER)
-			continue;
-		mark_own(ck, g->grp, dafs_ck_gd_block_bitmap(ck, grp), 1, g->disk);
-		mark_own(ck, g->grp, dafs_ck_gd_inode_bitmap(ck, grp), 1, g->disk);
-		mark_own(ck, g->grp, dafs_ck_gd_itable(ck, grp), ck->g.itable_blks, g->disk);
-	}
-	return count_bits(g->disk, n) != before;
-}
-
 /* A descriptor that fails its checksum is not believed to be uninitialised: its bitmap is expected
  * to be there. */
 static errcode_t look_doubtful(struct group *g, uint64_t blk, uint32_t n, unsigned code)
@@ -179,6 +124,19 @@ static errcode_t look_doubtful(struct group *g, uint64_t blk, uint32_t n, unsign
 	if (!err && !padding_set(g->w->level[2], n, g->w->ck->g.block_size * 8))
 		dafs_ck_find(g->w, &(struct dafs_finding){ .code = (uint16_t)code, .grp = g->grp });
 	return err;
+}
+
+/* Tables of groups without bitmaps count as in use here. */
+static errcode_t add_tables(struct group *g, uint32_t n, struct diff *d)
+{
+	bool changed;
+	errcode_t err = dafs_ck_add_tables(g->w->ck, g->grp, g->disk, &changed);
+
+	if (err || !changed)
+		return err;
+	*d = compare(g->disk, g->want, n);
+	g->write |= DAFS_CK_FIND(g->w, BMAP_TABLES, .grp = g->grp);
+	return 0;
 }
 
 static bool find_blocks(struct group *g, const struct diff *d)
@@ -225,7 +183,7 @@ static errcode_t look_blocks(struct group *g)
 	const struct ext4_group_desc *gd = dafs_ck_gd(ck, g->grp);
 	uint32_t n = group_clusters(ck, g->grp);
 	bool there = !(ck->gd_flags[g->grp] & DAFS_CKG_BB_BAD);
-	bool uninit = block_uninit(ck, g->grp) || (!there && flagged_uninit(ck, g->grp));
+	bool uninit = dafs_ck_block_uninit(ck, g->grp) || (!there && dafs_ck_flagged_uninit(ck, g->grp));
 	bool read = !uninit && there;
 	struct diff d;
 	errcode_t err = 0;
@@ -236,17 +194,17 @@ static errcode_t look_blocks(struct group *g)
 	if (read)
 		err = dafs_ck_read(w, dafs_ck_gd_block_bitmap(ck, g->grp), 1, g->disk);
 	else if (uninit)
-		uninit_blocks(ck, g->grp, g->disk);
+		dafs_ck_uninit_blocks(ck, g->grp, g->disk);
 	else
 		memset(g->disk, 0, ck->g.block_size);
 	if (err)
 		return err;
 	d = compare(g->disk, g->want, n);
 	/* (A scan puts the group off for what differs.) */
-	if (read && d.n_used && !w->scan && add_tables(g, n)) {
-		d = compare(g->disk, g->want, n);
-		g->write |= DAFS_CK_FIND(w, BMAP_TABLES, .grp = g->grp);
-	}
+	if (read && d.n_used && !w->scan)
+		err = add_tables(g, n, &d);
+	if (err)
+		return err;
 	/* (An uninitialised bitmap has no padding, and the last group may need some.) */
 	if (uninit && g->grp == ck->g.groups - 1 && n < ck->g.cpg)
 		DAFS_CK_FIND(w, BMAP_BLOCK_PAD, .grp = g->grp);

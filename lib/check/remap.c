@@ -217,11 +217,28 @@ static uint64_t take_dir_blk(struct dafs_ck *ck, uint32_t ino, const struct dafs
 	return pblk ? pblk : dafs_ck_dir_blk(ck, ino, xl, lblk);
 }
 
-/* Move all extents together, from block 0 on. */
-static errcode_t close_up(const struct dafs_extlist *xl, struct dafs_extlist *out)
+/* A new block lblk of a directory, empty. ENOSPC. */
+static errcode_t make_dir_blk(struct dafs_ck *ck, uint32_t ino, const struct ext2_inode_large *raw,
+			      const struct dafs_extlist *xl, uint32_t lblk,
+			      struct dafs_extlist *out)
 {
-	uint32_t lblk = 0;
-	errcode_t err = 0;
+	uint8_t *buf = ck->main->level[0];
+	uint64_t pblk = take_dir_blk(ck, ino, xl, out, lblk);
+	errcode_t err;
+
+	if (!pblk)
+		return ENOSPC;
+	dafs_ck_leaf_make(ck, ino, raw->i_generation, !lblk, EXT2_ROOT_INO, buf);
+	err = dafs_ck_write(ck->main, pblk, buf);
+	return err ? err : dafs_extlist_append(out, pblk, lblk, 1, false);
+}
+
+/* Move all extents together, behind a new first block if there is none. */
+static errcode_t close_up(struct dafs_ck *ck, uint32_t ino, const struct ext2_inode_large *raw,
+			  const struct dafs_extlist *xl, struct dafs_extlist *out)
+{
+	uint32_t lblk = xl->n && !xl->v[0].lblk ? 0 : 1;
+	errcode_t err = lblk ? make_dir_blk(ck, ino, raw, xl, 0, out) : 0;
 
 	for (size_t i = 0; i < xl->n && !err; i++) {
 		err = dafs_extlist_append(out, xl->v[i].pblk, lblk, xl->v[i].len, false);
@@ -233,7 +250,6 @@ static errcode_t close_up(const struct dafs_extlist *xl, struct dafs_extlist *ou
 static errcode_t fill_holes(struct dafs_ck *ck, uint32_t ino, const struct ext2_inode_large *raw,
 			    const struct dafs_extlist *xl, struct dafs_extlist *out)
 {
-	uint8_t *buf = ck->main->level[0];
 	uint32_t lblk = 0;
 	errcode_t err = 0;
 
@@ -243,16 +259,8 @@ static errcode_t fill_holes(struct dafs_ck *ck, uint32_t ino, const struct ext2_
 		/* (Also block 0 of a directory that has none.) */
 		if (i == xl->n && !lblk)
 			end = 1;
-		for (; lblk < end && !err; lblk++) {
-			uint64_t pblk = take_dir_blk(ck, ino, xl, out, lblk);
-
-			if (!pblk)
-				return ENOSPC;
-			dafs_ck_leaf_make(ck, ino, raw->i_generation, !lblk, EXT2_ROOT_INO, buf);
-			err = dafs_ck_write(ck->main, pblk, buf);
-			if (!err)
-				err = dafs_extlist_append(out, pblk, lblk, 1, false);
-		}
+		for (; lblk < end && !err; lblk++)
+			err = make_dir_blk(ck, ino, raw, xl, lblk, out);
 		if (i == xl->n || err)
 			break;
 		err = dafs_extlist_append(out, xl->v[i].pblk, lblk, xl->v[i].len, false);
@@ -267,11 +275,11 @@ static errcode_t close_holes(struct dafs_ck *ck, uint32_t ino, struct ext2_inode
 	struct dafs_extlist out = { 0 };
 	uint64_t mapped = dafs_extlist_blocks(xl);
 	uint64_t end = xl->n ? dafs_extent_end(&xl->v[xl->n - 1]) : 0;
-	bool first = xl->n && !xl->v[0].lblk, many = end - mapped > FILL_MOST;
+	bool many = end - mapped > FILL_MOST;
 	errcode_t err;
 
-	if (many && first && !ck->g.cbits)
-		err = close_up(xl, &out);
+	if (many && !ck->g.cbits)
+		err = close_up(ck, ino, raw, xl, &out);
 	else
 		err = fill_holes(ck, ino, raw, xl, &out);
 	if (!err && out.n) {

@@ -159,6 +159,13 @@ setb 6000 10"
   run_tool 4 dafsck -n img
   has_output "[tree.unattached]"
   run_tool 4 dafsck -n --strict sound
+  # A number that has no other sign.
+  printf '\x80\0\0\0' |
+    dd of=sound bs=1 seek=$(($(debugfs -R "bmap <8> 0" sound 2>/dev/null) * 1024 + 32)) conv=notrunc status=none
+  run_tool 4 dafsck -fn --strict sound
+  has_output "of the file system (2147483648)"
+  run_tool 1 dafsck -fy sound
+  assert_fsck_clean sound
 }
 
 @test "damaged checksums are found under their own name" {
