@@ -13,6 +13,10 @@
 #include "cli/json.h"
 #include "job/recover.h"
 
+/* After so many lines what they left in memory goes into the cache's transaction: a script of millions of lines takes no more
+ * than one of these. */
+enum { LINES_HELD = 1 << 16 };
+
 /* Put "FILE:LINE: " before the detail of what failed on that line. */
 static errcode_t name_line(struct dawrite *dw, errcode_t err, const char *file, unsigned long line)
 {
@@ -47,6 +51,8 @@ static errcode_t run_lines(struct dawrite *dw, FILE *in, const char *file)
 		if (argc)
 			err = dawrite_run_line(dw, argc, words);
 		free(words);
+		if (!err && line % LINES_HELD == 0)
+			err = dafs_session_relieve(dw->fs);
 		if (!err)
 			err = dafs_cancelled(&dw->cli.ctx);
 		if (err)

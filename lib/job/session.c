@@ -39,6 +39,11 @@ static errcode_t dry_plan(void *arg, uint64_t *meta_clusters)
 	return err;
 }
 
+static errcode_t new_names(struct dafs *fs)
+{
+	return dafs_ns_new(fs->img, &fs->write, fs->cached ? dafs_store_backing() : NULL, fs->store, &fs->ns);
+}
+
 static errcode_t open_names(struct dafs *fs)
 {
 	errcode_t err;
@@ -290,6 +295,20 @@ void dafs_cancel(struct dafs *fs)
 	if (open_names(fs) || (fs->write.limits && open_limits(fs)))
 		fs->img->failed = true;
 	memcpy(fs->ctx->detail, detail, sizeof(detail));
+}
+
+errcode_t dafs_session_relieve(struct dafs *fs)
+{
+	errcode_t err;
+
+	if (!fs->in_command || !saves(fs) || fs->write.direct)
+		return 0;
+	err = dafs_store_save(fs->store, fs->ns, &fs->reserve);
+	if (err)
+		return err;
+	dafs_ns_free(fs->ns);
+	fs->ns = NULL;
+	return new_names(fs);
 }
 
 errcode_t dafs_session_fail(struct dafs *fs, errcode_t err, const char *path)

@@ -75,6 +75,11 @@ errcode_t dafs_session_direct(struct dafs *fs, bool when_low);
 /* Refuse nobody for a quota limit in this session, as the kernel does not refuse who has CAP_SYS_RESOURCE. Usage is counted. */
 void dafs_session_ignore_quota(struct dafs *fs);
 
+/* Between two operations of a bracket, when nobody holds an inode: what was changed so far goes from memory into the cache's open
+ * transaction, and is read from there again when it is asked for. Does nothing where the bracket is not saved, or with
+ * dafs_session_direct. On failure the bracket can only be cancelled. */
+errcode_t dafs_session_relieve(struct dafs *fs);
+
 /* Drop what is pending for the image and remove its cache, whatever state the cache is in. ENOENT is no error: nothing was pending. */
 errcode_t dafs_session_discard(struct dafs_ctx *ctx, const char *address, const char *cache_dir);
 

@@ -93,6 +93,13 @@ static errcode_t drop_if_empty(struct dafs_store *st)
 	return err || any ? err : dafs_store_drop(st);
 }
 
+errcode_t dafs_store_save(struct dafs_store *st, struct dafs_ns *ns, const struct dafs_reserve *rs)
+{
+	if (!st->in_command)
+		return dafs_fail(st->ctx, DAFS_ET_SEQUENCE, "dafs_store_save");
+	return is_ephemeral(st) ? 0 : dafs_save(st, ns, rs);
+}
+
 errcode_t dafs_store_commit(struct dafs_store *st, struct dafs_ns *ns,
 			    const struct dafs_reserve *rs)
 {

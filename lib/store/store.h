@@ -53,8 +53,11 @@ struct dafs_qlimit;
 errcode_t dafs_store_load_limits(struct dafs_store *st, struct dafs_qlimit *limits);
 
 /* One command: everything between begin and commit is saved, or (rollback) nothing. commit saves ns' changes and the reserve; an
- * ephemeral store has nothing to save. A failed commit is to be followed by rollback. */
+ * ephemeral store has nothing to save. A failed commit is to be followed by rollback.
+ * save, in between: ns' changes so far become rows that this process can read and nobody else, and that rollback takes back.
+ * A failed one is to be followed by rollback too. */
 errcode_t dafs_store_begin(struct dafs_store *st);
+errcode_t dafs_store_save(struct dafs_store *st, struct dafs_ns *ns, const struct dafs_reserve *rs);
 errcode_t dafs_store_commit(struct dafs_store *st, struct dafs_ns *ns,
 			    const struct dafs_reserve *rs);
 void dafs_store_rollback(struct dafs_store *st);

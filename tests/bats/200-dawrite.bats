@@ -154,6 +154,54 @@ S
   flushed
 }
 
+@test "a script of many lines gives up memory in between, and nothing else changes" {
+  export SOURCE_DATE_EPOCH=1700000000
+  seq 1 9000 >data
+  cat >first <<'S'
+mkdir /d /gone
+write --from data /d/a
+write --from data /d/b
+write --from data /gone/x
+ln /d/a /d/also
+ln -s a /d/link
+setfattr -n user.a -v one /d/b
+rm /old
+S
+  cat >second <<'S'
+write --from data -a /d/a
+write --from data -o 4096 /d/also
+punch /d/b 4096 8192
+setfattr -n user.b -v two /d/b
+mv /d/link /d/b2
+rm -r /gone
+mkdir /gone
+mv /d/also /d/b2
+write --from data /old
+truncate /d/a 70000
+S
+  mkdafs -qF img 16M
+  dawrite -q img write /old <data
+  dawrite -q img flush
+  dawrite -q img mkdir /before
+  cp img plain
+  cp -r img.dacache plain.dacache
+  cat first second >short
+  dawrite -q plain script short
+  dawrite -q plain flush
+  # What is held is counted in lines.
+  { cat first; yes '' | head -n 65536; cat second; yes '' | head -n 65536; } >long
+  { cat long; echo rm /d/none; } >bad
+  run_tool 1 dawrite -q img script bad
+  has_stderr bad:131091
+  run_tool 0 dawrite img ls /
+  [ "$output" = $'before\nlost+found\nold' ]
+  dawrite -q img script long
+  run_tool 0 dafsck -n img
+  dawrite -q img flush
+  assert_fsck_clean img
+  cmp img plain
+}
+
 @test "discard drops what is pending" {
   before=$(sha256sum <img)
   run_tool 0 dawrite img mkdir /gone
