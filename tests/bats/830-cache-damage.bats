@@ -247,6 +247,15 @@ saved_rightly() { # FILES
   resize2fs img 24M
   refused "changed behind its offline cache"
   has_stderr "img: resized since work on it began"
+  for option in '-e remount-ro' '-c 7'; do
+    pending
+    # shellcheck disable=SC2086
+    tune2fs $option img
+    refused "changed behind its offline cache"
+  done
+  pending
+  e2fsck -fyD img || [ $? -le 1 ]
+  refused "changed behind its offline cache"
   pending
   tune2fs -U random img
   refused "belongs to another file system"
@@ -254,6 +263,22 @@ saved_rightly() { # FILES
   E2FSCK_TIME=2000000000 e2fsck -fy img || [ $? -le 1 ]
   refused "changed behind its offline cache"
   has_stderr "img: checked by e2fsck"
+}
+
+@test "what leaves no trace where nothing is pending is kept, and so is what was pending" {
+  mkdafs -q img 16M
+  dawrite -q img mkdir -p /there /here
+  seq 1 5000 | dawrite -q img write /there/file
+  dawrite -q img flush
+  seq 1 400 | dawrite -q img write /here/new
+  debugfs -w -R 'set_inode_field /there/file mode 0100600' img
+  debugfs -w -R 'ea_set /there/file user.by others' img
+  e2fsck -fn img
+  run_tool 0 dawrite -q img flush
+  assert_fsck_clean img
+  [[ $(dawrite img stat /there/file) == *0600* ]]
+  [[ $(debugfs -R 'ea_get /there/file user.by' img) == *others* ]]
+  dawrite img cat /here/new | cmp - <(seq 1 400)
 }
 
 @test "e2undo took a change back: refused" {
