@@ -2,7 +2,8 @@
 /*
  * command - one command, one transaction; and the stash that the write path puts pending bytes into.
  *
- * Order of a commit: rows into the open transaction, spool and checksums durable, COMMIT (durable), then the spool may be cut.
+ * Order of a commit: rows into the open transaction, spool and checksums durable, names of new files durable, COMMIT (durable), then
+ * the spool may be cut.
  */
 #include "config.h"
 
@@ -39,6 +40,9 @@ errcode_t dafs_txn_close(struct dafs_store *st)
 	sqlite3_stmt *stmt;
 	errcode_t err = dafs_spool_sync(&st->spool);
 
+	/* A database whose name may be lost holds nothing durable; behind the commit a failure could not be undone. */
+	if (!err && st->fresh)
+		err = dafs_place_sync(&st->place);
 	if (!err)
 		err = dafs_state_save(st);
 	if (!err)
@@ -50,12 +54,10 @@ errcode_t dafs_txn_close(struct dafs_store *st)
 		st->failed = true;
 		return err;
 	}
-	if (st->fresh)
-		err = dafs_place_sync(&st->place);
 	st->fresh = false;
 	dafs_spool_begin(&st->spool);
 	dafs_spool_trim(&st->spool);
-	return err;
+	return 0;
 }
 
 void dafs_txn_undo(struct dafs_store *st)

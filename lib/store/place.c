@@ -79,13 +79,13 @@ static errcode_t make_real(struct dafs_place *place)
 	return 0;
 }
 
-/* The name of a directory just made is durable with the one above it. */
+/* The directory's name is durable with the one above it: whoever made it may have died before that. */
 static errcode_t sync_above(struct dafs_place *place)
 {
 	int fd;
 	errcode_t err = 0;
 
-	if (!place->made || place->ctx->no_sync)
+	if (place->ctx->no_sync)
 		return 0;
 	fd = openat(place->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fsync(fd))
@@ -106,7 +106,7 @@ errcode_t dafs_place_open(struct dafs_ctx *ctx, char *path, bool create, bool ex
 		err = lock_dir(place, exclusive);
 	if (!err)
 		err = make_real(place);
-	if (!err)
+	if (!err && create)
 		err = sync_above(place);
 	if (err)
 		dafs_place_close(place, place->made);

@@ -214,11 +214,14 @@ static errcode_t walk_range(struct walk *w, const struct table *t, const struct 
 	err = walk_rows(w, t, range, false);
 	if (err != DAFS_ET_CACHE_DAMAGED)
 		return err;
+	/* A damaged key may be any number, the last one too. */
+	if (w->any && w->last_id == INT64_MAX)
+		return 0;
 	left->from = w->any ? w->last_id + 1 : range->from;
 	left->to = range->to;
 	err = walk_rows(w, t, range, true);
 	if (err == DAFS_ET_CACHE_DAMAGED && w->any)
-		left->to = w->last_id - 1;
+		left->to = w->last_id > INT64_MIN ? w->last_id - 1 : INT64_MIN;
 	else if (!err)
 		left->to = left->from - 1;
 	return err == DAFS_ET_CACHE_DAMAGED ? 0 : err;

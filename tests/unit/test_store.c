@@ -9,6 +9,8 @@
 
 #include <sqlite3.h>
 
+#include "store/store_int.h"
+
 static char cache_path[4096];
 
 /* A fresh image called name, with equal bytes every time for equal options. */
@@ -263,6 +265,34 @@ static void test_rollback(void **state)
 	assert_int_equal(status.names + status.spool_bytes, 0);
 	assert_int_equal(fx.rs.dirty_clusters + fx.rs.promised_clusters + fx.rs.promised_inodes, 0);
 	fx_flush(&fx, NULL);
+	assert_false(has_cache());
+	fx_close(&fx);
+	assert_err(ENOENT, fx_try_open(&fx, img, true, 0));
+}
+
+/* The folder of a new cache cannot be made durable: the command fails, and so it has left nothing. */
+static void test_folder_not_durable(void **state)
+{
+	const char *img = fresh("durable.img", "-t ext4", "64M");
+	struct fx fx;
+	int fd, kept;
+
+	(void)state;
+	fx_open(&fx, img, true);
+	fx_begin(&fx);
+	scratch_ok(fx_mkdir(&fx, "/dir"));
+	/* A folder that cannot be synced, in the place of the one that is locked. */
+	kept = dup(fx.store->place.fd);
+	fd = open("/proc/self", O_RDONLY | O_DIRECTORY);
+	assert_true(kept >= 0 && fd >= 0);
+	assert_true(dup2(fd, fx.store->place.fd) >= 0);
+	scratch_ctx.no_sync = false;
+	assert_int_not_equal(dafs_store_commit(fx.store, fx.ns, &fx.rs), 0);
+	scratch_ctx.no_sync = true;
+	assert_true(dup2(kept, fx.store->place.fd) >= 0);
+	close(fd);
+	close(kept);
+	fx_cancel(&fx);
 	assert_false(has_cache());
 	fx_close(&fx);
 	assert_err(ENOENT, fx_try_open(&fx, img, true, 0));
@@ -640,6 +670,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rollback),    cmocka_unit_test(test_sequence),
+		cmocka_unit_test(test_folder_not_durable),
 		cmocka_unit_test(test_cycles),	    cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_pieces),	    cmocka_unit_test(test_crash),
 		cmocka_unit_test(test_copied_away), cmocka_unit_test(test_same_again),
