@@ -18,7 +18,6 @@
 #include <unistd.h>
 #include <ext2fs/ext2fs.h>
 
-
 extern char **environ;
 
 /* ---- numbers ---- */

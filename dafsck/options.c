@@ -316,8 +316,9 @@ static errcode_t check_together(struct dafs_cli *cli, const struct dafsck_reques
 				 o->discard ? "discard" : "convert");
 	if (o->mode == DAFS_CHECK_NO && req->mode_set &&
 	    (o->tidy_dirs || req->bad_file || req->search))
-		return dafs_fail(&cli->ctx, DAFS_ET_USAGE, "-n changes nothing, and so does not go "
-			"with -D, -l, -L and -c");
+		return dafs_fail(&cli->ctx, DAFS_ET_USAGE,
+				 "-n changes nothing, and so does not go "
+				 "with -D, -l, -L and -c");
 	if (o->mode == DAFS_CHECK_PREEN && (req->bad_file || req->search))
 		return dafs_fail(&cli->ctx, DAFS_ET_USAGE,
 				 "what lies on bad blocks takes a person to decide: not with -p");

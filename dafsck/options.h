@@ -12,12 +12,12 @@ struct dafsck_request {
 	struct dafs_check_opts opts;
 	bool mode_set; /* -n, -p or -y */
 	bool codes;
-	const char *undo; /* -z as given; NULL: none, "": a name of our own */
-	char *undo_made;  /* that name: main frees it */
-	const char *bad_file;	/* -l, -L */
-	unsigned search;	/* -c: how often */
-	bool keep;		/* -k */
-	uint64_t *bad_blks;	/* what -l, -L and -c tell: main frees it */
+	const char *undo;     /* -z as given; NULL: none, "": a name of our own */
+	char *undo_made;      /* that name: main frees it */
+	const char *bad_file; /* -l, -L */
+	unsigned search;      /* -c: how often */
+	bool keep;	      /* -k */
+	uint64_t *bad_blks;   /* what -l, -L and -c tell: main frees it */
 	struct dafsck_report report;
 };
 

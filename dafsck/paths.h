@@ -9,8 +9,8 @@
 #include "cli/json.h"
 
 /* Add "path" to each of the findings (objects with "inode", "directory" and "name") whose inode, or
- * else directory entry or directory, has a name. Best effort: in a file system that cannot be opened,
- * or is too damaged to be walked, there are no paths, or some. */
+ * else directory entry or directory, has a name. Best effort: in a file system that cannot be
+ * opened, or is too damaged to be walked, there are no paths, or some. */
 void dafsck_paths_add(const char *address, struct json_object *findings);
 
 #endif

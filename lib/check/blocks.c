@@ -79,8 +79,8 @@ static uint64_t indirect_max_bytes(const struct dafs_ck *ck)
 	return (EXT2_NDIR_BLOCKS + per + per * per + per * per * per) << ck->g.block_bits;
 }
 
-/* Does a tree with levels map written blocks behind the size? No preening, as with e2fsck: either may
- * be wrong. The size is what is mended, for no block is lost then. */
+/* Does a tree with levels map written blocks behind the size? No preening, as with e2fsck: either
+ * may be wrong. The size is what is mended, for no block is lost then. */
 static bool tree_beyond(const struct dafs_ck *ck, const struct dafs_ck_inode *in)
 {
 	const struct ext2_inode_large *raw = in->raw;

@@ -9,8 +9,8 @@
  * changed nothing; then all is committed.
  *
  * Preen is two runs: a trial that repairs in memory what is safe, reports and commits nothing, and
- * then, if all there is can be repaired safely, one that repairs; if not, one that reports. Where the
- * trial found nothing at all the second run only does what comes before pass 1, and commits.
+ * then, if all there is can be repaired safely, one that repairs; if not, one that reports. Where
+ * the trial found nothing at all the second run only does what comes before pass 1, and commits.
  */
 #include "config.h"
 
@@ -36,14 +36,21 @@ struct pass {
 };
 
 static const struct pass passes[] = {
-	{ 0, NULL, dafs_ck_pass0 },	      { 0, NULL, dafs_ck_journal },
-	{ 0, NULL, dafs_ck_orphans },	      { 1, "inodes and block maps", dafs_ck_pass1 },
-	{ 1, NULL, dafs_ck_pass1b },	      { 1, NULL, dafs_ck_bad_list },
-	{ 1, NULL, dafs_ck_relocate },	      { 1, NULL, dafs_ck_remap_all },
+	{ 0, NULL, dafs_ck_pass0 },
+	{ 0, NULL, dafs_ck_journal },
+	{ 0, NULL, dafs_ck_orphans },
+	{ 1, "inodes and block maps", dafs_ck_pass1 },
+	{ 1, NULL, dafs_ck_pass1b },
+	{ 1, NULL, dafs_ck_bad_list },
+	{ 1, NULL, dafs_ck_relocate },
+	{ 1, NULL, dafs_ck_remap_all },
 	{ 2, "directories", dafs_ck_pass2 },
-	{ 3, "connectivity", dafs_ck_pass3 }, { 3, NULL, dafs_ck_reindex_all },
-	{ 4, "link counts", dafs_ck_pass4 },  { 5, "bitmaps and summaries", dafs_ck_pass5 },
-	{ 5, NULL, dafs_ck_orphan_file },     { 5, NULL, dafs_ck_quota_check },
+	{ 3, "connectivity", dafs_ck_pass3 },
+	{ 3, NULL, dafs_ck_reindex_all },
+	{ 4, "link counts", dafs_ck_pass4 },
+	{ 5, "bitmaps and summaries", dafs_ck_pass5 },
+	{ 5, NULL, dafs_ck_orphan_file },
+	{ 5, NULL, dafs_ck_quota_check },
 	{ 5, NULL, dafs_ck_tidy_dirs },
 };
 
@@ -53,9 +60,8 @@ int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_chec
 
 	if (opts->strict)
 		left += result->left[DAFS_CHECK_SUMMARY];
-	return (result->committed && (result->repairs || result->made_valid ||
-				      result->tidied || result->bad_list ||
-				      result->unshared)
+	return (result->committed && (result->repairs || result->made_valid || result->tidied ||
+				      result->bad_list || result->unshared)
 			? 1
 			: 0) |
 	       (left || result->refused ? 4 : 0);
@@ -164,8 +170,8 @@ static bool marked_clean(const struct dafs_ck *ck)
 	const struct ext2_super_block *sb = &ck->sb;
 
 	if (ck->opts->force || ck->opts->backup_sb || ck->opts->tidy_dirs || ck->opts->nbad ||
-	    ck->opts->bad_replace || ck->opts->unshare || ck->left[DAFS_CHECK_DAMAGE] || ck->changes ||
-	    ck->rep->result.replayed || ck->jnl_error)
+	    ck->opts->bad_replace || ck->opts->unshare || ck->left[DAFS_CHECK_DAMAGE] ||
+	    ck->changes || ck->rep->result.replayed || ck->jnl_error)
 		return false;
 	if ((sb->s_state & (EXT2_VALID_FS | EXT2_ERROR_FS)) != EXT2_VALID_FS)
 		return false;
@@ -505,7 +511,8 @@ static errcode_t run_preen(struct session *s)
 
 	for (unsigned i = 0; i <= DAFS_CHECK_FATAL; i++)
 		found += r->left[i];
-	/* (Discarding needs to know what is free, and what becomes better which directories there are.) */
+	/* (Discarding needs to know what is free, and what becomes better which directories there
+	 * are.) */
 	s->sound = !err && !unsafe && !found && !r->clean_skipped && !s->opts->discard &&
 		   !s->opts->tidy_dirs;
 	/* What the trial counted stands then. */

@@ -65,8 +65,8 @@ struct dafs_finding {
 
 /* What a code means: rows of the problem table. */
 struct dafs_check_info {
-	const char *id;	 /* stable name for scripts: "inode.dtime" */
-	uint8_t class;	 /* enum dafs_check_class */
+	const char *id; /* stable name for scripts: "inode.dtime" */
+	uint8_t class;	/* enum dafs_check_class */
 	/* 0 none, 1 safe enough for preen, 2 on request only, 3 on request only, and preen goes on
 	 * without */
 	uint8_t repair;
@@ -89,7 +89,8 @@ struct dafs_check_opts {
 	uint64_t
 		backup_sb; /* -b: superblock at this block; 0: the primary, copies when it is bad */
 	uint32_t backup_bs; /* -B: block size for finding it */
-	/* -z: what is changed is saved here first (image/undo.h); NULL: nowhere. Not with mode NO. */
+	/* -z: what is changed is saved here first (image/undo.h); NULL: nowhere. Not with mode
+	 * NO. */
 	const char *undo_path;
 	bool journal_only;   /* replay the journal and look no further */
 	bool fixes_only;     /* not a word of what could only be better */
@@ -97,29 +98,29 @@ struct dafs_check_opts {
 	bool check_encoding; /* of names in all casefolded directories, not in strict ones only */
 	bool leave_sound;    /* nothing wrong: nothing is written, not even when it was checked */
 	bool tidy_dirs;	     /* directories that become smaller or get an index are written anew */
-	/* Blocks to be added to the list of bad blocks, or (bad_replace) to be all of it; with modes
-	 * ASK and YES. The array stays the caller's. */
+	/* Blocks to be added to the list of bad blocks, or (bad_replace) to be all of it; with
+	 * modes ASK and YES. The array stays the caller's. */
 	const uint64_t *bad_blks;
 	size_t nbad;
 	bool bad_replace;
 	/* Every file gets blocks of its own, and the feature shared_blocks goes; mode YES. Without
 	 * room for that the run ends with ENOSPC and nothing is changed. */
 	bool unshare;
-	bool discard;	     /* give free blocks back to the host, if nothing is left wrong */
-	bool forget_cache;   /* what the host has of the image in memory, first */
+	bool discard;	   /* give free blocks back to the host, if nothing is left wrong */
+	bool forget_cache; /* what the host has of the image in memory, first */
 };
 
 struct dafs_check_result {
 	uint64_t found[DAFS_CHECK_FATAL + 1]; /* findings by class */
 	uint64_t left[DAFS_CHECK_FATAL + 1];  /* of them, not repaired */
 	uint64_t fixed[DAFS_CHECK_FATAL + 1]; /* of them, repaired */
-	uint64_t repairs;   /* but for notes and the copy of the journal's block map */
-	bool replayed;	    /* the journal held transactions, which were replayed */
-	bool torn;	    /* ... but for some that were damaged */
-	bool committed;	    /* the repairs are in the image */
-	bool refused;	    /* mode PREEN: a person has to decide, nothing was repaired */
-	bool made_valid;    /* it was not marked as cleanly unmounted and is now */
-	bool clean_skipped; /* marked clean and not forced: nothing was looked at */
+	uint64_t repairs;    /* but for notes and the copy of the journal's block map */
+	bool replayed;	     /* the journal held transactions, which were replayed */
+	bool torn;	     /* ... but for some that were damaged */
+	bool committed;	     /* the repairs are in the image */
+	bool refused;	     /* mode PREEN: a person has to decide, nothing was repaired */
+	bool made_valid;     /* it was not marked as cleanly unmounted and is now */
+	bool clean_skipped;  /* marked clean and not forced: nothing was looked at */
 	bool needs_recovery; /* the journal holds transactions that were not looked at */
 	bool opened;	     /* the numbers below are known */
 	uint64_t inodes, inodes_used, blocks, blocks_used;
@@ -131,8 +132,8 @@ struct dafs_check_result {
 	unsigned rounds;
 	uint64_t reads, read_bytes, writes, written_bytes, syncs; /* of the device */
 	uint64_t discarded_bytes;
-	bool bad_list;   /* the list of bad blocks was changed, as was asked for */
-	bool unshared;   /* no block is shared any more, as was asked for */
+	bool bad_list;	 /* the list of bad blocks was changed, as was asked for */
+	bool unshared;	 /* no block is shared any more, as was asked for */
 	uint64_t tidied; /* directories written anew because it was asked for */
 };
 
@@ -154,8 +155,8 @@ errcode_t dafs_check_run(struct dafs_ctx *ctx, const char *address,
 			 const struct dafs_check_opts *opts, struct dafs_check_report *report);
 
 /* e2fsck's exit status for a result: 1 when something was repaired (notes do not count), 4
- * when damage is left (with strict: also summaries) or preen refused. A check that could not be done
- * is the error's matter (8). */
+ * when damage is left (with strict: also summaries) or preen refused. A check that could not be
+ * done is the error's matter (8). */
 int dafs_check_status(const struct dafs_check_opts *opts, const struct dafs_check_result *result);
 
 #endif

@@ -35,7 +35,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the checker reads structures in place");
 
 #define DAFS_CK_FLEX_LOG_MAX	31 /* of s_log_groups_per_flex */
-#define DAFS_CK_EXTRA_ISIZE_MIN 4 /* i_extra_isize and i_checksum_hi */
+#define DAFS_CK_EXTRA_ISIZE_MIN 4  /* i_extra_isize and i_checksum_hi */
 
 /* ---- bitmaps (bits.c): pages of words, made when first written; NULL is all zeros, FULL all ones
  * ---- */
@@ -239,15 +239,15 @@ struct dafs_ck_worker {
 	struct dafs_ck_vec owners;	/* pass 1b: inodes with blocks claimed twice */
 	struct dafs_ck_vec later;	/* uint32_t: directories put off (indexes) */
 	struct dafs_ck_stats stats;
-	uint8_t *level[16];   /* scratch blocks: of a block map by level */
-	uint8_t *xblk;	      /* of attributes */
-	uint8_t *tmp;	      /* of anything short */
-	uint8_t *raw;	      /* pass 1: the inode at hand */
-	uint8_t *window;      /* blocks read ahead; pass 1: of an inode table */
+	uint8_t *level[16]; /* scratch blocks: of a block map by level */
+	uint8_t *xblk;	    /* of attributes */
+	uint8_t *tmp;	    /* of anything short */
+	uint8_t *raw;	    /* pass 1: the inode at hand */
+	uint8_t *window;    /* blocks read ahead; pass 1: of an inode table */
 	uint64_t win_start, win_len;
 	uint64_t ahead_start, ahead_len; /* blocks the host is to be told of */
 	size_t dir_at;			 /* pass 2: place of the directory at hand in dir_order */
-	errcode_t err; /* first failure that ends the run */
+	errcode_t err;			 /* first failure that ends the run */
 };
 
 struct dafs_ck {
@@ -267,16 +267,16 @@ struct dafs_ck {
 	bool trial;		   /* preen: is everything safe to repair? Nothing is reported */
 	bool unsafe;		   /* ... no */
 	bool sound;		   /* a trial found nothing: what passes 1 and on look at stands */
-	bool again;   /* a repair made what earlier passes know out of date: start over */
-	bool no_room; /* for a repair */
-	bool tidied;  /* directories, as was asked for */
-	bool listed;  /* bad blocks, as was asked for */
-	bool unsharing; /* shared blocks are cloned, as was asked for */
-	bool stuck;	      /* a repair of this round found no room */
-	uint64_t round_sum;   /* of the findings to be repaired in this round, in any order */
+	bool again;	    /* a repair made what earlier passes know out of date: start over */
+	bool no_room;	    /* for a repair */
+	bool tidied;	    /* directories, as was asked for */
+	bool listed;	    /* bad blocks, as was asked for */
+	bool unsharing;	    /* shared blocks are cloned, as was asked for */
+	bool stuck;	    /* a repair of this round found no room */
+	uint64_t round_sum; /* of the findings to be repaired in this round, in any order */
 	unsigned round;
-	unsigned announced; /* the last pass whose title was reported */
-	bool jnl_error;	    /* the journal remembers one: all is looked at */
+	unsigned announced;		     /* the last pass whose title was reported */
+	bool jnl_error;			     /* the journal remembers one: all is looked at */
 	uint64_t changes;		     /* repairs so far */
 	struct dafs_ck_map decided;	     /* key of a finding -> enum decision (check.c) */
 	uint64_t left[DAFS_CHECK_FATAL + 1]; /* of this round */
@@ -304,8 +304,8 @@ struct dafs_ck {
 	struct dafs_ck_range *meta; /* static metadata, sorted, merged */
 	size_t nmeta;
 
-	struct dafs_ck_bits found;    /* clusters in use */
-	struct dafs_ck_bits dup;      /* clusters claimed more than once */
+	struct dafs_ck_bits found;	       /* clusters in use */
+	struct dafs_ck_bits dup;	       /* clusters claimed more than once */
 	_Atomic(struct dafs_ck_chunk *) *inos; /* inos.c; NULL: none in use */
 	size_t nchunks;
 	struct dafs_ck_map refs_over; /* ino -> names beyond what inos has room for */
@@ -591,22 +591,23 @@ errcode_t dafs_ck_pass3(struct dafs_ck *ck);	   /* pass3.c */
 errcode_t dafs_ck_reindex_all(struct dafs_ck *ck); /* reindex.c */
 errcode_t dafs_ck_tidy_dirs(struct dafs_ck *ck);
 errcode_t dafs_ck_bad_list(struct dafs_ck *ck); /* badlist.c */
-errcode_t dafs_ck_pass4(struct dafs_ck *ck);	   /* pass4.c */
-errcode_t dafs_ck_pass5(struct dafs_ck *ck);	   /* pass5.c */
+errcode_t dafs_ck_pass4(struct dafs_ck *ck);	/* pass4.c */
+errcode_t dafs_ck_pass5(struct dafs_ck *ck);	/* pass5.c */
 /* A group's bitmaps as passes 1 to 4 found them to be. */
 errcode_t dafs_ck_write_bitmaps(struct dafs_ck *ck, uint32_t grp);
 errcode_t dafs_ck_write_block_bitmap(struct dafs_ck *ck, uint32_t grp); /* and the free count */
-/* Groups without a block bitmap (uninit.c). A descriptor that fails its checksum is not believed: its
- * bitmap is expected to be there, whatever the flag says. */
+/* Groups without a block bitmap (uninit.c). A descriptor that fails its checksum is not believed:
+ * its bitmap is expected to be there, whatever the flag says. */
 bool dafs_ck_flagged_uninit(const struct dafs_ck *ck, uint32_t grp);
 bool dafs_ck_block_uninit(const struct dafs_ck *ck, uint32_t grp);
 /* What such a bitmap stands for, a block of bits: the group's own metadata, and nothing else. */
 void dafs_ck_uninit_blocks(const struct dafs_ck *ck, uint32_t grp, uint8_t *bits);
-/* Bitmaps and inode tables of uninitialised groups that lie in this one are in use whatever its bitmap
- * says, as for libext2fs: set in bits. *changed: some were not. Serial phases only. ENOMEM. */
+/* Bitmaps and inode tables of uninitialised groups that lie in this one are in use whatever its
+ * bitmap says, as for libext2fs: set in bits. *changed: some were not. Serial phases only.
+ * ENOMEM. */
 errcode_t dafs_ck_add_tables(struct dafs_ck *ck, uint32_t grp, uint8_t *bits, bool *changed);
-errcode_t dafs_ck_orphan_file(struct dafs_ck *ck);			/* orphan.c */
-errcode_t dafs_ck_quota_check(struct dafs_ck *ck);			/* quota.c */
+errcode_t dafs_ck_orphan_file(struct dafs_ck *ck); /* orphan.c */
+errcode_t dafs_ck_quota_check(struct dafs_ck *ck); /* quota.c */
 
 /* ---- inodes ---- */
 /* What is known of inodes (inos.c). */
@@ -616,8 +617,7 @@ static inline struct dafs_ck_chunk *dafs_ck_ino_chunk(const struct dafs_ck *ck, 
 {
 	if (!ino || ino > ck->g.inodes)
 		return NULL;
-	return atomic_load_explicit(&ck->inos[(ino - 1) / DAFS_CK_INO_CHUNK],
-				    memory_order_acquire);
+	return atomic_load_explicit(&ck->inos[(ino - 1) / DAFS_CK_INO_CHUNK], memory_order_acquire);
 }
 /* Rows in front of bit at. */
 static inline unsigned dafs_ck_ino_rank(const struct dafs_ck_chunk *chunk, unsigned at)
@@ -709,7 +709,25 @@ errcode_t dafs_ck_bad_blocks_load(struct dafs_ck *ck); /* the list, before pass 
 void dafs_ck_claim(struct dafs_ck_worker *w, uint64_t cluster, uint64_t len);
 void dafs_ck_claim_blk(struct dafs_ck_worker *w, uint64_t pblk);
 void dafs_ck_add_dext(struct dafs_ck_worker *w, uint64_t pblk, uint64_t lblk, uint64_t len);
+/* Nodes of extent trees (extnode.c). */
+#define DAFS_CK_TREE_DEPTH_MAX                                                                     \
+	15u /* more is not needed; e2fsck meets trees of depth 7 in the wild */
+#define DAFS_CK_UNWRITTEN (1u << 15) /* in ee_len */
+/* Magic and counts of a header with room_bytes for itself and its entries. */
 bool dafs_ck_extent_header_ok(const void *header, size_t room_bytes);
+static inline uint64_t dafs_ck_leaf_pblk(const struct ext3_extent *ex)
+{
+	return ex->ee_start | (uint64_t)ex->ee_start_hi << 32;
+}
+static inline uint64_t dafs_ck_index_pblk(const struct ext3_extent_idx *ix)
+{
+	return ix->ei_leaf | (uint64_t)ix->ei_leaf_hi << 32;
+}
+/* Why the block is no node; NULL: it is one. */
+const char *dafs_ck_node_wrong(const struct dafs_ck *ck, const struct ext3_extent_header *eh);
+/* The depth that the entries of a sound root tell; what its header says where they tell none:
+ * entries of one kind make no sense as the other. Uses level[0]; w->err. */
+unsigned dafs_ck_root_depth(struct dafs_ck_worker *w, const struct ext3_extent_header *eh);
 /* Bigalloc: does mapping lblk to pblk behind (last_lblk, last_pblk) break the cluster rule? */
 bool dafs_ck_misaligned(const struct dafs_ck *ck, const struct dafs_ck_inode *in, uint64_t pblk,
 			uint64_t lblk);
@@ -733,12 +751,12 @@ void dafs_ck_xattr_fini(struct dafs_ck *ck);
 /* An attribute in the inode. NULL: not there or the area is damaged. *value_len its size. */
 const uint8_t *dafs_ck_xattr_find(const struct dafs_ck *ck, const struct ext2_inode_large *raw,
 				  unsigned index, const char *name, uint32_t *value_len);
-/* Size of inline data beyond the 60 bytes in i_block; false: there is no system.data attribute. */
 /* Remove an attribute from the inode, if it is there. */
 void dafs_ck_xattr_drop(const struct dafs_ck *ck, struct ext2_inode_large *raw, unsigned index,
 			const char *name);
 /* Inline data changed: so does the attribute's hash, if it has one. */
 void dafs_ck_xattr_rehash(const struct dafs_ck *ck, struct ext2_inode_large *raw);
+/* Size of inline data beyond the 60 bytes in i_block; false: there is no system.data attribute. */
 bool dafs_ck_inline_size(const struct dafs_ck *ck, const struct ext2_inode_large *raw,
 			 uint32_t *extra_bytes);
 

@@ -407,10 +407,10 @@ errcode_t dafs_ck_dir_look(struct dafs_ck_worker *w, struct dafs_ck_dir *dir)
 	l.in_entry_hash = dir->iflags & EXT4_ENCRYPT_FL && dir->iflags & EXT4_CASEFOLD_FL;
 	if (dir->iflags & EXT4_ENCRYPT_FL)
 		l.policy = dafs_ck_policy_id(ck, dir->ino);
-	l.strict = ck->nls && dir->iflags & EXT4_CASEFOLD_FL &&
-		   (ck->opts->check_encoding ||
-		    ck->sb.s_encoding_flags & EXT4_ENC_STRICT_MODE_FL) &&
-		   !(dir->iflags & EXT4_ENCRYPT_FL);
+	l.strict =
+		ck->nls && dir->iflags & EXT4_CASEFOLD_FL &&
+		(ck->opts->check_encoding || ck->sb.s_encoding_flags & EXT4_ENC_STRICT_MODE_FL) &&
+		!(dir->iflags & EXT4_ENCRYPT_FL);
 	if (ck->g.inline_data && dir->iflags & EXT4_INLINE_DATA_FL) {
 		look_inline(&l);
 		return w->err;

@@ -120,8 +120,8 @@ static unsigned judge_plain(const struct dafs_ck_look *l, const struct dafs_dire
 	return de->name_len ? DAFS_CK_CODES : DAFS_CK_ENT_EMPTY;
 }
 
-/* Is the inode in a part of its table that is said not to be in use? With the feature for that, pass 1
- * did not look at it; without, the descriptor is wrong (and was mended, if it may be). */
+/* Is the inode in a part of its table that is said not to be in use? With the feature for that,
+ * pass 1 did not look at it; without, the descriptor is wrong (and was mended, if it may be). */
 static bool is_hidden(const struct dafs_ck *ck, uint32_t ino)
 {
 	uint32_t grp = (ino - 1) / ck->g.ipg;
@@ -250,8 +250,8 @@ static uint64_t folded_key(struct dafs_ck_look *l, const struct dafs_dirent_disk
 	return ((uint64_t)hash << 32 | minor) + 1;
 }
 
-/* 64 bits that tell names of one directory apart, and that no image can know; equal names have equal
- * ones. */
+/* 64 bits that tell names of one directory apart, and that no image can know; equal names have
+ * equal ones. */
 static uint64_t name_key(const struct dafs_ck_look *l, const struct dafs_dirent_disk *de)
 {
 	uint64_t key = dafs_siphash(&l->w->ck->secret, de->name, de->name_len);

@@ -8,7 +8,7 @@
  * Invariants:
  *  1. a node is visited once per tree (w->seen), so cycles and shared subtrees end;
  *  2. the depth falls by one with each level from what the root says, whatever the headers below
- *     say, so recursion is at most MAX_DEPTH deep.
+ *     say, so recursion is at most DAFS_CK_TREE_DEPTH_MAX deep.
  */
 #include "config.h"
 
@@ -19,8 +19,7 @@
 #include "base/crc32c.h"
 #include "image/icodec.h"
 
-#define MAX_DEPTH     15u /* more cannot be needed; e2fsck meets trees of depth 7 in the wild */
-#define UNWRITTEN     (1u << 15)
+#define UNWRITTEN     DAFS_CK_UNWRITTEN
 #define DEPTH_COUNTED 5u
 
 struct tree {
@@ -43,27 +42,6 @@ struct node {
 	bool csum_bad;
 };
 
-bool dafs_ck_extent_header_ok(const void *header, size_t room_bytes)
-{
-	const struct ext3_extent_header *eh = header;
-	size_t room = (room_bytes - sizeof(*eh)) / sizeof(struct ext3_extent);
-
-	if (eh->eh_magic != EXT3_EXT_MAGIC || eh->eh_entries > eh->eh_max)
-		return false;
-	/* Room for a tail may have been left. */
-	return eh->eh_max <= room && eh->eh_max + 2u >= room;
-}
-
-static uint64_t leaf_pblk(const struct ext3_extent *ex)
-{
-	return ex->ee_start | (uint64_t)ex->ee_start_hi << 32;
-}
-
-static uint64_t index_pblk(const struct ext3_extent_idx *ix)
-{
-	return ix->ei_leaf | (uint64_t)ix->ei_leaf_hi << 32;
-}
-
 /* ---- leaves ---- */
 
 struct extent {
@@ -77,33 +55,23 @@ static bool dir_too_far(const struct dafs_ck *ck, const struct dafs_ck_inode *in
 	       end_lblk > UINT64_C(1) << (21 - ck->sb.s_log_block_size);
 }
 
-/* Why the block is no node; NULL: it is one. */
-static const char *node_wrong(const struct dafs_ck *ck, const struct ext3_extent_header *eh)
-{
-	if (eh->eh_magic != EXT3_EXT_MAGIC)
-		return "no magic";
-	if (!dafs_ck_extent_header_ok(eh, ck->g.block_size))
-		return "its counts are not possible";
-	return eh->eh_entries ? NULL : "it is empty";
-}
-
-/* The first logical block of the node that an index entry leads to (read into buf), as the node has it;
- * UINT64_MAX: it leads to no node. */
+/* The first logical block of the node that an index entry leads to (read into buf), as the node has
+ * it; UINT64_MAX: it leads to no node. */
 static uint64_t first_lblk(struct tree *t, const struct ext3_extent_idx *ix, uint8_t *buf)
 {
-	uint64_t pblk = index_pblk(ix);
+	uint64_t pblk = dafs_ck_index_pblk(ix);
 
 	if (!pblk || !dafs_ck_blk_ok(t->w->ck, pblk))
 		return UINT64_MAX;
 	t->w->err = dafs_ck_read(t->w, pblk, 1, buf);
-	if (t->w->err || node_wrong(t->w->ck, (const void *)buf))
+	if (t->w->err || dafs_ck_node_wrong(t->w->ck, (const void *)buf))
 		return UINT64_MAX;
 	/* Entries of both kinds begin with their logical block. */
 	return *(const uint32_t *)(buf + sizeof(struct ext3_extent_header));
 }
 
-/* An extent that ends at end is too much for its node: the range may be what is wrong, where the next
- * index entry does not say what its node says. */
+/* An extent that ends at end is too much for its node: the range may be what is wrong, where the
+ * next index entry does not say what its node says. */
 static void mend_range(struct tree *t, struct node *nd, uint64_t end)
 {
 	uint64_t first;
@@ -210,8 +178,9 @@ static bool report_extent(struct tree *t, unsigned code, const struct extent *ex
 	return true;
 }
 
-/* One wrong start must not cost the extents behind it: of those that cannot be together this one goes
- * if it would take two or more others with it, or one in the file while it lies behind the end. */
+/* One wrong start must not cost the extents behind it: of those that cannot be together this one
+ * goes if it would take two or more others with it, or one in the file while it lies behind the
+ * end. */
 static bool misplaced(const struct tree *t, const struct node *nd, const struct ext3_extent *raw)
 {
 	const struct ext3_extent *end =
@@ -243,7 +212,7 @@ static void too_long(const struct tree *t, const struct node *nd, const struct e
 	if (raw + 1 >= end || raw[1].ee_block >= ex->lblk + ex->len)
 		return;
 	for (const struct ext3_extent *next = raw + 1; next < end; next++) {
-		uint64_t pblk = leaf_pblk(next);
+		uint64_t pblk = dafs_ck_leaf_pblk(next);
 
 		if (next->ee_block <= prev)
 			return;
@@ -270,8 +239,8 @@ static void too_long(const struct tree *t, const struct node *nd, const struct e
 	ex->len = len;
 }
 
-/* Behind the last block that a file can have: put where the file goes on, if its size has room for that.
- * False: the extent is left out. */
+/* Behind the last block that a file can have: put where the file goes on, if its size has room for
+ * that. False: the extent is left out. */
 static bool place_far(struct tree *t, struct extent *ex)
 {
 	struct dafs_ck_inode *in = t->in;
@@ -292,7 +261,8 @@ static bool place_far(struct tree *t, struct extent *ex)
 static void look_extent(struct tree *t, struct node *nd, const struct ext3_extent *raw)
 {
 	struct dafs_ck_inode *in = t->in;
-	struct extent ex = { leaf_pblk(raw), raw->ee_block, raw->ee_len, raw->ee_len > UNWRITTEN };
+	struct extent ex = { dafs_ck_leaf_pblk(raw), raw->ee_block, raw->ee_len,
+			     raw->ee_len > UNWRITTEN };
 	unsigned code;
 
 	if (ex.unwritten)
@@ -346,8 +316,9 @@ static bool node_csum_ok(const struct tree *t, const struct ext3_extent_header *
 
 static void bad_node(struct tree *t, const struct ext3_extent_idx *ix, const char *why)
 {
-	if (!t->mute && DAFS_CK_FIND(t->w, EXT_NODE, .ino = t->in->ino, .blk = index_pblk(ix),
-				     .lblk = ix->ei_block, .text = why))
+	if (!t->mute &&
+	    DAFS_CK_FIND(t->w, EXT_NODE, .ino = t->in->ino, .blk = dafs_ck_index_pblk(ix),
+			 .lblk = ix->ei_block, .text = why))
 		t->in->rebuild = true;
 }
 
@@ -372,8 +343,8 @@ static bool may_enter(struct tree *t, uint64_t pblk)
 	return true;
 }
 
-/* Where a node begins, as its entries have it (both kinds begin with their logical block); as the index
- * says, where it is the first entry that is out of place. */
+/* Where a node begins, as its entries have it (both kinds begin with their logical block); as the
+ * index says, where it is the first entry that is out of place. */
 static uint32_t node_first(const struct ext3_extent_header *eh, uint32_t said)
 {
 	const struct ext3_extent *ex = (const void *)(eh + 1);
@@ -393,7 +364,7 @@ static void look_index(struct tree *t, struct node *nd, const struct ext3_extent
 	struct dafs_ck_worker *w = t->w;
 	struct dafs_ck *ck = w->ck;
 	struct dafs_ck_inode *in = t->in;
-	uint64_t pblk = index_pblk(ix);
+	uint64_t pblk = dafs_ck_index_pblk(ix);
 	struct node child = { .eh = (void *)w->level[nd->depth - 1],
 			      .depth = nd->depth - 1,
 			      .pblk = pblk,
@@ -428,7 +399,7 @@ static void look_index(struct tree *t, struct node *nd, const struct ext3_extent
 	w->err = dafs_ck_read(w, pblk, 1, child.eh);
 	if (w->err)
 		return;
-	why = node_wrong(ck, child.eh);
+	why = dafs_ck_node_wrong(ck, child.eh);
 	if (why) {
 		bad_node(t, ix, why);
 		return;
@@ -442,8 +413,8 @@ static void look_index(struct tree *t, struct node *nd, const struct ext3_extent
 		in->rebuild = true;
 	first = node_first(child.eh, ix->ei_block);
 	if (first != ix->ei_block && !t->mute) {
-		if (DAFS_CK_FIND(w, EXT_INDEX, .ino = in->ino, .lblk = ix->ei_block,
-				 .want = first, .blk = pblk))
+		if (DAFS_CK_FIND(w, EXT_INDEX, .ino = in->ino, .lblk = ix->ei_block, .want = first,
+				 .blk = pblk))
 			in->rebuild = true;
 		child.low = first;
 	}
@@ -525,65 +496,23 @@ static void look_empty(struct tree *t, unsigned depth, unsigned enough)
 
 /* ---- the root ---- */
 
-/* Could all entries of the root be extents; be index entries? */
-static bool all_extents(const struct dafs_ck *ck, const struct ext3_extent_header *eh)
-{
-	const struct ext3_extent *ex = (const void *)(eh + 1);
-	uint64_t end = 0, len;
-
-	for (unsigned i = 0; i < eh->eh_entries; end = ex[i].ee_block + len, i++) {
-		len = ex[i].ee_len > UNWRITTEN ? ex[i].ee_len - UNWRITTEN : ex[i].ee_len;
-		if (!leaf_pblk(&ex[i]) || !dafs_ck_blk_ok(ck, leaf_pblk(&ex[i])) || !len ||
-		    leaf_pblk(&ex[i]) + len > ck->g.blocks || ex[i].ee_block < end)
-			return false;
-	}
-	return eh->eh_entries;
-}
-
-static bool all_indexes(const struct dafs_ck *ck, const struct ext3_extent_header *eh)
-{
-	const struct ext3_extent_idx *ix = (const void *)(eh + 1);
-
-	for (unsigned i = 0; i < eh->eh_entries; i++)
-		if (!index_pblk(&ix[i]) || !dafs_ck_blk_ok(ck, index_pblk(&ix[i])) ||
-		    (i && ix[i].ei_block <= ix[i - 1].ei_block))
-			return false;
-	return eh->eh_entries;
-}
-
-/* The depth that the root's entries tell, if it is not the one in its header: entries of one kind make
- * no sense as the other. */
-static unsigned true_depth(struct tree *t, const struct ext3_extent_header *eh)
-{
-	const struct ext3_extent_header *child = (const void *)t->w->level[0];
-	const struct dafs_ck *ck = t->w->ck;
-
-	if (!all_indexes(ck, eh))
-		return all_extents(ck, eh) ? 0 : eh->eh_depth;
-	if (all_extents(ck, eh) || (eh->eh_depth && eh->eh_depth <= MAX_DEPTH))
-		return eh->eh_depth;
-	t->w->err = dafs_ck_read(t->w, index_pblk((const void *)(eh + 1)), 1, t->w->level[0]);
-	if (t->w->err || node_wrong(ck, child) || child->eh_depth >= MAX_DEPTH)
-		return eh->eh_depth;
-	return child->eh_depth + 1u;
-}
-
 /* False: there is nothing (more) to be looked at. */
 static bool look_root(struct tree *t, struct node *root)
 {
 	struct dafs_ck_inode *in = t->in;
-	unsigned depth = true_depth(t, root->eh);
+	unsigned depth = dafs_ck_root_depth(t->w, root->eh);
 
 	if (t->w->err)
 		return false;
 	root->depth = depth;
-	if (depth == root->eh->eh_depth && (depth <= MAX_DEPTH || !root->eh->eh_entries))
+	if (depth == root->eh->eh_depth &&
+	    (depth <= DAFS_CK_TREE_DEPTH_MAX || !root->eh->eh_entries))
 		return true;
 	if (!DAFS_CK_FIND(t->w, EXT_ROOT_DEPTH, .ino = in->ino, .found = root->eh->eh_depth,
-			  .want = depth <= MAX_DEPTH ? depth : 0))
-		return depth <= MAX_DEPTH;
+			  .want = depth <= DAFS_CK_TREE_DEPTH_MAX ? depth : 0))
+		return depth <= DAFS_CK_TREE_DEPTH_MAX;
 	in->rebuild = true;
-	if (depth > MAX_DEPTH) {
+	if (depth > DAFS_CK_TREE_DEPTH_MAX) {
 		/* No sense in it either way: an empty file is left. */
 		root->eh->eh_entries = 0;
 		depth = 0;

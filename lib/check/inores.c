@@ -28,8 +28,8 @@ struct named {
 	uint32_t *number; /* where the superblock has it; NULL: it is always that one */
 };
 
-/* A number among those of users' files, without the feature: it is the number that is wrong, and the
- * file that would pay for it. True: it is forgotten, and the file is one as any other. */
+/* A number among those of users' files, without the feature: it is the number that is wrong, and
+ * the file that would pay for it. True: it is forgotten, and the file is one as any other. */
 static bool forget_number(struct dafs_ck_worker *w, const struct dafs_ck_inode *in,
 			  const struct named *named)
 {

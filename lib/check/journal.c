@@ -126,8 +126,7 @@ static bool is_elsewhere(struct dafs_ck *ck)
 		return true;
 	}
 	there = ck->sb.s_journal_inum > ck->g.inodes ||
-		(dafs_ck_read_inode(ck->main, EXT2_JOURNAL_INO, raw) &&
-		 !inode_wrong(ck, raw, &m));
+		(dafs_ck_read_inode(ck->main, EXT2_JOURNAL_INO, raw) && !inode_wrong(ck, raw, &m));
 	free(raw);
 	if (there) {
 		ck->sb.s_journal_inum = EXT2_JOURNAL_INO;
@@ -228,10 +227,9 @@ static errcode_t check_super(struct dafs_ck *ck, struct jbd2_super *js, uint64_t
 	errcode_t err;
 
 	if (why || log) {
-		if (log ? !DAFS_CK_FIND(w, JNL_LOG, .ino = jino, .text = log)
-		    : recover
-			    ? !DAFS_CK_FIND(w, JNL_SUPER, .ino = jino, .text = why)
-			    : !DAFS_CK_FIND(w, JNL_SUPER_IDLE, .ino = jino, .text = why))
+		if (log	      ? !DAFS_CK_FIND(w, JNL_LOG, .ino = jino, .text = log)
+		    : recover ? !DAFS_CK_FIND(w, JNL_SUPER, .ino = jino, .text = why)
+			      : !DAFS_CK_FIND(w, JNL_SUPER_IDLE, .ino = jino, .text = why))
 			return 0;
 		if (why && is_elsewhere(ck))
 			return ck->main->err;
@@ -244,8 +242,7 @@ static errcode_t check_super(struct dafs_ck *ck, struct jbd2_super *js, uint64_t
 		return err;
 	if (js->error) {
 		ck->jnl_error = true;
-		if (DAFS_CK_FIND(w, JNL_ERROR, .ino = jino,
-				 .found = 0u - be32toh(js->error))) {
+		if (DAFS_CK_FIND(w, JNL_ERROR, .ino = jino, .found = 0u - be32toh(js->error))) {
 			js->error = 0;
 			err = write_super(ck, js, pblk, block);
 		}
@@ -349,8 +346,8 @@ out:
 	return err ? err : ck->main->err;
 }
 
-/* What names an external journal beside one in the file system, or where there is to be none. False: it
- * is left as it is. */
+/* What names an external journal beside one in the file system, or where there is to be none.
+ * False: it is left as it is. */
 static bool check_other(struct dafs_ck *ck, bool uuid)
 {
 	struct ext2_super_block *sb = &ck->sb;

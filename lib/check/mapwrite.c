@@ -3,8 +3,8 @@
  * mapwrite - a flat list of extents into direct and indirect blocks.
  *
  * Map blocks are taken from a list in the order of a walk: each before what it maps, in logical
- * order. Blocks without anything mapped below are not made. Numbers have 32 bits: blocks behind those
- * count as no room.
+ * order. Blocks without anything mapped below are not made. Numbers have 32 bits: blocks behind
+ * those count as no room.
  */
 #include "config.h"
 

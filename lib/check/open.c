@@ -350,8 +350,8 @@ static unsigned guess_backups(const struct copy *primary, struct guess *guesses,
 	return n;
 }
 
-/* Does the copy say of itself what its place says? The number of its group alone may be wrong: it is
- * worse than one where that is right. */
+/* Does the copy say of itself what its place says? The number of its group alone may be wrong: it
+ * is worse than one where that is right. */
 static bool copy_in_place(struct copy *c, const struct guess *g)
 {
 	if (c->hard || c->g.block_size != g->bs)

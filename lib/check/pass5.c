@@ -183,7 +183,8 @@ static errcode_t look_blocks(struct group *g)
 	const struct ext4_group_desc *gd = dafs_ck_gd(ck, g->grp);
 	uint32_t n = group_clusters(ck, g->grp);
 	bool there = !(ck->gd_flags[g->grp] & DAFS_CKG_BB_BAD);
-	bool uninit = dafs_ck_block_uninit(ck, g->grp) || (!there && dafs_ck_flagged_uninit(ck, g->grp));
+	bool uninit =
+		dafs_ck_block_uninit(ck, g->grp) || (!there && dafs_ck_flagged_uninit(ck, g->grp));
 	bool read = !uninit && there;
 	struct diff d;
 	errcode_t err = 0;

@@ -144,7 +144,7 @@ struct file {
 	const char *wrong; /* damage: the file is of no use */
 	const char *odd;   /* nobody minds until ids are added */
 	unsigned astray; /* below a node that has another place as well: limits are not believed */
-	bool write;	   /* it is to be written anew */
+	bool write;	 /* it is to be written anew */
 };
 
 static void add_run(struct dafs_ck_worker *w, void *arg, uint64_t lblk, uint64_t pblk, uint64_t len,
@@ -248,8 +248,8 @@ static void look_node(struct file *f, uint32_t n, unsigned depth)
 			f->ck->main->err = ENOMEM;
 			return;
 		}
-		/* As libext2fs walks: a block is what its depth makes of it, so each is looked at once a
-		 * depth. Ids share leaves; all else that is met again is a loop. */
+		/* As libext2fs walks: a block is what its depth makes of it, so each is looked at
+		 * once a depth. Ids share leaves; all else that is met again is a loop. */
 		again = *seen != 0;
 		if (*seen >> (depth + 1) & 1) {
 			f->odd = depth + 1 < QUOTA_DEPTH ? "its tree has a loop" : f->odd;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * uninit - groups whose block bitmap was never written: what it stands for, and which blocks of other
- * groups are in use because a table of such a group lies there (flex_bg).
+ * uninit - groups whose block bitmap was never written: what it stands for, and which blocks of
+ * other groups are in use because a table of such a group lies there (flex_bg).
  *
  * Does not judge anything: that is pass 5's.
  *
- * Invariant: the list of those tables is made once a round, by the first group that asks, so that all
- * groups are judged by the descriptors as they were then.
+ * Invariant: the list of those tables is made once a round, by the first group that asks, so that
+ * all groups are judged by the descriptors as they were then.
  */
 #include "config.h"
 
@@ -26,7 +26,8 @@ bool dafs_ck_block_uninit(const struct dafs_ck *ck, uint32_t grp)
 }
 
 /* The part of [start, start+len) that lies in the group is in use. True: something was free. */
-static bool mark(const struct dafs_ck *ck, uint32_t grp, uint64_t start, uint64_t len, uint8_t *bits)
+static bool mark(const struct dafs_ck *ck, uint32_t grp, uint64_t start, uint64_t len,
+		 uint8_t *bits)
 {
 	uint64_t first = dafs_ck_grp_first(ck, grp), end = first + dafs_ck_grp_blks(ck, grp);
 	uint64_t stop = start + len < end ? start + len : end;

@@ -252,7 +252,8 @@ static struct dafs_time decode_time(uint32_t sec, bool has_extra, uint32_t extra
 
 	if (!has_extra)
 		return dafs_time_at((int32_t)sec, 0);
-	return dafs_time_at((int32_t)sec + ((int64_t)(extra & 3) << 32), nsec < NSEC_MAX ? nsec : NSEC_MAX);
+	return dafs_time_at((int32_t)sec + ((int64_t)(extra & 3) << 32),
+			    nsec < NSEC_MAX ? nsec : NSEC_MAX);
 }
 
 static void decode_times(const struct dafs_image *img, const struct ext2_inode_large *raw,
