@@ -76,6 +76,18 @@ static inline const char *scratch_mke2fs(const char *name, const char *options, 
 	return path;
 }
 
+/* Mount an image: options "ro" or "rw". Whoever else sets up loop devices at the moment may get in
+ * between, and make it fail or read-only: tried again. */
+static inline void scratch_mount(const char *path, const char *mnt, const char *options)
+{
+	assert_int_equal(
+		scratch_run("i=0; until mount -o loop,%s '%s' '%s' && "
+			    "{ [ %s = ro ] || [ -w '%s' ] || { umount '%s'; false; }; }; do "
+			    "i=$((i + 1)); [ $i -lt 50 ] || exit 1; sleep 0.1; done 2>/dev/null",
+			    options, path, mnt, options, mnt, mnt),
+		0);
+}
+
 /* e2fsck -fn must end with 0 and print no finding: five lines of passes and the summary. */
 static inline void scratch_fsck(const char *path)
 {

@@ -184,7 +184,7 @@ static void kernel_reads(struct dir_fx *d)
 	bool all = true;
 
 	mkdir(mnt, 0700);
-	assert_int_equal(scratch_run("mount -o loop,ro '%s' '%s'", d->fx.path, mnt), 0);
+	scratch_mount(d->fx.path, mnt, "ro");
 	snprintf(path, sizeof(path), "%s/dir", mnt);
 	dir = opendir(path);
 	while (dir && (de = readdir(dir)))
@@ -213,7 +213,7 @@ static void kernel_changes(struct rng *rng, struct dir_fx *d, uint32_t nadd)
 
 	fx_close(&d->fx);
 	mkdir(mnt, 0700);
-	assert_int_equal(scratch_run("mount -o loop '%s' '%s'", d->fx.path, mnt), 0);
+	scratch_mount(d->fx.path, mnt, "rw");
 	HASH_ITER(hh, d->names, n, tmp) {
 		if (rng_below(rng, 4))
 			continue;

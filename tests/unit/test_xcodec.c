@@ -267,7 +267,7 @@ static void kernel_reads(struct xfx *x)
 	if (geteuid() || scratch_run("grep -qw ext4 /proc/filesystems && [ -e /dev/loop-control ]"))
 		return;
 	mkdir(mnt, 0700);
-	assert_int_equal(scratch_run("mount -o loop,ro '%s' '%s'", x->fx.path, mnt), 0);
+	scratch_mount(x->fx.path, mnt, "ro");
 	for (int i = 0; i < FILES; i++) {
 		char path[512], *value = malloc(65537);
 
