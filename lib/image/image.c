@@ -329,18 +329,40 @@ uint32_t dafs_image_content_sum(const struct dafs_image *img, struct ext2_super_
 	return sum;
 }
 
+/* The image's journal, NULL where it has none; *own: opened for the caller, who closes it. */
+static errcode_t journal_of(struct dafs_image *img, struct dafs_journal **j, struct dafs_journal **own)
+{
+	errcode_t err;
+
+	*j = img->txn->journal;
+	*own = NULL;
+	if (!img->has_journal || *j || (img->flags & DAFS_IMAGE_NO_REPLAY))
+		return 0;
+	err = dafs_journal_open(img, own);
+	*j = *own;
+	return err;
+}
+
 errcode_t dafs_image_journal_sequence(struct dafs_image *img, uint32_t *sequence)
 {
-	struct dafs_journal *j = img->txn->journal, *own = NULL;
-	errcode_t err = 0;
+	struct dafs_journal *j, *own;
+	errcode_t err = journal_of(img, &j, &own);
 
 	*sequence = 0;
-	if (img->has_journal && !j && !(img->flags & DAFS_IMAGE_NO_REPLAY)) {
-		err = dafs_journal_open(img, &own);
-		j = own;
-	}
 	if (!err && j)
 		err = dafs_journal_sequence(j, sequence);
+	dafs_journal_close(own);
+	return err;
+}
+
+errcode_t dafs_image_journal_commits_after(struct dafs_image *img, uint32_t tid, bool *later)
+{
+	struct dafs_journal *j, *own;
+	errcode_t err = journal_of(img, &j, &own);
+
+	*later = false;
+	if (!err && j)
+		err = dafs_journal_commits_after(j, tid, later);
 	dafs_journal_close(own);
 	return err;
 }

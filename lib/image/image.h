@@ -106,6 +106,9 @@ errcode_t dafs_image_read_blks(struct dafs_image *img, uint64_t pblk, uint64_t c
  * replay. 0: there is no journal. Errors: dafs_journal_open's. */
 errcode_t dafs_image_journal_sequence(struct dafs_image *img, uint32_t *sequence);
 
+/* Does the image's journal hold the commit block of a transaction later than tid (dafs_journal_commits_after)? */
+errcode_t dafs_image_journal_commits_after(struct dafs_image *img, uint32_t tid, bool *later);
+
 /* A checksum of how full the image is and where: size and free counts of sb (the image's superblock or a
  * copy), and the descriptors. Who allocates or frees anything changes it; a full e2fsck that finds nothing does not, although it
  * writes anew which bitmaps and parts of inode tables are in use. */

@@ -52,6 +52,10 @@ bool dafs_journal_needs_recovery(const struct dafs_journal *j);
  * */
 errcode_t dafs_journal_sequence(struct dafs_journal *j, uint32_t *sequence);
 
+/* Does the log, replayed or not, hold the commit block of a transaction later than tid? Reads the head
+ * of every block. */
+errcode_t dafs_journal_commits_after(struct dafs_journal *j, uint32_t tid, bool *later);
+
 /* The error number that the kernel left in the journal (s_errno), 0 for none. */
 int32_t dafs_journal_errno(const struct dafs_journal *j);
 

@@ -162,6 +162,22 @@ errcode_t dafs_journal_sequence(struct dafs_journal *j, uint32_t *sequence)
 	return err;
 }
 
+errcode_t dafs_journal_commits_after(struct dafs_journal *j, uint32_t tid, bool *later)
+{
+	struct jbd2_header head;
+	errcode_t err = 0;
+
+	*later = false;
+	for (uint32_t lblk = j->first; lblk < j->last && !err && !*later; lblk++) {
+		err = dafs_dev_read(j->img->dev, &head, sizeof(head),
+				    dafs_journal_pblk(j, lblk) << j->img->block_bits);
+		*later = !err && be32toh(head.magic) == JBD2_MAGIC &&
+			 be32toh(head.blocktype) == JBD2_COMMIT &&
+			 !tid_geq(tid, be32toh(head.sequence));
+	}
+	return err;
+}
+
 errcode_t dafs_journal_read_entry(struct dafs_image *img, const struct dafs_replay_entry *entry,
 				  void *buf)
 {

@@ -335,7 +335,7 @@ errcode_t dafs_bracket_in_image(struct dafs_store *st, bool *in_image)
 
 errcode_t dafs_bracket_settle(struct dafs_store *st)
 {
-	bool reader = st->flags & DAFS_STORE_RDONLY, committed;
+	bool reader = st->flags & DAFS_STORE_RDONLY, committed, ours;
 	struct dafs_traces now;
 	struct flush_row flush;
 	errcode_t err = load_flush_row(st, &flush);
@@ -349,9 +349,11 @@ errcode_t dafs_bracket_settle(struct dafs_store *st)
 	if (committed && flush.everything)
 		return reader ? ENOENT : dafs_store_drop(st);
 	err = dafs_traces_take(st->img, &now);
+	if (!err)
+		err = dafs_traces_ours(st->img, &flush.traces, &now, committed, &ours);
 	if (err)
 		return err;
-	if (!dafs_traces_ours(&flush.traces, &now, committed))
+	if (!ours)
 		return stale(st);
 	if (!committed)
 		return settle_nothing(st);

@@ -10,7 +10,8 @@
 
 enum {
 	FLUSH_SEQUENCE = 2, /* what a flush adds to the journal's sequence number */
-	REPLAY_SEQUENCE = 1 /* what replaying adds at most, by whomever */
+	REPLAY_SEQUENCE = 1, /* what replaying adds at most, by whomever */
+	REPLAYS_MOST = 64,
 };
 
 static int64_t time_of(uint32_t low, uint8_t high)
@@ -45,7 +46,8 @@ static uint32_t moved(const struct dafs_traces *then, const struct dafs_traces *
 	       (committed ? FLUSH_SEQUENCE : 0);
 }
 
-bool dafs_traces_ours(const struct dafs_traces *then, const struct dafs_traces *now, bool committed)
+/* All that a superblock and descriptors tell. */
+static bool fits(const struct dafs_traces *then, const struct dafs_traces *now, bool committed)
 {
 	bool journal = then->sequence && now->sequence;
 	bool mounted = then->mounts != now->mounts || then->mtime != now->mtime;
@@ -56,9 +58,29 @@ bool dafs_traces_ours(const struct dafs_traces *then, const struct dafs_traces *
 		return false;
 	if (!journal)
 		return !then->sequence && !now->sequence && !mounted && !checked && !written;
-	if (moved(then, now, committed) > REPLAY_SEQUENCE)
+	if (moved(then, now, committed) > REPLAYS_MOST * REPLAY_SEQUENCE)
 		return false;
 	return !written || mounted || checked || moved(then, now, committed);
+}
+
+errcode_t dafs_traces_ours(struct dafs_image *img, const struct dafs_traces *then,
+			   const struct dafs_traces *now, bool committed, bool *ours)
+{
+	/* The flush's number; the log may hold its commit block before that counts. */
+	uint32_t last = (uint32_t)then->sequence + 1;
+	bool later = false;
+	errcode_t err = 0;
+
+	*ours = fits(then, now, committed);
+	if (!*ours || !then->sequence || moved(then, now, committed) <= REPLAY_SEQUENCE)
+		return 0;
+	/* What was mounted over a flush that never happened may have a transaction of its number. */
+	if (committed || then->mtime == now->mtime)
+		err = dafs_image_journal_commits_after(img, last, &later);
+	else
+		later = true;
+	*ours = !err && !later;
+	return err;
 }
 
 const char *dafs_traces_what(const struct dafs_traces *then, const struct dafs_traces *now)

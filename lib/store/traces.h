@@ -8,9 +8,9 @@
  * must; that is not a change
  * behind the cache's back. What tells a replay from more:
  *  1. the journal's sequence number. A flush takes one number and leaves one (so +2), who replays
- * goes on by at most one more;
- *     every transaction of the kernel takes at least two. A mount that wrote nothing but
- *    superblocks takes none.
+ *     goes on by at most one more; every transaction of the kernel takes at least two. A mount that
+ *     wrote nothing but superblocks takes none. A replay may have been cut off itself, and then
+ *     comes again: the log has no commit block then but the flush's.
  *  2. the write time. e2fsck stamps it together with the time of the last check or a sequence
  * number, a mount together with its
  *     own time; one that moved alone is that of another tool (debugfs, tune2fs).
@@ -37,9 +37,10 @@ struct dafs_traces {
 /* What the image says now. Errors: those of reading the journal. */
 errcode_t dafs_traces_take(struct dafs_image *img, struct dafs_traces *out);
 
-/* Was nobody at the image but who replayed its journal? committed: whether the flush is in it. */
-bool dafs_traces_ours(const struct dafs_traces *then, const struct dafs_traces *now,
-		      bool committed);
+/* *ours: was nobody at the image but who replayed its journal? committed: whether the flush is in it.
+ * Errors: those of reading the journal. */
+errcode_t dafs_traces_ours(struct dafs_image *img, const struct dafs_traces *then,
+			   const struct dafs_traces *now, bool committed, bool *ours);
 
 /* What was done to the image in between, as far as it shows: "mounted", "resized", ... */
 const char *dafs_traces_what(const struct dafs_traces *then, const struct dafs_traces *now);

@@ -68,6 +68,31 @@ kernel_has_it() { # IMAGE OPTIONS [COMMAND...]
   [ "$checked" -ge 1 ] || skip "this e2fsck marks no groups"
 }
 
+@test "a replay that was cut off itself and came again is no change; a transaction more is" {
+  local at tried=0
+  for at in $(seq 20 2 60); do
+    cut_off rename-over part "$at"
+    dumpe2fs -h left/img 2>/dev/null | grep -q needs_recovery || continue
+    tried=$((tried + 1))
+    # What such a replay leaves: an empty log, its number one higher, and the mark still there.
+    e2fsck -p left/img >/dev/null || [ $? -eq 1 ]
+    for again in 1 2 3; do
+      debugfs -w -R 'feature needs_recovery' left/img
+      e2fsck -p left/img >/dev/null || [ $? -eq 1 ]
+    done
+    cp -a left more
+    run_tool 0 dawrite -q left/img flush
+    assert_fsck_clean left/img
+    [ ! -e left/img.dacache ]
+    debugfs -w -f - more/img <<<$'jo\njw -b 100 /dev/zero\njc'
+    e2fsck -p more/img >/dev/null || [ $? -eq 1 ]
+    run_tool 1 dawrite -q more/img flush
+    has_stderr "changed behind its offline cache"
+    rm -rf more
+  done
+  [ "$tried" -gt 0 ]
+}
+
 @test "image and cache are copied away in the middle of a flush: the copy goes on from there" {
   local work at
   for work in rename-over no-journal; do
