@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * bracket - around a flush: what makes it happen exactly once, whatever instant the process dies at.
+ * bracket - around a flush: what makes it happen exactly once, whatever instant the process dies
+ * at.
  *
- * The tag goes into table flush, durable, before the image is touched, and into the image with the commit itself (txn.h). As long
- * as the row is there, who opens the cache asks the image for the tag. It is derived from the image's state, the last commit's
- * mark among it: none comes twice, and the same work gives the same image.
+ * The tag goes into table flush, durable, before the image is touched, and into the image with
+ * the commit itself (txn.h). As long as the row is there, who opens the cache asks the image for
+ * the tag. It is derived from the image's state, the last commit's mark among it: none comes
+ * twice, and the same work gives the same image.
  *
- * Not committed: the row goes, everything is pending still. Committed, and it took everything: the cache goes. Committed, and
- * it took a part (table flushed has its inodes and the numbers they got): settled as its own process would have done.
+ * Not committed: the row goes, everything is pending still. Committed, and it took everything:
+ * the cache goes. Committed, and it took a part (table flushed has its inodes and the numbers
+ * they got): settled as its own process would have done.
  */
 #include "config.h"
 
@@ -206,7 +209,8 @@ static errcode_t forget_flush(struct dafs_store *st)
 
 void dafs_store_flush_abort(struct dafs_store *st)
 {
-	/* A row that is left behind does no harm: the image will say that this flush did not happen. */
+	/* A row that is left behind does no harm: the image will say that this flush did not
+	 * happen. */
 	if (st->db.handle)
 		forget_flush(st);
 }
@@ -251,7 +255,8 @@ static errcode_t settle_part(struct dafs_store *st)
 	size_t n;
 	errcode_t err = load_flushed(st, &list, &n);
 
-	/* The counters are those from before, the image's from after: they come together when the set is settled. */
+	/* The counters are those from before, the image's from after: they come together when
+	 * the set is settled. */
 	dafs_ns_reserve_init(st->img, &rs);
 	rs.free_clusters += st->state.dirty + st->state.promised;
 	rs.free_inodes += st->state.inodes;
@@ -308,7 +313,8 @@ static errcode_t load_flush_row(struct dafs_store *st, struct flush_row *flush)
 	return err;
 }
 
-/* It did not happen: everything is pending over the image as it was, unless somebody changed that. */
+/* It did not happen: everything is pending over the image as it was, unless somebody changed
+ * that. */
 static errcode_t settle_nothing(struct dafs_store *st)
 {
 	errcode_t err;

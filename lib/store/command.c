@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * command - one command, one transaction; and the stash that the write path puts pending bytes into.
+ * command - one command, one transaction; and the stash that the write path puts pending bytes
+ * into.
  *
- * Order of a commit: rows into the open transaction, spool and checksums durable, names of new files durable, COMMIT (durable), then
- * the spool may be cut.
+ * Order of a commit: rows into the open transaction, spool and checksums durable, names of new
+ * files durable, COMMIT (durable), then the spool may be cut.
  */
 #include "config.h"
 
@@ -40,7 +41,8 @@ errcode_t dafs_txn_close(struct dafs_store *st)
 	sqlite3_stmt *stmt;
 	errcode_t err = dafs_spool_sync(&st->spool);
 
-	/* A database whose name may be lost holds nothing durable; behind the commit a failure could not be undone. */
+	/* A database whose name may be lost holds nothing durable; behind the commit a failure
+	 * could not be undone. */
 	if (!err && st->fresh)
 		err = dafs_place_sync(&st->place);
 	if (!err)

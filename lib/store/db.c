@@ -93,9 +93,11 @@ static const char *const text[DAFS_DB_STMTS] = {
 	[DAFS_DB_SLOT_PUT] = "INSERT INTO slot VALUES(?, ?)",
 	[DAFS_DB_SLOT_DEL] = "DELETE FROM slot WHERE start = ?",
 	[DAFS_DB_SLOT_ALL] = "SELECT start, len FROM slot ORDER BY start",
-	[DAFS_DB_FLUSH_GET] = ("SELECT tag, everything, mounts, mtime, checked, wtime, wtime_after, "
-			      "content, content_after, sequence, blocks FROM flush"),
-	[DAFS_DB_FLUSH_PUT] = "INSERT OR REPLACE INTO flush VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[DAFS_DB_FLUSH_GET] =
+		"SELECT tag, everything, mounts, mtime, checked, wtime, wtime_after, content,"
+		" content_after, sequence, blocks FROM flush",
+	[DAFS_DB_FLUSH_PUT] =
+		"INSERT OR REPLACE INTO flush VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[DAFS_DB_FLUSH_DEL] = "DELETE FROM flush",
 	[DAFS_DB_FLUSHED_PUT] = "INSERT OR REPLACE INTO flushed VALUES(?, ?, ?)",
 	[DAFS_DB_FLUSHED_ALL] = "SELECT id, ino, cut FROM flushed ORDER BY id",
@@ -217,7 +219,8 @@ static uint32_t be32_at(const uint8_t *bytes)
 	       bytes[3];
 }
 
-/* Another version has other pages, perhaps: it is told before the first of them is read. The two numbers never change. */
+/* Another version has other pages, perhaps: it is told before the first of them is read. The two
+ * numbers never change. */
 static errcode_t check_header(struct dafs_db *db)
 {
 	uint8_t header[HEADER_BYTES];
@@ -282,7 +285,8 @@ static errcode_t configure(struct dafs_db *db, int how)
 				       !(how & DAFS_DB_SALVAGE), NULL);
 	if (rc != SQLITE_OK)
 		return dafs_db_error(db, rc);
-	/* A file that is shorter than it says is refused whatever is asked for, but for who may mend it. */
+	/* A file that is shorter than it says is refused whatever is asked for, but for who may
+	 * mend it. */
 	if (how & DAFS_DB_SALVAGE)
 		err = dafs_db_exec(db, "PRAGMA writable_schema = ON");
 	else if (how & DAFS_DB_FRESH)
@@ -308,7 +312,8 @@ static errcode_t configure(struct dafs_db *db, int how)
 
 errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, int how, struct dafs_db *db)
 {
-	/* A reader may have to roll back what a killed writer left, so it opens for writing too where it may. */
+	/* A reader may have to roll back what a killed writer left, so it opens for writing too
+	 * where it may. */
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX;
 	char *path;
 	errcode_t err;
@@ -339,7 +344,7 @@ void dafs_db_close(struct dafs_db *db)
 		sqlite3_finalize(db->stmt[i]);
 		db->stmt[i] = NULL;
 	}
-	/* What is committed is durable; SQLite would sync the journal, which is empty, once more. */
+	/* What is committed is durable; SQLite would sync the empty journal once more. */
 	if (db->handle && sqlite3_get_autocommit(db->handle))
 		sqlite3_exec(db->handle, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
 	sqlite3_close(db->handle);

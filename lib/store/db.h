@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * db - the cache's SQLite database: opening it safely, the schema, prepared statements, errors as error codes.
+ * db - the cache's SQLite database: opening it safely, the schema, prepared statements, errors
+ * as error codes.
  *
- * Rollback journal kept between commands (PERSIST: no directory sync a command), synchronous FULL, exclusive while open for
- * writing. Each page has a checksum (vfs.h). Nothing here knows what rows mean.
+ * Rollback journal kept between commands (PERSIST: no directory sync a command), synchronous
+ * FULL, exclusive while open for writing. Each page has a checksum (vfs.h). Nothing here knows
+ * what rows mean.
  */
 #ifndef DAFS_STORE_DB_H
 #define DAFS_STORE_DB_H
@@ -65,11 +67,14 @@ struct dafs_db {
 enum dafs_db_how {
 	DAFS_DB_RDONLY = 1,
 	DAFS_DB_FRESH = 2,   /* its tables are made */
-	DAFS_DB_SALVAGE = 4, /* to read what is left of a damaged one: short files and damaged pages are taken */
+	/* To read what is left of a damaged one: short files and damaged pages are taken. */
+	DAFS_DB_SALVAGE = 4,
 };
 
-/* Open place/cache.db, which exists (empty when fresh). fresh: make the schema, in a transaction that is left open: the first
- * command's commit makes it durable together with what the command did. place must live as long. ENOENT: nothing was ever committed to it. DAFS_ET_CACHE_VERSION for another schema, DAFS_ET_CACHE_DAMAGED for what is no cache, errno. */
+/* Open place/cache.db, which exists (empty when fresh). fresh: make the schema, in a transaction
+ * that is left open: the first command's commit makes it durable together with what the command
+ * did. place must live as long. ENOENT: nothing was ever committed to it. DAFS_ET_CACHE_VERSION
+ * for another schema, DAFS_ET_CACHE_DAMAGED for what is no cache, errno. */
 errcode_t dafs_db_open(struct dafs_ctx *ctx, const char *place, int how, struct dafs_db *db);
 /* The schema, in a transaction that is left open. */
 errcode_t dafs_db_make_schema(struct dafs_db *db);

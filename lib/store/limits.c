@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * limits - what owners with quota limits take by what is pending: a row each, written when it changes.
+ * limits - what owners with quota limits take by what is pending: a row each, written when it
+ * changes.
  */
 #include "config.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * load - rows of the cache as inodes and names: what the name space asks its backing for. Rows are not trusted.
+ * load - rows of the cache as inodes and names: what the name space asks its backing for. Rows
+ * are not trusted.
  */
 #include "config.h"
 

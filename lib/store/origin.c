@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * origin - what the inodes of the image that have pending work looked like when it began, a directory's names included.
+ * origin - what the inodes of the image that have pending work looked like when it began, a
+ * directory's names included.
  *
- * The fingerprint sees who allocates, mounts or writes the superblock. A tool that writes an inode, or
- * entries of a directory, and nothing else (debugfs) shows here: a flush is refused when an inode that it is to change is not
- * the one that the work was done on.
+ * The fingerprint sees who allocates, mounts or writes the superblock. A tool that writes an
+ * inode, or entries of a directory, and nothing else (debugfs) shows here: a flush is refused
+ * when an inode that it is to change is not the one that the work was done on.
  *
- * A row is written when work on an inode begins, and goes with the flush that takes the inode; what is still pending of it
- * then has the image's new state for its beginning.
+ * A row is written when work on an inode begins, and goes with the flush that takes the inode;
+ * what is still pending of it then has the image's new state for its beginning.
  */
 #include "config.h"
 
@@ -46,7 +47,8 @@ static errcode_t sum_extent(struct dafs_store *st, const struct dafs_extent *e, 
 	return err;
 }
 
-/* A directory that cannot be read counts with as much of it as can: whoever works on it will say so. */
+/* A directory that cannot be read counts with as much of it as can: whoever works on it will say
+ * so. */
 static errcode_t sum_names(struct dafs_store *st, uint32_t ino, const struct ext2_inode_large *raw,
 			   uint32_t *sum)
 {

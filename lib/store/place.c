@@ -18,7 +18,8 @@
 errcode_t dafs_place_path(struct dafs_image *img, const char *cache_dir, char **ret)
 {
 	if (!cache_dir)
-		return dafs_beside_path(img->dev, img->fs->super->s_uuid, DAFS_BESIDE_CACHE, true, ret);
+		return dafs_beside_path(img->dev, img->fs->super->s_uuid, DAFS_BESIDE_CACHE, true,
+					ret);
 	*ret = strdup(cache_dir);
 	return *ret ? 0 : ENOMEM;
 }
@@ -59,7 +60,8 @@ static errcode_t open_dir(struct dafs_place *place, bool create)
 	return check_owner(place->ctx, place->path, NULL, &st);
 }
 
-/* The image's lock comes first, so that somebody else here means two images share a cache directory. */
+/* The image's lock comes first, so that somebody else here means two images share a cache
+ * directory. */
 static errcode_t lock_dir(struct dafs_place *place, bool exclusive)
 {
 	errcode_t err = dafs_fd_lock(place->ctx, place->fd, exclusive, place->path);
@@ -79,7 +81,8 @@ static errcode_t make_real(struct dafs_place *place)
 	return 0;
 }
 
-/* The directory's name is durable with the one above it: whoever made it may have died before that. */
+/* The directory's name is durable with the one above it: whoever made it may have died before
+ * that. */
 static errcode_t sync_above(struct dafs_place *place)
 {
 	int fd;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * rec - see rec.h: numbers, attributes, xattrs, targets, directories. The file part is in rec_file.c.
+ * rec - see rec.h: numbers, attributes, xattrs, targets, directories. The file part is in
+ * rec_file.c.
  */
 #include "config.h"
 
@@ -18,7 +19,8 @@
 enum { REC_VERSION = 1, SUM_BYTES = 4 };
 /* What of an inode's state is kept: what is loaded or how it is held is not. */
 #define KEPT_STATE (DAFS_I_DIRTY | DAFS_I_TRUNC0 | DAFS_I_PART)
-/* Far above what any image holds (64 KiB blocks, ea_inode values): a bound for what a damaged row may ask for. */
+/* Far above what any image holds (64 KiB blocks, ea_inode values): a bound for what a damaged
+ * row may ask for. */
 #define MAX_XATTR_BYTES	 (UINT32_C(1) << 24)
 #define MAX_TARGET_BYTES 65536u
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * rec_file - the file part in a row: reserve figures, lists of ranges, and the runs (pages and DELAYED entries), which large
- * files keep in rows of their own, by segment.
+ * rec_file - the file part in a row: reserve figures, lists of ranges, and the runs (pages and
+ * DELAYED entries), which large files keep in rows of their own, by segment.
  */
 #include "config.h"
 
@@ -128,7 +128,8 @@ static errcode_t put_pages(struct dafs_rec_buf *buf, const struct dafs_rec_env *
 	return 0;
 }
 
-/* Pages, then DELAYED entries, each list ended by its count (so that one pass writes it): counts come first in the row. */
+/* Pages, then DELAYED entries, each list ended by its count (so that one pass writes it): counts
+ * come first in the row. */
 static errcode_t put_runs(struct dafs_rec_buf *buf, const struct dafs_rec_env *env,
 			  const struct dafs_file *file, uint32_t from, uint32_t to)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * rec_int - numbers in and out of a row: little-endian base-128, signed ones folded. Reading never goes past the end: a reader
- * that ran out or met nonsense is bad for good and gives zeros.
+ * rec_int - numbers in and out of a row: little-endian base-128, signed ones folded. Reading
+ * never goes past the end: a reader that ran out or met nonsense is bad for good and gives
+ * zeros.
  */
 #ifndef DAFS_STORE_REC_INT_H
 #define DAFS_STORE_REC_INT_H

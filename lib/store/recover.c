@@ -15,7 +15,8 @@
 #include "store/store_int.h"
 
 enum {
-	RANGES_MOST = 1 << 15,	   /* pieces in which a damaged table is asked for what it still has */
+	/* Pieces in which a damaged table is asked for what it still has. */
+	RANGES_MOST = 1 << 15,
 	NEW_IDS_GUESSED = 1 << 24, /* where the counter is lost as well */
 };
 
@@ -148,7 +149,8 @@ struct table {
 
 static const struct table names_table = {
 	"names",
-	"SELECT dir, id, image, kind, sum, name FROM name WHERE dir BETWEEN ?1 AND ?2 ORDER BY dir, name",
+	"SELECT dir, id, image, kind, sum, name FROM name WHERE dir BETWEEN ?1 AND ?2"
+	" ORDER BY dir, name",
 	"SELECT dir, id, image, kind, sum, name FROM name WHERE dir BETWEEN ?1 AND ?2"
 	" AND (dir, name) > (?3, ?4) ORDER BY dir DESC, name DESC",
 	take_name,
@@ -177,7 +179,8 @@ struct range {
 };
 
 /* Rows of a range in one direction. DAFS_ET_CACHE_DAMAGED: up to a page that is damaged. */
-static errcode_t walk_rows(struct walk *w, const struct table *t, const struct range *range, bool down)
+static errcode_t walk_rows(struct walk *w, const struct table *t, const struct range *range,
+			   bool down)
 {
 	struct dafs_db *db = &w->st->db;
 	sqlite3_stmt *stmt = NULL;
@@ -202,7 +205,8 @@ static errcode_t walk_rows(struct walk *w, const struct table *t, const struct r
 	return err;
 }
 
-/* A range from both ends. What is between the rows at which both ended is *left (empty: from > to). */
+/* A range from both ends. What is between the rows at which both ended is *left (empty:
+ * from > to). */
 static errcode_t walk_range(struct walk *w, const struct table *t, const struct range *range,
 			    struct range *left)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * recover - what can still be read of a cache that is refused: damaged, short of its spool, or of an
- * image that was changed.
+ * recover - what can still be read of a cache that is refused: damaged, short of its spool, or
+ * of an image that was changed.
  *
  * It looks row by row and believes what its checksum vouches for; nothing is changed, and nothing
  * settled. A damaged table is read from both ends, and then between them, in ever smaller ranges.
@@ -12,8 +12,8 @@
 #include "store/store.h"
 
 struct dafs_recover_watch {
-	/* A name of directory dir whose child is pending or was moved (name->id is not 0). NULL: not
-	 * wanted. */
+	/* A name of directory dir whose child is pending or was moved (name->id is not 0). NULL:
+	 * not wanted. */
 	errcode_t (*name)(void *arg, uint64_t dir, const struct dafs_ns_name *name);
 	/* A pending inode with all that its rows say, for the time of the call. */
 	errcode_t (*inode)(void *arg, const struct dafs_inode *inode);

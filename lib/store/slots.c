@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * slots - which slots of the spool are free between commands: table slot, runs that never touch each other nor the spool's end.
+ * slots - which slots of the spool are free between commands: table slot, runs that never touch
+ * each other nor the spool's end.
  */
 #include "config.h"
 

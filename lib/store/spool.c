@@ -205,7 +205,8 @@ static void give_slots(struct dafs_spool *sp, uint64_t first, uint64_t n)
 
 	if (old > n)
 		old = n;
-	/* Without memory the slots are lost to this process only: they are no row's, and found again by counting. */
+	/* Without memory the slots are lost to this process only: they are no row's, and found
+	 * again by counting. */
 	add_range(&sp->dropped, first, old);
 	add_range(&sp->spare, first + old, n - old);
 }
@@ -324,8 +325,8 @@ errcode_t dafs_spool_put(struct dafs_spool *sp, const void *blocks, uint32_t nbl
 	return 0;
 }
 
-/* Share whole blocks with fd's file. What was shared is then read once, from here, for its checksums: the source may change, this
- * copy does not. Returns how many blocks are in place. */
+/* Share whole blocks with fd's file. What was shared is then read once, from here, for its
+ * checksums: the source may change, this copy does not. Returns how many blocks are in place. */
 static uint32_t clone_blocks(struct dafs_spool *sp, int fd, uint64_t off, uint64_t len_bytes,
 			     uint64_t first)
 {
@@ -518,7 +519,8 @@ static int get_fd(struct dafs_source *src, struct dafs_ctx *ctx, errcode_t *err)
 	struct dafs_spool *sp = spool_of(src);
 
 	(void)ctx;
-	/* Copied by the host without sharing, the bytes would be read twice: once to verify, once to copy. */
+	/* Copied by the host without sharing, the bytes would be read twice: once to verify,
+	 * once to copy. */
 	*err = sp->clones ? 0 : EOPNOTSUPP;
 	return sp->clones ? sp->fd : -1;
 }
@@ -549,8 +551,9 @@ void dafs_spool_begin(struct dafs_spool *sp)
 	dafs_rangemap_fini(&sp->dropped);
 }
 
-/* Both files durable. Writing of both is begun before the first is waited for: the host's file system then makes both durable
- * with one commit of its journal, and the second sync finds nothing left to do. */
+/* Both files durable. Writing of both is begun before the first is waited for: the host's file
+ * system then makes both durable with one commit of its journal, and the second sync finds
+ * nothing left to do. */
 static errcode_t sync_files(struct dafs_spool *sp)
 {
 	/* Only a hint: the syncs decide. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * state - the one row that says which image the cache belongs to, what is promised in it, and where its counters stand; and
- * one that tells who was at an image that is not as it was.
+ * state - the one row that says which image the cache belongs to, what is promised in it, and
+ * where its counters stand; and one that tells who was at an image that is not as it was.
  */
 #include "config.h"
 
@@ -180,8 +180,9 @@ static errcode_t stale(struct dafs_store *st)
 		what = dafs_traces_what(&then, &now);
 		sqlite3_reset(stmt);
 	}
-	return dafs_fail(st->ctx, DAFS_ET_CACHE_STALE, "%s: %s since work on it began (its cache: %s)",
-			 st->img->dev->address, what, st->place.path);
+	return dafs_fail(st->ctx, DAFS_ET_CACHE_STALE,
+			 "%s: %s since work on it began (its cache: %s)", st->img->dev->address,
+			 what, st->place.path);
 }
 
 errcode_t dafs_state_check_print(struct dafs_store *st)

@@ -5,7 +5,8 @@
  * Transition -> function:
  *   closed -> dafs_store_open -> open (with or without a cache on disk)
  *   open -> dafs_store_begin -> in a command -> dafs_store_commit | dafs_store_rollback -> open
- *   open -> dafs_store_flush_begin -> flushing -> dafs_store_flush_end | dafs_store_flush_abort -> open
+ *   open -> dafs_store_flush_begin -> flushing -> dafs_store_flush_end | dafs_store_flush_abort
+ *   -> open
  */
 #include "config.h"
 
@@ -52,8 +53,8 @@ static errcode_t open_place(struct dafs_store *st, bool create)
 
 static errcode_t remove_files(struct dafs_place *place)
 {
-	/* The database first: without it nothing is pending, whatever else is left behind. Its rollback journal says nothing
-	 * about another database: it is empty but within a commit. */
+	/* The database first: without it nothing is pending, whatever else is left behind. Its
+	 * rollback journal says nothing about another database: it is empty but within a commit. */
 	static const char *const files[] = { DB_FILE, DB_FILE "-journal", "spool", "spool.sum" };
 	errcode_t err = 0;
 

@@ -7,7 +7,8 @@
  * state.c    the state row                      slots.c    free slots of the spool
  * bracket.c  the flush: begin, end, settling    verify.c   everything checked
  * limits.c   what owners with quota limits take
- * traces.c   who else was at the image           origin.c   inodes and directories as work on them began
+ * traces.c   who else was at the image           origin.c   inodes of the image as work on them
+ *                                                           began
  * recover.c  what is left of a refused cache
  * place.c, db.c, spool.c, rec.c: the parts
  */
@@ -68,28 +69,33 @@ errcode_t dafs_state_check_uuid(struct dafs_store *st);
 errcode_t dafs_state_check_print(struct dafs_store *st);
 /* Bind the cache to the image as it is now. */
 errcode_t dafs_state_bind(struct dafs_store *st);
-/* Traces as parameters of a statement, from number first on (1 is the first), and as columns of a row (0 is the first). */
+/* Traces as parameters of a statement, from number first on (1 is the first), and as columns of
+ * a row (0 is the first). */
 void dafs_state_bind_traces(sqlite3_stmt *stmt, int first, const struct dafs_traces *traces);
 void dafs_state_column_traces(sqlite3_stmt *stmt, int first, struct dafs_traces *traces);
 
 /* load.c */
 extern const struct dafs_ns_backing dafs_load_backing;
 struct dafs_rec_env dafs_store_env(struct dafs_store *st);
-/* An inode (id set, all else zero) from its row, with the rows of its runs; what was filled in on failure
- * is the caller's to free. A name from a row (dir, id, image, kind, sum, name), good until the next step. */
-errcode_t dafs_load_row(struct dafs_store *st, const void *rec, size_t len, struct dafs_inode *inode);
+/* An inode (id set, all else zero) from its row, with the rows of its runs; what was filled in
+ * on failure is the caller's to free. A name from a row (dir, id, image, kind, sum, name), good
+ * until the next step. */
+errcode_t dafs_load_row(struct dafs_store *st, const void *rec, size_t len,
+			struct dafs_inode *inode);
 errcode_t dafs_load_name_row(struct dafs_store *st, sqlite3_stmt *stmt, uint64_t dir,
 			     struct dafs_ns_name *name);
 
-/* save.c: rows of everything that changed in ns; ns' counters and rs into the state (not saved yet). */
+/* save.c: rows of everything that changed in ns; ns' counters and rs into the state (not saved
+ * yet). */
 errcode_t dafs_save(struct dafs_store *st, struct dafs_ns *ns, const struct dafs_reserve *rs);
 errcode_t dafs_save_delete(struct dafs_store *st, uint64_t id, bool runs, bool names);
 
 /* limits.c: rows of table quota that changed. NULL: nobody has limits. */
 errcode_t dafs_limits_save(struct dafs_store *st, struct dafs_qlimit *limits);
 
-/* origin.c: the inodes of the image under pending ones, as work on them began. note: unless there is
- * a row. check: are those of cs as they were (DAFS_ET_CACHE_STALE)? forget: a flush of ours changed it. */
+/* origin.c: the inodes of the image under pending ones, as work on them began. note: unless
+ * there is a row. check: are those of cs as they were (DAFS_ET_CACHE_STALE)? forget: a flush of
+ * ours changed it. */
 errcode_t dafs_origin_note(struct dafs_store *st, uint64_t id);
 errcode_t dafs_origin_check(struct dafs_store *st, const struct dafs_changeset *cs);
 errcode_t dafs_origin_forget(struct dafs_store *st, uint64_t id);
@@ -110,8 +116,8 @@ errcode_t dafs_store_drop(struct dafs_store *st);
 /* Make place and database, with the state row's values but nothing committed. */
 errcode_t dafs_store_make(struct dafs_store *st);
 
-/* As a reader, without looking at what it says or at the image. *why: what the database is refused for; 0: it is not. What is left
- * of it can be read then. */
+/* As a reader, without looking at what it says or at the image. *why: what the database is
+ * refused for; 0: it is not. What is left of it can be read then. */
 errcode_t dafs_store_open_unjudged(struct dafs_image *img, const char *cache_dir, errcode_t *why,
 				   struct dafs_store **ret);
 

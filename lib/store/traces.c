@@ -39,7 +39,8 @@ errcode_t dafs_traces_take(struct dafs_image *img, struct dafs_traces *out)
 	return err;
 }
 
-/* Where a journal stands after the flush, or without it; how far others have moved it. Numbers wrap around. */
+/* Where a journal stands after the flush, or without it; how far others have moved it. Numbers
+ * wrap around. */
 static uint32_t moved(const struct dafs_traces *then, const struct dafs_traces *now, bool committed)
 {
 	return (uint32_t)now->sequence - (uint32_t)then->sequence -

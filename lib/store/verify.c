@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * verify - a pending cache by itself: the database's own structure, every row, every pending block against its checksum, every
- * slot of the spool used once or free, and through the name space names, links and space (DESIGN.md, section 4).
+ * verify - a pending cache by itself: the database's own structure, every row, every pending
+ * block against its checksum, every slot of the spool used once or free, and through the name
+ * space names, links and space (DESIGN.md, section 4).
  */
 #include "config.h"
 
