@@ -109,8 +109,15 @@ need_root_loop() {
 }
 
 mount_image() { # MODE IMAGE DIR [OPTIONS]
+  local dev status=0 how=(-f --show)
   mkdir -p "$3"
-  mount -t ext4 -o "loop,$1${4:+,$4}" "$2" "$3" || { dmesg | tail -n 5; return 1; }
+  [ "$1" = rw ] || how+=(-r)
+  # A loop device of its own: mount would take the one of an earlier mount for reading, which lives on as long as anybody looks
+  # at it. Detached while it is mounted, it goes with the mount.
+  dev=$(losetup "${how[@]}" "$2") || return 1
+  mount -t ext4 -o "$1${4:+,$4}" "$dev" "$3" || status=1
+  losetup -d "$dev"
+  [ "$status" -eq 0 ] || { dmesg | tail -n 5; return 1; }
   mounted+=("$(realpath "$3")")
 }
 mount_ro() { mount_image ro "$@"; }
