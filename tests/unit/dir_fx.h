@@ -253,4 +253,11 @@ static inline void dir_fx_compare(struct dir_fx *d)
 	scratch_ok(dafs_dircodec_lookup(d->fx.img, d->ino, &buf.raw, "..", 2, &view));
 }
 
+/* The directory's inode as it is now. */
+static inline struct ext2_inode_large dir_fx_raw(struct dir_fx *d, union dafs_inode_buf *buf)
+{
+	scratch_ok(dafs_icodec_read(d->fx.img, d->ino, &buf->raw, sizeof(*buf)));
+	return buf->raw;
+}
+
 #endif

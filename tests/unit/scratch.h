@@ -76,15 +76,16 @@ static inline const char *scratch_mke2fs(const char *name, const char *options, 
 	return path;
 }
 
-/* Mount an image: options "ro" or "rw". Whoever else sets up loop devices at the moment may get in
- * between, and make it fail or read-only: tried again. */
+/* Mount an image: options "ro" or "rw". (mount -o loop takes a device that still has the file from a
+ * mount before, and that may be read-only. What others do with loop devices may get in between.) */
 static inline void scratch_mount(const char *path, const char *mnt, const char *options)
 {
 	assert_int_equal(
-		scratch_run("i=0; until mount -o loop,%s '%s' '%s' && "
-			    "{ [ %s = ro ] || [ -w '%s' ] || { umount '%s'; false; }; }; do "
+		scratch_run("PATH=$PATH:/sbin:/usr/sbin; i=0; "
+			    "until dev=$(losetup -f --show '%s') && { mount -o %s $dev '%s'; bad=$?; "
+			    "losetup -d $dev; [ $bad = 0 ]; }; do "
 			    "i=$((i + 1)); [ $i -lt 50 ] || exit 1; sleep 0.1; done 2>/dev/null",
-			    options, path, mnt, options, mnt, mnt),
+			    path, options, mnt),
 		0);
 }
 

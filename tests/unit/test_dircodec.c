@@ -9,107 +9,8 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "dir_fx.h"
+#include "dir_batch.h"
 #include "image/dirindex.h"
-
-struct batch {
-	struct dafs_dirent_add *add;
-	struct dafs_dirent_del *del;
-	size_t nadd, ndel;
-	char (*text)[256];
-};
-
-static void batch_fini(struct batch *b)
-{
-	free(b->add);
-	free(b->del);
-	free(b->text);
-}
-
-static uint8_t random_name(struct rng *rng, unsigned style, char *text)
-{
-	uint32_t len = style == 0   ? rng_len(rng, 255)
-		       : style == 1 ? 1 + rng_below(rng, 12)
-				    : 200 + rng_below(rng, 56);
-
-	for (uint32_t i = 0; i < len; i++) {
-		do {
-			text[i] = (char)(style == 1 ? 'a' + rng_below(rng, 26)
-						    : 1 + rng_below(rng, 255));
-		} while (text[i] == '/' || (unsigned char)text[i] >= (style == 2 ? 128 : 256));
-	}
-	if (text[0] == '.')
-		text[0] = 'x';
-	return (uint8_t)len;
-}
-
-/* Up to n names that the directory does not have, each to some file; they are in the set
- * afterwards. */
-static void batch_adds(struct rng *rng, struct dir_fx *d, uint32_t n, unsigned style,
-		       struct batch *b)
-{
-	b->text = calloc(n + 1, sizeof(*b->text));
-	b->add = calloc(n + 1, sizeof(*b->add));
-	assert_true(b->text && b->add);
-	for (uint32_t i = 0; i < n; i++) {
-		uint8_t len = random_name(rng, d->iflags ? 1 : style, b->text[b->nadd]);
-		struct dafs_inode *file = &d->files[rng_below(rng, DIR_FX_FILES)];
-
-		if (dir_fx_find(d, b->text[b->nadd], len))
-			continue;
-		dir_fx_add(d, b->text[b->nadd], len, file);
-		b->add[b->nadd] = (struct dafs_dirent_add){ b->text[b->nadd], len, file };
-		b->nadd++;
-	}
-}
-
-/* About one name in every_nth out of the set and into the batch. Before batch_adds. */
-static void batch_dels(struct rng *rng, struct dir_fx *d, uint32_t every_nth, struct batch *b,
-		       char (*gone)[256])
-{
-	struct dir_name *n, *tmp;
-
-	b->del = calloc(HASH_COUNT(d->names) + 1, sizeof(*b->del));
-	assert_non_null(b->del);
-	HASH_ITER(hh, d->names, n, tmp) {
-		if (rng_below(rng, every_nth))
-			continue;
-		memcpy(gone[b->ndel], n->name, 256);
-		b->del[b->ndel] = (struct dafs_dirent_del){ gone[b->ndel], n->len };
-		b->ndel++;
-		dir_fx_del(d, n);
-	}
-}
-
-static void edit(struct rng *rng, struct dir_fx *d, uint32_t nadd, uint32_t every_nth,
-		 unsigned style)
-{
-	char (*gone)[256] = calloc(HASH_COUNT(d->names) + 1, sizeof(*gone));
-	struct batch b = { 0 };
-	struct dafs_inode self = { 0 };
-	struct dafs_dirplan_req req = { .ino = d->ino };
-
-	assert_non_null(gone);
-	if (every_nth)
-		batch_dels(rng, d, every_nth, &b, gone);
-	batch_adds(rng, d, nadd, style, &b);
-	req.add = b.add;
-	req.nadd = b.nadd;
-	req.del = b.del;
-	req.ndel = b.ndel;
-	scratch_ok(dir_fx_apply(d, &self, &req));
-	batch_fini(&b);
-	free(gone);
-}
-
-static void make_dir(struct rng *rng, struct dir_fx *d, uint32_t n, unsigned style)
-{
-	struct batch b = { 0 };
-
-	batch_adds(rng, d, n, style, &b);
-	scratch_ok(dir_fx_mkdir(d, EXT2_ROOT_INO, "dir", d->iflags, b.add, b.nadd, &d->ino));
-	batch_fini(&b);
-}
 
 /* ---- against the set and e2fsck ---- */
 
@@ -117,7 +18,7 @@ struct kind {
 	const char *options;
 	uint32_t iflags;
 	uint32_t block_bytes;
-	const char *hash;		/* as tune2fs says it, or "unsigned"; NULL: the default */
+	const char *hash; /* as tune2fs says it, or "unsigned"; NULL: the default */
 };
 
 static const struct kind kinds[] = {
@@ -275,194 +176,6 @@ static void test_kernel(void **state)
 	}
 }
 
-/* ---- shapes ---- */
-
-static struct ext2_inode_large read_raw(struct dir_fx *d, union dafs_inode_buf *buf)
-{
-	scratch_ok(dafs_icodec_read(d->fx.img, d->ino, &buf->raw, sizeof(*buf)));
-	return buf->raw;
-}
-
-static unsigned index_levels(struct dir_fx *d)
-{
-	union dafs_inode_buf buf;
-	struct dafs_dir dir;
-	struct dafs_dx dx;
-	unsigned levels;
-
-	read_raw(d, &buf);
-	scratch_ok(dafs_dir_open(d->fx.img, d->ino, &buf.raw, &dir));
-	scratch_ok(dafs_dx_load(&dir, &dx));
-	levels = dx.levels;
-	dafs_dx_fini(&dx);
-	dafs_dir_close(&dir);
-	return levels;
-}
-
-/* One block while names fit, an htree after; leaves about nine tenths full; least levels. */
-static void test_shapes(void **state)
-{
-	struct rng rng = { .state = 3 };
-	union dafs_inode_buf buf;
-	struct dir_fx d;
-	struct dafs_dir dir;
-	struct dafs_dx dx;
-	uint64_t bytes = 0;
-	struct dir_name *n, *tmp;
-	(void)state;
-
-	dir_fx_open(&d, "shapes.img", "-t ext4 -b 1024", NULL, "64M");
-	make_dir(&rng, &d, 10, 1);
-	assert_false(read_raw(&d, &buf).i_flags & EXT2_INDEX_FL);
-	assert_int_equal(read_raw(&d, &buf).i_size, 1024);
-	edit(&rng, &d, 200, 0, 1);
-	assert_true(read_raw(&d, &buf).i_flags & EXT2_INDEX_FL);
-	edit(&rng, &d, 6000, 0, 2);
-	HASH_ITER(hh, d.names, n, tmp)
-		bytes += dafs_dirblock_need(n->len);
-	read_raw(&d, &buf);
-	scratch_ok(dafs_dir_open(d.fx.img, d.ino, &buf.raw, &dir));
-	scratch_ok(dafs_dx_load(&dir, &dx));
-	assert_int_equal(dx.levels, 1);
-	/* Names of some 230 bytes: four fill a leaf, and about nine tenths of one. */
-	assert_in_range(bytes * 100 / dx.nleaves / 1012, 70, 95);
-	dafs_dx_fini(&dx);
-	dafs_dir_close(&dir);
-	dir_fx_commit(&d);
-	scratch_fsck(d.fx.path);
-	dir_fx_close(&d);
-}
-
-/* Adding a name to a large directory touches its leaf, the inode and no more. */
-static void test_small_edit(void **state)
-{
-	struct rng rng = { .state = 4 };
-	struct dir_fx d;
-	(void)state;
-
-	dir_fx_open(&d, "small.img", "-t ext4 -b 4096", NULL, "64M");
-	make_dir(&rng, &d, 20000, 0);
-	dir_fx_commit(&d);
-	scratch_ok(dafs_txn_begin(d.fx.img));
-	edit(&rng, &d, 1, 0, 1);
-	assert_in_range(dafs_txn_live_blks(d.fx.img), 2, 4);
-	dir_fx_commit(&d);
-	scratch_fsck(d.fx.path);
-	dir_fx_close(&d);
-}
-
-/* Three levels of index where large_dir allows them; refused by name where not. */
-static void test_levels(void **state)
-{
-	(void)state;
-
-	for (int large = 0; large < 2; large++) {
-		struct rng rng = { .state = 8 };
-		struct batch b = { 0 };
-		struct dafs_inode self = { 0 };
-		struct dir_fx d;
-		errcode_t err;
-
-		dir_fx_open(&d, "levels.img",
-			    large ? "-t ext4 -b 1024 -O large_dir,^has_journal"
-				  : "-t ext4 -b 1024 -O ^large_dir",
-			    NULL, "128M");
-		make_dir(&rng, &d, 1000, 2);
-		batch_adds(&rng, &d, 70000, 2, &b);
-		err = dir_fx_apply(
-			&d, &self,
-			&(struct dafs_dirplan_req){ .ino = d.ino, .add = b.add, .nadd = b.nadd });
-		if (large) {
-			scratch_ok(err);
-			assert_int_equal(index_levels(&d), 2);
-			edit(&rng, &d, 5000, 10, 2);
-			dir_fx_compare(&d);
-			dir_fx_commit(&d);
-			scratch_fsck(d.fx.path);
-		} else {
-			assert_int_equal(err, DAFS_ET_DIR_FULL);
-		}
-		batch_fini(&b);
-		dir_fx_close(&d);
-	}
-}
-
-/* lost+found as mke2fs makes it: several linear blocks, which stay, and stay linear while there
- * is room. */
-static void test_preallocated(void **state)
-{
-	struct rng rng = { .state = 12 };
-	union dafs_inode_buf buf;
-	struct dir_fx d;
-	uint32_t size;
-	(void)state;
-
-	dir_fx_open(&d, "lost.img", "-t ext4 -b 1024", NULL, "64M");
-	d.ino = 11;
-	size = read_raw(&d, &buf).i_size;
-	assert_true(size > 4096);
-	edit(&rng, &d, 200, 0, 1);
-	dir_fx_compare(&d);
-	assert_int_equal(read_raw(&d, &buf).i_size, size);
-	assert_false(buf.raw.i_flags & EXT2_INDEX_FL);
-	edit(&rng, &d, 0, 1, 1);
-	assert_int_equal(HASH_COUNT(d.names), 0);
-	assert_int_equal(read_raw(&d, &buf).i_size, size);
-	edit(&rng, &d, 1500, 0, 1);
-	assert_true(read_raw(&d, &buf).i_flags & EXT2_INDEX_FL);
-	dir_fx_compare(&d);
-	dir_fx_commit(&d);
-	scratch_fsck(d.fx.path);
-	dir_fx_close(&d);
-}
-
-/* b moves into a: ".." in every shape. */
-static void test_move(void **state)
-{
-	static const struct {
-		const char *options;
-		uint32_t names;
-	} rows[] = { { "-t ext4 -b 1024", 2 },
-		     { "-t ext4 -b 1024", 900 },
-		     { "-t ext4 -b 1024 -O ^dir_index", 900 },
-		     { "-t ext4 -O inline_data", 2 },
-		     { "-t ext4 -O ^metadata_csum", 3 } };
-	(void)state;
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct rng rng = { .state = i };
-		struct dafs_inode root = { 0 }, a = { 0 }, b = { 0 };
-		struct dafs_dirent_del del = { "dir", 3 };
-		struct dafs_dirent_add add = { "moved", 5, &b };
-		union dafs_inode_buf buf;
-		struct dir_fx d;
-		uint32_t a_ino;
-
-		dir_fx_open(&d, "move.img", rows[i].options, NULL, "32M");
-		scratch_ok(dir_fx_mkdir(&d, EXT2_ROOT_INO, "a", 0, NULL, 0, &a_ino));
-		make_dir(&rng, &d, rows[i].names, 1);
-		a.ino = a_ino;
-		scratch_ok(dir_fx_apply(&d, &b,
-					&(struct dafs_dirplan_req){ .ino = d.ino, .dotdot = &a }));
-		scratch_ok(dir_fx_apply(
-			&d, &root, &(struct dafs_dirplan_req){ .ino = 2, .del = &del, .ndel = 1 }));
-		scratch_ok(dir_fx_apply(
-			&d, &a,
-			&(struct dafs_dirplan_req){ .ino = a_ino, .add = &add, .nadd = 1 }));
-		for (int k = 0; k < 2; k++) {
-			uint32_t ino = k ? a_ino : EXT2_ROOT_INO;
-
-			scratch_ok(dafs_icodec_read(d.fx.img, ino, &buf.raw, sizeof(buf)));
-			buf.raw.i_links_count = (uint16_t)(buf.raw.i_links_count + (k ? 1 : -1));
-			fx_write_inode(&d.fx, ino, &buf);
-		}
-		dir_fx_compare(&d);
-		dir_fx_commit(&d);
-		scratch_fsck(d.fx.path);
-		dir_fx_close(&d);
-	}
-}
-
 /* ---- refusals ---- */
 
 static void test_refusals(void **state)
@@ -526,7 +239,7 @@ static void test_refusals(void **state)
 		   dir_fx_apply(&d, &self,
 				&(struct dafs_dirplan_req){ .ino = d.ino, .add = add, .nadd = 1 }));
 
-	read_raw(&d, &buf);
+	dir_fx_raw(&d, &buf);
 	buf.raw.i_flags |= EXT4_ENCRYPT_FL;
 	fx_write_inode(&d.fx, d.ino, &buf);
 	assert_err(DAFS_ET_ENCRYPTED,
@@ -560,7 +273,7 @@ static void damage_blocks(struct rng *rng, void *arg)
 	dir_fx_open(&d, "damage.img", kind->options, NULL, "64M");
 	make_dir(rng, &d, 800, 0);
 	dir_fx_commit(&d);
-	read_raw(&d, &buf);
+	dir_fx_raw(&d, &buf);
 	scratch_ok(dafs_etree_decode(d.fx.img, d.ino, &buf.raw, &xl, NULL));
 	for (uint32_t n = test_steps(150, 20000); n; n--) {
 		struct dafs_dirent_add add[2] = { { "new", 3, &d.files[0] },
@@ -622,10 +335,9 @@ static void test_damaged_blocks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_random_edits), cmocka_unit_test(test_kernel),
-		cmocka_unit_test(test_shapes),	     cmocka_unit_test(test_small_edit),
-		cmocka_unit_test(test_levels),	     cmocka_unit_test(test_preallocated),
-		cmocka_unit_test(test_move),	     cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_random_edits),
+		cmocka_unit_test(test_kernel),
+		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_damaged_blocks),
 	};
 
