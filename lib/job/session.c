@@ -3,7 +3,8 @@
  * session - see session.h: wires image, cache, reserve, write path and name space together.
  *
  * Order of opening: image (lock, journal replay), cache (settles an interrupted flush), reserve, write path, name space.
- * Closing is the reverse. A cancelled command throws the name space away and opens it anew over the cache.
+ * Closing is the reverse. A cancelled command throws the name space away and opens it anew over the cache; so does a long
+ * script in between, after its changes became rows (dafs_session_relieve).
  */
 #include "config.h"
 
