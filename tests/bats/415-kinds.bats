@@ -150,7 +150,7 @@ super() { # IMAGE OFFSET BYTES : a field of the first superblock
 }
 
 @test "an index of three levels is sound, and is found damaged when it is" {
-  local node
+  local image node
   # More leaves of three names each than two levels can lead to.
   python3 - >names.tar <<'END'
 import sys, tarfile
@@ -168,10 +168,35 @@ END
   run_tool 0 dafsck -fn --strict image
   # The second entry of the root leads to a node of nodes: its second entry's hash is one that comes later.
   node=$(pblk image d "$(sed -n 's/^Entry #1: .*block \([0-9]*\)$/\1/p' index | head -n 1)")
+  cp --sparse=always image other
   poke image "$node" 16 '\xff\xff\xff\x7f'
-  run_tool 4 e2fsck -fn image
-  run_tool 4 dafsck -fn image
-  run_tool 1 dafsck -fy image
-  assert_fsck_clean image
-  [ "$(debugfs -R "ls -p d" image 2>/dev/null | grep -c nnnn)" -eq 48000 ]
+  # There is no such node.
+  wipe other "$node"
+  for image in image other; do
+    run_tool 4 dafsck -fn "$image"
+    run_tool 1 dafsck -fy "$image"
+    assert_fsck_clean "$image"
+    [ "$(debugfs -R "ls -p d" "$image" 2>/dev/null | grep -c nnnn)" -eq 48000 ]
+  done
+}
+
+@test "what a journal's replay damages is repaired after it" {
+  local image table
+  head -c 1024 /dev/zero >zeros
+  # A block of the inode table, with the inodes of files.
+  fresh inodes
+  table=$(dumpe2fs inodes 2>/dev/null | sed -n 's/.*Inode table at \([0-9]*\)-.*/\1/p' | head -n 1)
+  db inodes "jo" "jw -b $((table + 8)) zeros" "jc"
+  # The superblock itself: e2fsck gives up, whose copy it would need is found before that.
+  fresh super
+  db super "jo" "jw -b 1 zeros" "jc"
+  for image in inodes super; do
+    run_tool 0 dafsck -fn "$image"
+    has_output "[journal.pending]"
+    run_tool 1 dafsck -fy "$image"
+    has_stderr "replaying the journal"
+    assert_fsck_clean "$image"
+    run_tool 0 dafsck -fn --strict "$image"
+  done
+  [ -z "$(comm -3 <(of_src) <(hashes super))" ]
 }
