@@ -12,6 +12,7 @@
 
 #include "image/txn.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -473,6 +474,12 @@ void dafs_txn_set_redo(struct dafs_image *img, const struct dafs_redo_ops *ops, 
 	img->txn->redo_arg = arg;
 }
 
+void dafs_txn_bypass_journal(struct dafs_image *img)
+{
+	assert(img->txn->collecting);
+	img->txn->bypass = true;
+}
+
 errcode_t dafs_txn_begin(struct dafs_image *img)
 {
 	if (img->failed)
@@ -509,7 +516,7 @@ errcode_t dafs_txn_keep_replay(struct dafs_image *img)
 void dafs_txn_end(struct dafs_image *img, bool committed)
 {
 	forget_all(img->txn);
-	img->txn->collecting = img->txn->replaying = false;
+	img->txn->collecting = img->txn->replaying = img->txn->bypass = false;
 	if (img->groups)
 		dafs_groups_settle(img, committed);
 }

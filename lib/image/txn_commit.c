@@ -60,11 +60,16 @@ uint32_t dafs_txn_last_content_sum(const struct dafs_image *img)
 
 /* --- the steps --- */
 
+static bool by_journal(const struct dafs_txn *txn)
+{
+	return txn->journal && !txn->bypass;
+}
+
 uint64_t dafs_txn_capacity_blks(const struct dafs_image *img)
 {
 	const struct dafs_txn *txn = img->txn;
 
-	if (txn->journal)
+	if (by_journal(txn))
 		return dafs_journal_capacity_blks(txn->journal, txn->n_revoked);
 	return txn->creating ? UINT64_MAX : (uint64_t)REDO_BYTES_MAX >> img->block_bits;
 }
@@ -84,7 +89,7 @@ static errcode_t finish_super(struct dafs_image *img, const void *tag, size_t ta
 		set_mark(img, sb, mark);
 		set_mark(img, img->fs->super, mark);
 	}
-	if (img->txn->journal)
+	if (by_journal(img->txn))
 		sb->s_feature_incompat |= EXT3_FEATURE_INCOMPAT_RECOVER;
 	dafs_super_seal(img, sb);
 	return 0;
@@ -146,7 +151,7 @@ static errcode_t save_redo(struct dafs_image *img, const struct dafs_journal_blo
 
 static errcode_t drop_saved(struct dafs_image *img)
 {
-	if (img->txn->journal)
+	if (by_journal(img->txn))
 		return dafs_journal_empty(img->txn->journal);
 	if (img->txn->redo)
 		return img->txn->redo->drop(img->txn->redo_arg);
@@ -191,7 +196,7 @@ static errcode_t commit_live(struct dafs_image *img)
 	if (!err && dafs_txn_stop == DAFS_TXN_STOP_BEFORE_COMMIT)
 		err = stop_here(img);
 	if (!err)
-		err = img->txn->journal ? save_journal(img, live, n) : save_redo(img, live, n);
+		err = by_journal(img->txn) ? save_journal(img, live, n) : save_redo(img, live, n);
 	if (!err && dafs_txn_stop == DAFS_TXN_STOP_AFTER_COMMIT)
 		err = stop_here(img);
 	if (!err)

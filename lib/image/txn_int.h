@@ -39,6 +39,7 @@ struct dafs_txn {
 	struct dafs_image *img;
 	bool collecting, creating;
 	bool replaying;		      /* a transaction that finishes a journal's replay */
+	bool bypass;		      /* ... that goes by a redo record, not by the journal */
 	struct dafs_tblk *blks;	      /* by pblk */
 	struct dafs_revoked *revoked; /* by pblk */
 	size_t n_live, n_new, n_revoked;

@@ -365,6 +365,12 @@ static errcode_t check_held(struct dafs *fs, const struct dafs_changeset *cs)
 	return dafs_fail(fs->ctx, DAFS_ET_CACHE_DAMAGED, "%s: its files hold more than is reserved", fs->img->dev->address);
 }
 
+/* How a flush goes about its next change set. */
+struct way {
+	struct dafs_ns_selection sel;
+	struct dafs_flush_opts opts;
+};
+
 /* What one change set was. */
 struct pass {
 	size_t n;     /* inodes in it */
@@ -372,12 +378,12 @@ struct pass {
 };
 
 /* One change set: collected, planned, and executed unless this is a dry run. */
-static errcode_t flush_once(struct dafs *fs, const struct dafs_flush_request *req, const struct dafs_ns_selection *sel,
+static errcode_t flush_once(struct dafs *fs, const struct dafs_flush_request *req, const struct way *way,
 			    struct dafs_flush_stats *stats, struct pass *pass)
 {
 	struct dafs_plan *plan = NULL;
 	struct dafs_changeset cs;
-	errcode_t err = dafs_ns_collect(fs->ns, sel, &cs);
+	errcode_t err = dafs_ns_collect(fs->ns, &way->sel, &cs);
 
 	*pass = (struct pass){ 0 };
 	if (err)
@@ -386,7 +392,7 @@ static errcode_t flush_once(struct dafs *fs, const struct dafs_flush_request *re
 	pass->piece = cs.part || dafs_ns_shrinks(&cs);
 	err = check_held(fs, &cs);
 	if (!err && (cs.n || req->dry_run))
-		err = dafs_plan_new(fs->img, &cs, &req->opts, &plan);
+		err = dafs_plan_new(fs->img, &cs, &way->opts, &plan);
 	if (!err && plan && req->plan_fn)
 		err = req->plan_fn(req->plan_arg, fs, plan);
 	if (!err && cs.n && !req->dry_run)
@@ -417,11 +423,16 @@ static void add_stats(struct dafs_flush_stats *sum, const struct dafs_flush_stat
 }
 
 /* Too much for the journal at once: in several transactions, each of them a whole set, or, where one inode is too much by itself, a piece
- * of it: of what is to be freed, or of what is to be written. False: it cannot be done with less. */
-static bool ask_for_less(const struct dafs *fs, struct dafs_ns_selection *sel, size_t n)
+ * of it: of what is to be freed, or of what is to be written. What is too much even so goes by a redo record: names that only make sense
+ * together, say. False: that was too much as well. */
+static bool ask_for_less(const struct dafs *fs, struct way *way, size_t n)
 {
 	unsigned cluster_bits = fs->img->cluster_bits + fs->img->block_bits;
+	struct dafs_ns_selection *sel = &way->sel;
+	uint64_t all_bytes = way->opts.max_data_bytes;
 
+	if (way->opts.bypass_journal)
+		return false;
 	sel->everything = false;
 	if (n > 1 && sel->max_inodes != 1) {
 		sel->max_inodes = sel->max_inodes && sel->max_inodes < n ? sel->max_inodes / 2 : n / 2;
@@ -435,24 +446,30 @@ static bool ask_for_less(const struct dafs *fs, struct dafs_ns_selection *sel, s
 	if (!sel->max_data_bytes)
 		sel->max_data_bytes = fs->reserve.dirty_clusters << cluster_bits;
 	sel->max_data_bytes /= 2;
-	return sel->max_data_bytes >> cluster_bits != 0;
+	if (sel->max_data_bytes >> cluster_bits)
+		return true;
+	sel->max_data_bytes = all_bytes;
+	sel->shrink = false;
+	way->opts.bypass_journal = true;
+	return true;
 }
 
 /* What was too much by itself is done: the rest may go with more at once again. */
-static void ask_for_more(const struct dafs_flush_request *req, struct dafs_ns_selection *sel)
+static void ask_for_more(struct way *way)
 {
-	if (!sel->shrink)
+	if (!way->sel.shrink && !way->opts.bypass_journal)
 		return;
-	sel->max_inodes = SIZE_MAX;
-	sel->max_data_bytes = req->opts.max_data_bytes;
-	sel->shrink = false;
+	way->sel.max_inodes = SIZE_MAX;
+	way->sel.max_data_bytes = way->opts.max_data_bytes;
+	way->sel.shrink = way->opts.bypass_journal = false;
 }
 
 errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *req, struct dafs_flush_stats *stats)
 {
-	struct dafs_ns_selection sel = {
-		.size = sizeof(sel), .paths = req->npaths ? req->paths : NULL, .npaths = req->npaths,
-		.max_data_bytes = req->opts.max_data_bytes, .order_dirty = req->opts.order_dirty,
+	struct way way = {
+		.sel = { .size = sizeof(way.sel), .paths = req->npaths ? req->paths : NULL, .npaths = req->npaths,
+			 .max_data_bytes = req->opts.max_data_bytes, .order_dirty = req->opts.order_dirty },
+		.opts = req->opts,
 	};
 	struct dafs_flush_stats once;
 	struct pass pass;
@@ -462,24 +479,24 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 	if (fs->in_command)
 		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_flush");
 	/* Near full the promise is what a flush of everything needs, no more: a part of it might leave a rest that does not fit. */
-	sel.everything = dafs_dareserve_is_exact(&fs->reserve);
+	way.sel.everything = dafs_dareserve_is_exact(&fs->reserve);
 	memset(stats, 0, sizeof(*stats));
 	fs->ctx->detail[0] = '\0';
 	for (;;) {
 		memset(&once, 0, sizeof(once));
 		before = dafs_ns_pending(fs->ns);
-		err = flush_once(fs, req, &sel, &once, &pass);
-		if (err == DAFS_ET_JOURNAL_FULL && ask_for_less(fs, &sel, pass.n))
+		err = flush_once(fs, req, &way, &once, &pass);
+		if (err == DAFS_ET_JOURNAL_FULL && ask_for_less(fs, &way, pass.n))
 			continue;
 		add_stats(stats, &once);
-		if (err || !sel.max_inodes || !pass.n || (req->opts.max_data_bytes && !sel.everything))
+		if (err || !way.sel.max_inodes || !pass.n || (req->opts.max_data_bytes && !way.sel.everything))
 			return err;
 		if (pass.piece)
 			continue;
 		/* A pass that leaves as much as it found would do so for ever. */
 		if (dafs_ns_pending(fs->ns) == before)
 			return dafs_fail(fs->ctx, DAFS_ET_JOURNAL_FULL, "%s: what is left goes together", fs->img->dev->address);
-		ask_for_more(req, &sel);
+		ask_for_more(&way);
 	}
 }
 

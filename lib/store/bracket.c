@@ -41,7 +41,7 @@ static errcode_t make_tag(struct dafs_store *st)
 	return err;
 }
 
-static errcode_t put_flush_row(struct dafs_store *st, bool everything)
+static errcode_t put_flush_row(struct dafs_store *st, bool everything, bool by_redo)
 {
 	struct dafs_traces traces;
 	sqlite3_stmt *stmt;
@@ -51,6 +51,7 @@ static errcode_t put_flush_row(struct dafs_store *st, bool everything)
 		err = dafs_db_use(&st->db, DAFS_DB_FLUSH_PUT, &stmt);
 	if (err)
 		return err;
+	traces.by_redo = by_redo;
 	sqlite3_bind_blob(stmt, 1, st->tag, sizeof(st->tag), SQLITE_STATIC);
 	sqlite3_bind_int64(stmt, 2, everything);
 	dafs_state_bind_traces(stmt, 3, &traces);
@@ -126,7 +127,7 @@ errcode_t dafs_store_flush_begin(struct dafs_store *st, const struct dafs_change
 		return err;
 	err = make_tag(st);
 	if (!err)
-		err = put_flush_row(st, everything);
+		err = put_flush_row(st, everything, dafs_plan_bypasses_journal(plan));
 	if (!err && !everything)
 		err = put_set(st, cs, plan);
 	if (!err)

@@ -50,7 +50,7 @@ static uint32_t moved(const struct dafs_traces *then, const struct dafs_traces *
 /* All that a superblock and descriptors tell. */
 static bool fits(const struct dafs_traces *then, const struct dafs_traces *now, bool committed)
 {
-	bool journal = then->sequence && now->sequence;
+	bool journal = then->sequence && now->sequence && !then->by_redo;
 	bool mounted = then->mounts != now->mounts || then->mtime != now->mtime;
 	bool checked = then->checked != now->checked;
 	bool written = now->wtime != (committed ? then->wtime_after : then->wtime);
@@ -58,7 +58,7 @@ static bool fits(const struct dafs_traces *then, const struct dafs_traces *now, 
 	if (now->content != (committed ? now->content_after : then->content))
 		return false;
 	if (!journal)
-		return !then->sequence && !now->sequence && !mounted && !checked && !written;
+		return then->sequence == now->sequence && !mounted && !checked && !written;
 	if (moved(then, now, committed) > REPLAYS_MOST * REPLAY_SEQUENCE)
 		return false;
 	return !written || mounted || checked || moved(then, now, committed);
@@ -73,7 +73,8 @@ errcode_t dafs_traces_ours(struct dafs_image *img, const struct dafs_traces *the
 	errcode_t err = 0;
 
 	*ours = fits(then, now, committed);
-	if (!*ours || !then->sequence || moved(then, now, committed) <= REPLAY_SEQUENCE)
+	if (!*ours || !then->sequence || then->by_redo ||
+	    moved(then, now, committed) <= REPLAY_SEQUENCE)
 		return 0;
 	/* What was mounted over a flush that never happened may have a transaction of its number. */
 	if (committed || then->mtime == now->mtime)
@@ -99,7 +100,9 @@ void dafs_traces_to_row(const struct dafs_traces *t, int64_t row[DAFS_TRACES])
 {
 	const int64_t numbers[DAFS_TRACES] = { t->mounts,	 t->mtime,	 t->checked,
 					       t->wtime,	 t->wtime_after, t->content,
-					       t->content_after, t->sequence, t->blocks };
+					       t->content_after,
+					       t->by_redo ? -t->sequence : t->sequence,
+					       t->blocks };
 
 	memcpy(row, numbers, sizeof(numbers));
 }
@@ -107,5 +110,7 @@ void dafs_traces_to_row(const struct dafs_traces *t, int64_t row[DAFS_TRACES])
 void dafs_traces_from_row(const int64_t row[DAFS_TRACES], struct dafs_traces *t)
 {
 	*t = (struct dafs_traces){ row[0], row[1], row[2], row[3], row[4],
-				    row[5], row[6], row[7], row[8] };
+				    row[5], row[6], row[7], row[8], row[7] < 0 };
+	if (t->by_redo)
+		t->sequence = -t->sequence;
 }

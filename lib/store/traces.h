@@ -16,7 +16,8 @@
  *     own time; one that moved alone is that of another tool (debugfs, tune2fs).
  *  3. the sum of size, free counts and descriptors, as it was before or as the flush has put it
  * into the image.
- * An image without a journal is not replayed by others: there nothing may have moved.
+ * A redo record (of an image without a journal, or of a flush that its journal does not hold) is not
+ * replayed by others: there nothing may have moved.
  */
 #ifndef DAFS_STORE_TRACES_H
 #define DAFS_STORE_TRACES_H
@@ -32,9 +33,10 @@ struct dafs_traces {
 	int64_t content, content_after; /* dafs_image_content_sum; what the last flush left */
 	int64_t sequence;		/* the journal's; 0: it has none */
 	int64_t blocks;			/* of the file system */
+	bool by_redo;			/* the flush goes by a redo record all the same */
 };
 
-/* What the image says now. Errors: those of reading the journal. */
+/* What the image says now, by_redo false. Errors: those of reading the journal. */
 errcode_t dafs_traces_take(struct dafs_image *img, struct dafs_traces *out);
 
 /* *ours: was nobody at the image but who replayed its journal? committed: whether the flush is in it.
@@ -45,7 +47,8 @@ errcode_t dafs_traces_ours(struct dafs_image *img, const struct dafs_traces *the
 /* What was done to the image in between, as far as it shows: "mounted", "resized", ... */
 const char *dafs_traces_what(const struct dafs_traces *then, const struct dafs_traces *now);
 
-/* As numbers in the order of the columns of tables flush and bound, and back. */
+/* As numbers in the order of the columns of tables flush and bound, and back. (by_redo is the sign of
+ * sequence.) */
 void dafs_traces_to_row(const struct dafs_traces *traces, int64_t row[DAFS_TRACES]);
 void dafs_traces_from_row(const int64_t row[DAFS_TRACES], struct dafs_traces *traces);
 

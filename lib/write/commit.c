@@ -116,6 +116,8 @@ errcode_t dafs_plan_execute(struct dafs_plan *plan, struct dafs_flush_stats *sta
 	err = dafs_txn_begin(img);
 	if (err)
 		return err;
+	if (plan->opts.bypass_journal)
+		dafs_txn_bypass_journal(img);
 	set_numbers(plan, true);
 	err = encode(plan);
 	if (!err)

@@ -388,6 +388,11 @@ uint64_t dafs_plan_meta_clusters(const struct dafs_plan *plan)
 	return plan->meta_clusters;
 }
 
+bool dafs_plan_bypasses_journal(const struct dafs_plan *plan)
+{
+	return plan->opts.bypass_journal;
+}
+
 uint64_t dafs_plan_taken_clusters(const struct dafs_plan *plan)
 {
 	uint64_t blks = 0;

@@ -25,6 +25,11 @@ setup() {
   has_output " 0 failures"
 }
 
+@test "what only goes together and is more than the journal holds goes by a redo record, whole or not at all" {
+  run_tool 0 faults --work names-together --phase flush --fault stop --stride 97
+  has_output " 0 failures"
+}
+
 @test "the fault injector sees what is not durable: a flush with --no-sync loses" {
   # The test's own test: without syncs the same tries must fail.
   run_tool 1 faults --work fresh --phase commands --fault lose --no-sync

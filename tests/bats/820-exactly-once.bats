@@ -269,6 +269,58 @@ EOF
   [ "$(dafsdebug -R 'ls -p /out' img | grep -c /h)" -eq 100 ]
 }
 
+@test "links and renames that only go together are flushed, however many blocks of the image they change" {
+  local i before
+  # An inode a block: the journal holds 1004 blocks.
+  mkdafs -q -b 1024 -I 1024 -J size=1 -N 2400 img 24M
+  for i in {0..599}; do echo "mkdir /w/d$i"; done >make
+  for i in {0..1099}; do echo "mknod /r/f$i p"; done >>make
+  for i in {0..599}; do echo "ln /one /w/d$i/one"; done >links
+  echo "rm /r/f1099" >rotate
+  for i in {1098..0}; do echo "mv /r/f$i /r/f$((i + 1))"; done >>rotate
+  dawrite -q img mkdir -p /w /r
+  echo linked | dawrite -q img write /one
+  dawrite -q img script make
+  dawrite -q img flush
+  dawrite -q img script links
+  run_tool 0 dawrite --json img flush
+  [ "$(jq .journaled_blocks <<<"$output")" -gt 1004 ]
+  assert_fsck_clean img
+  run_tool 0 dawrite img stat /w/d599/one
+  has_output "Links: 601"
+  dawrite -q img rm -r /w
+  run_tool 0 dawrite -q img flush
+  assert_fsck_clean img
+  run_tool 0 dawrite img stat /one
+  has_output "Links: 1"
+  before=$(dawrite img stat /r/f7 | grep -o 'Inode: *[0-9]*')
+  dawrite -q img script rotate
+  dawrite -q img mkdir /after
+  run_tool 0 dawrite -q img flush
+  assert_fsck_clean img
+  [ "$(dawrite img stat /r/f8 | grep -o 'Inode: *[0-9]*')" = "$before" ]
+  run_tool 1 dawrite img stat /r/f0
+  run_tool 0 dawrite img stat /after
+  [ ! -e img.dacache ]
+  [ -z "$(compgen -G 'img.*redo*')" ]
+}
+
+@test "one block less moves every leaf of an extent tree that is larger than the journal" {
+  local i
+  mkdafs -q -b 1024 -J size=1 img 200M
+  dawrite -q img fallocate /f 0 172M
+  dawrite -q img flush
+  for ((i = 4; i < 172 * 1024; i += 2)); do echo "punch /f ${i}K 1K"; done >script
+  run_tool 0 dawrite -q img script script
+  run_tool 0 dawrite -q img flush
+  assert_fsck_clean img
+  run_tool 0 dawrite -q img punch /f 1K 1K
+  run_tool 0 dawrite --json img flush
+  [ "$(jq .journaled_blocks <<<"$output")" -gt 1004 ]
+  assert_fsck_clean img
+  [ "$(dafsdebug -R 'frag /f' img | grep -c unwritten)" -eq $((1 + 1 + 86 * 1024 - 2)) ]
+}
+
 @test "a file in more groups than the journal holds bitmaps is freed piece by piece, and each can be cut off" {
   local i change
   truncate -s 12G probe 2>/dev/null || skip "no sparse file of 12 GiB here"

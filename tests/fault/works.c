@@ -402,6 +402,38 @@ static errcode_t piece_2(struct dafs *fs)
 	return dafs_rename(fs, "/kept", "/moved");
 }
 
+/* --- names that only go together, in more blocks than the journal holds: by a redo record --- */
+
+enum { WIDE_DIRS = 540 };
+
+static errcode_t wide_before(struct dafs *fs)
+{
+	char path[64];
+
+	for (unsigned i = 0; i < WIDE_DIRS; i++) {
+		snprintf(path, sizeof(path), "/w/d%03u", i);
+		TRY(dafs_mkdir(fs, path, 0755, true));
+	}
+	return fill(fs, "/f", 0, 3000, 1);
+}
+
+static errcode_t wide_1(struct dafs *fs)
+{
+	char path[64];
+
+	for (unsigned i = 0; i < WIDE_DIRS; i++) {
+		snprintf(path, sizeof(path), "/w/d%03u/f", i);
+		TRY(dafs_link(fs, "/f", path));
+	}
+	return fill(fs, "/f", 2000, 4000, 2);
+}
+
+static errcode_t wide_2(struct dafs *fs)
+{
+	TRY(dafs_rename(fs, "/w/d007", "/seven"));
+	return fill(fs, "/other", 0, 2000, 1);
+}
+
 /* --- quota files, and values in inodes of their own --- */
 
 static errcode_t give_away(struct dafs *fs, const char *stem, unsigned from, unsigned to, unsigned id)
@@ -514,6 +546,8 @@ const struct work works[] = {
 	  { NULL }, true },
 	{ "file-split", FS(400, 1024, .blks_per_group = 256, .journal = true, .journal_options = "size=1"), piece_before,
 	  { piece_1, piece_2 }, NULL, { NULL }, true },
+	{ "names-together", FS_OF(8, 1024, 1024, .inode_size = 1024, .journal = true, .journal_options = "size=1"), wide_before,
+	  { wide_1, wide_2 }, NULL, { NULL }, true },
 	{ "quota", FS(8, 1024, .features = "quota"), quota_before, { quota_1, quota_2 }, "/n003", { NULL }, false },
 	{ "ea-inode", FS(8, 1024, .features = "ea_inode"), ea_before, { ea_1, ea_2 }, "/x001", { NULL }, false },
 	{ "inline", FS(8, 1024, .features = "inline_data"), inline_before, { inline_1 }, "/d", { NULL }, false },
