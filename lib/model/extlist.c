@@ -280,8 +280,8 @@ errcode_t dafs_extlist_clear(struct dafs_extlist *xl, uint32_t lblk, uint32_t en
 	return lblk < end ? change(xl, &edit, 1, freed) : 0;
 }
 
-errcode_t dafs_extlist_apply(struct dafs_extlist *xl, const struct dafs_extlist *edits,
-			     struct dafs_extlist *freed)
+static errcode_t change_all(struct dafs_extlist *xl, const struct dafs_extlist *edits, bool map,
+			    struct dafs_extlist *freed)
 {
 	struct edit *all;
 	errcode_t err;
@@ -297,12 +297,24 @@ errcode_t dafs_extlist_apply(struct dafs_extlist *xl, const struct dafs_extlist 
 		all[i] = (struct edit){ .pblk = e->pblk,
 					.start = e->lblk,
 					.end = dafs_extent_end(e),
-					.map = true,
+					.map = map,
 					.unwritten = e->unwritten };
 	}
 	err = change(xl, all, edits->n, freed);
 	free(all);
 	return err;
+}
+
+errcode_t dafs_extlist_apply(struct dafs_extlist *xl, const struct dafs_extlist *edits,
+			     struct dafs_extlist *freed)
+{
+	return change_all(xl, edits, true, freed);
+}
+
+errcode_t dafs_extlist_cut(struct dafs_extlist *xl, const struct dafs_extlist *cuts,
+			   struct dafs_extlist *freed)
+{
+	return change_all(xl, cuts, false, freed);
 }
 
 uint64_t dafs_extlist_blocks(const struct dafs_extlist *xl)

@@ -63,6 +63,10 @@ errcode_t dafs_extlist_set(struct dafs_extlist *xl, uint64_t pblk, uint32_t lblk
 errcode_t dafs_extlist_clear(struct dafs_extlist *xl, uint32_t lblk, uint32_t end,
 			     struct dafs_extlist *freed);
 
+/* Unmap the ranges of cuts (their lblk and len), all at once in time linear in both lists. */
+errcode_t dafs_extlist_cut(struct dafs_extlist *xl, const struct dafs_extlist *cuts,
+			   struct dafs_extlist *freed);
+
 /* All of edits at once, each as by dafs_extlist_set, in time linear in both lists. */
 errcode_t dafs_extlist_apply(struct dafs_extlist *xl, const struct dafs_extlist *edits,
 			     struct dafs_extlist *freed);

@@ -346,10 +346,25 @@ errcode_t dafs_daop_zero_tail(struct dafs_daop *op)
 		      : 0;
 }
 
+/* What of [lblk, end) is not punched yet, for undo. */
+static errcode_t note_punch(struct dafs_daop *op, uint32_t lblk, uint32_t end)
+{
+	const struct dafs_extlist *punched = &op->file->punched;
+	errcode_t err = 0;
+
+	for (size_t i = dafs_extlist_search(punched, lblk); lblk < end && !err; i++) {
+		uint32_t stop = i < punched->n && punched->v[i].lblk < end ? punched->v[i].lblk : end;
+
+		if (lblk < stop)
+			err = dafs_extlist_set(&op->punched, lblk, lblk, stop - lblk, false, NULL);
+		lblk = stop < end ? dafs_extent_end(&punched->v[i]) : end;
+	}
+	return err;
+}
+
 errcode_t dafs_daop_unmap_image(struct dafs_daop *op, uint32_t lblk, uint32_t end)
 {
-	struct dafs_extlist *punched = &op->file->punched;
-	errcode_t err = 0;
+	errcode_t err;
 
 	if (op->inode->state & (DAFS_I_NEW | DAFS_I_TRUNC0))
 		return 0;
@@ -357,13 +372,9 @@ errcode_t dafs_daop_unmap_image(struct dafs_daop *op, uint32_t lblk, uint32_t en
 		end = op->file->image_end_lblk;
 	if (end <= lblk)
 		return 0;
-	for (size_t i = 0; i < punched->n && !op->cuts && !err; i++)
-		err = dafs_extlist_append(&op->punched, punched->v[i].pblk, punched->v[i].lblk,
-					  punched->v[i].len, false);
-	if (err)
-		return err;
 	op->cuts = op->splits = true;
-	return dafs_extlist_set(punched, lblk, lblk, end - lblk, false, NULL);
+	err = note_punch(op, lblk, end);
+	return err ? err : dafs_extlist_set(&op->file->punched, lblk, lblk, end - lblk, false, NULL);
 }
 
 /* Back to what was: newest first. */
@@ -382,11 +393,9 @@ static void undo(struct dafs_daop *op)
 			dafs_pagecache_insert(&file->pages, &op->gone[g], NULL, NULL);
 		gone_end = act->gone_first;
 	}
-	if (op->cuts) {
-		dafs_extlist_fini(&file->punched);
-		file->punched = op->punched;
-		memset(&op->punched, 0, sizeof(op->punched));
-	}
+	for (size_t i = 0; i < op->punched.n; i++)
+		dafs_extlist_clear(&file->punched, op->punched.v[i].lblk,
+				   dafs_extent_end(&op->punched.v[i]), NULL);
 	for (size_t i = 0; i < op->nowfalloc.n; i++)
 		dafs_extlist_clear(&file->falloc, op->nowfalloc.v[i].lblk,
 				   op->nowfalloc.v[i].lblk + op->nowfalloc.v[i].len, NULL);

@@ -29,7 +29,7 @@ struct dafs_daop {
 	struct dafs_extlist fresh;     /* holes that became delayed (pblk = lblk) */
 	struct dafs_extlist unfalloc;  /* ranges taken out of falloc (pblk = lblk) */
 	struct dafs_extlist nowfalloc; /* ranges put into falloc (pblk = lblk) */
-	struct dafs_extlist punched;   /* the file's before, with cuts */
+	struct dafs_extlist punched;   /* ranges newly punched (pblk = lblk), in any order */
 	uint64_t plans;		       /* dry plans before */
 	bool cuts;		       /* the image's mapping loses ranges: bound anew */
 	uint32_t *pend;		       /* copy of the file's before */

@@ -150,7 +150,7 @@ errcode_t dafs_delalloc_truncate(struct dafs_write *w, struct dafs_inode *inode,
 	if (!err)
 		DAFS_TRACE(w->img->ctx, "ext4_truncate_exit", inode->id, "blocks %llu",
 			   (unsigned long long)dafs_datrace_i_blocks(w, inode));
-	assert(err || dafs_delalloc_verify(w, inode));
+	assert(err || dafs_delalloc_verify_op(w, inode));
 	return err;
 }
 
@@ -198,7 +198,7 @@ errcode_t dafs_delalloc_punch(struct dafs_write *w, struct dafs_inode *inode, ui
 		err = finish(&op, drop_range(&op, first, end, spare));
 		dafs_qlimit_let_go(w, inode, held.before, held.after);
 	}
-	assert(err || dafs_delalloc_verify(w, inode));
+	assert(err || dafs_delalloc_verify_op(w, inode));
 	return err;
 }
 
@@ -230,6 +230,6 @@ errcode_t dafs_delalloc_fallocate(struct dafs_write *w, struct dafs_inode *inode
 		DAFS_TRACE(w->img->ctx, "ext4_fallocate_exit", inode->id, "pos %llu blocks %llu ret 0",
 			   (unsigned long long)off, (unsigned long long)(((off + len - 1) >> bits) -
 									 (off >> bits) + 1));
-	assert(err || dafs_delalloc_verify(w, inode));
+	assert(err || dafs_delalloc_verify_op(w, inode));
 	return err;
 }

@@ -20,6 +20,7 @@
 #include "write/qlimit.h"
 
 enum {
+	VERIFIED_PIECES = 1024,
 	PIECE_BYTES = 4 << 20,	/* what is kept in one go from memory or a regular file */
 	STREAM_BYTES = 1 << 20, /* and from a pipe */
 };
@@ -133,7 +134,7 @@ errcode_t dafs_delalloc_write(struct dafs_write *w, struct dafs_inode *inode, ui
 	if (!err)
 		err = put_bytes(&op, off, buf, len);
 	err = dafs_daop_end(&op, err);
-	assert(err || dafs_delalloc_verify(w, inode));
+	assert(err || dafs_delalloc_verify_op(w, inode));
 	return err;
 }
 
@@ -249,7 +250,7 @@ errcode_t dafs_delalloc_write_fd(struct dafs_write *w, struct dafs_inode *inode,
 	if (!err)
 		err = put_stream(&op, at, fd, fd_off, len);
 	err = dafs_daop_end(&op, err);
-	assert(err || dafs_delalloc_verify(w, inode));
+	assert(err || dafs_delalloc_verify_op(w, inode));
 	return err;
 }
 
@@ -402,4 +403,14 @@ bool dafs_delalloc_verify(struct dafs_write *w, const struct dafs_inode *inode)
 	       dafs_dareserve_count(w->img, file, 0, DAFS_LBLK_END) +
 			       dafs_extlist_blocks(&file->placed) ==
 		       file->reserved_clusters;
+}
+
+bool dafs_delalloc_verify_op(struct dafs_write *w, const struct dafs_inode *inode)
+{
+	const struct dafs_file *file = inode->u.file;
+
+	if (!(inode->state & DAFS_I_WHOLE) && file &&
+	    (uint64_t)file->es.map.n + file->pages.map.n > VERIFIED_PIECES)
+		return dafs_reserve_verify(w->reserve);
+	return dafs_delalloc_verify(w, inode);
 }

@@ -335,9 +335,8 @@ errcode_t dafs_part_shrink(struct dafs_image *img, uint32_t ino, const struct da
 	if (!err && (buf.raw.i_flags & EXT4_EXTENTS_FL))
 		err = dafs_etree_decode(img, ino, &buf.raw, &map, &nodes);
 	/* Nothing is punched behind the end: freed comes out in the order of lblk. */
-	for (size_t i = 0; what->punched && i < what->punched->n && !err; i++)
-		err = dafs_extlist_clear(&map, what->punched->v[i].lblk,
-					 dafs_extent_end(&what->punched->v[i]), &freed);
+	if (!err && what->punched)
+		err = dafs_extlist_cut(&map, what->punched, &freed);
 	if (!err)
 		err = dafs_extlist_clear(&map, what->end_lblk, DAFS_RANGE_END, &freed);
 	if (!err)

@@ -361,9 +361,8 @@ static errcode_t cut(const struct dafs_inode *inode, struct dafs_plan_extra *ext
 	if (inode->state & DAFS_I_TRUNC0)
 		end = 0;
 	err = dafs_extlist_clear(&extra->map, end, DAFS_RANGE_END, &extra->freed);
-	for (size_t i = 0; file && i < file->punched.n && !err; i++)
-		err = dafs_extlist_clear(&extra->map, file->punched.v[i].lblk,
-					 dafs_extent_end(&file->punched.v[i]), &extra->freed);
+	if (!err && file)
+		err = dafs_extlist_cut(&extra->map, &file->punched, &extra->freed);
 	return err;
 }
 

@@ -379,9 +379,8 @@ static errcode_t cut_clusters(struct dafs_image *img, const struct dafs_inode *i
 	*clusters = clusters_of(img, &map) + (emptied ? nodes.n : 0);
 	if (!err && !emptied)
 		err = dafs_extlist_clear(&map, file->image_end_lblk, UINT32_MAX, NULL);
-	for (size_t i = 0; !emptied && i < file->punched.n && !err; i++)
-		err = dafs_extlist_clear(&map, file->punched.v[i].lblk,
-					 dafs_extent_end(&file->punched.v[i]), NULL);
+	if (!err && !emptied)
+		err = dafs_extlist_cut(&map, &file->punched, NULL);
 	if (!emptied)
 		*clusters -= clusters_of(img, &map);
 	dafs_blklist_fini(&nodes);
