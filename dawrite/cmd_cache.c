@@ -262,6 +262,7 @@ errcode_t dawrite_flush_cmd(void *arg, const struct dafs_cli_args *args)
 	};
 	errcode_t err = 0;
 
+	req.opts.bypass_journal = dafs_cli_value(args, 'r');
 	if (max)
 		err = dafs_cli_parse_size(&dw->cli.ctx, max, 1, &req.opts.max_data_bytes);
 	if (!err)
@@ -272,7 +273,10 @@ errcode_t dawrite_flush_cmd(void *arg, const struct dafs_cli_args *args)
 		req.plan_fn = print_plan;
 		req.plan_arg = dw;
 	}
-	return dawrite_flush(dw, &req);
+	err = dawrite_flush(dw, &req);
+	if (err == DAFS_ET_JOURNAL_FULL && !req.opts.bypass_journal)
+		dafs_notice(&dw->cli.ctx, "%s: flush --redo commits without the journal what it does not hold; what is left is pending still", dw->image);
+	return err;
 }
 
 static void status_json(struct dawrite *dw, const struct dafs_store_status *st)

@@ -57,6 +57,7 @@ static const struct dafs_cli_opt status_opts[] = {
 };
 static const struct dafs_cli_opt flush_opts[] = {
 	{ .letter = 'n', .name = "dry-run", .help = "Print the plan and change nothing." },
+	{ .id = 'r', .name = "redo", .help = "Commit by a redo record what only goes together and is more than the journal holds." },
 	{ .id = 'm', .name = "max-bytes", .arg = "SIZE", .help = "Write back about this much data and keep the rest pending." },
 	{ 0 }
 };
@@ -99,7 +100,7 @@ const struct dafs_cli_cmd dawrite_cmds[] = {
 	  .run = dawrite_stat },
 	{ .name = "script", .synopsis = "FILE|-", .help = "Run a command a line: all of them or none.", .group = "The cache",
 	  .min = 1, .max = 1, .run = dawrite_script },
-	{ .name = "flush", .synopsis = "[--dry-run] [--max-bytes SIZE] [PATH...]", .help = "Place and write what is pending.",
+	{ .name = "flush", .synopsis = "[--dry-run] [--redo] [--max-bytes SIZE] [PATH...]", .help = "Place and write what is pending.",
 	  .opts = flush_opts, .min = 0, .max = DAFS_CLI_MANY, .flags = DAWRITE_WHOLE, .run = dawrite_flush_cmd },
 	{ .name = "status", .synopsis = "[--recover [DIR]]", .help = "Say what is pending, or save it from a cache that is refused.",
 	  .opts = status_opts, .min = 0, .max = 1, .flags = DAWRITE_WHOLE, .run = dawrite_status },

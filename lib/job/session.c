@@ -424,8 +424,8 @@ static void add_stats(struct dafs_flush_stats *sum, const struct dafs_flush_stat
 
 /* Too much for the journal at once: in several transactions, each of them a whole set, or, where one inode is too much by itself, a piece
  * of it: of what is to be freed, or of what is to be written. What is too much even so goes by a redo record: names that only make sense
- * together, say. False: that was too much as well. */
-static bool ask_for_less(const struct dafs *fs, struct way *way, size_t n)
+ * together, say; if the caller lets it. False: that was too much as well. */
+static bool ask_for_less(const struct dafs *fs, const struct dafs_flush_request *req, struct way *way, size_t n)
 {
 	unsigned cluster_bits = fs->img->cluster_bits + fs->img->block_bits;
 	struct dafs_ns_selection *sel = &way->sel;
@@ -446,8 +446,8 @@ static bool ask_for_less(const struct dafs *fs, struct way *way, size_t n)
 	if (!sel->max_data_bytes)
 		sel->max_data_bytes = fs->reserve.dirty_clusters << cluster_bits;
 	sel->max_data_bytes /= 2;
-	if (sel->max_data_bytes >> cluster_bits)
-		return true;
+	if (sel->max_data_bytes >> cluster_bits || !req->opts.bypass_journal)
+		return sel->max_data_bytes >> cluster_bits;
 	sel->max_data_bytes = all_bytes;
 	sel->shrink = false;
 	way->opts.bypass_journal = true;
@@ -478,6 +478,7 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 
 	if (fs->in_command)
 		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_flush");
+	way.opts.bypass_journal = false;
 	/* Near full the promise is what a flush of everything needs, no more: a part of it might leave a rest that does not fit. */
 	way.sel.everything = dafs_dareserve_is_exact(&fs->reserve);
 	memset(stats, 0, sizeof(*stats));
@@ -486,7 +487,7 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 		memset(&once, 0, sizeof(once));
 		before = dafs_ns_pending(fs->ns);
 		err = flush_once(fs, req, &way, &once, &pass);
-		if (err == DAFS_ET_JOURNAL_FULL && ask_for_less(fs, &way, pass.n))
+		if (err == DAFS_ET_JOURNAL_FULL && ask_for_less(fs, req, &way, pass.n))
 			continue;
 		add_stats(stats, &once);
 		if (err || !way.sel.max_inodes || !pass.n || (req->opts.max_data_bytes && !way.sel.everything))

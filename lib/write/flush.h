@@ -50,7 +50,7 @@ struct dafs_flush_opts {
 	bool kernel_place;	 /* comparison mode */
 	uint32_t max_chunk_blks; /* 0: unlimited; 2048 as the kernel does */
 	uint64_t max_data_bytes; /* stop after about this much (flush --max-bytes); 0: all */
-	bool bypass_journal;	 /* commit by a redo record (image/txn.h) */
+	bool bypass_journal;	 /* what only goes together and is more than the journal holds: by a redo record (image/txn.h) */
 };
 
 struct dafs_plan_extent { /* one placed piece, as printed by --dry-run */
@@ -109,7 +109,7 @@ bool dafs_plan_bypasses_journal(const struct dafs_plan *plan);
 /* Steps 4 to 6. On success every inode of the change set has its number and the image is as it was
  * to become. On failure inodes and image are as before, unless the commit itself failed (the image
  * handle is failed then). DAFS_ET_JOURNAL_FULL: too many live blocks for one transaction, found
- * before any data was read; a smaller change set may fit, and with bypass_journal all but the largest do. */
+ * before any data was read; a smaller change set may fit, and by a redo record all but the largest do. */
 errcode_t dafs_plan_execute(struct dafs_plan *plan, struct dafs_flush_stats *stats);
 
 #endif

@@ -283,7 +283,12 @@ EOF
   dawrite -q img script make
   dawrite -q img flush
   dawrite -q img script links
-  run_tool 0 dawrite --json img flush
+  dawrite -q img write /beside <<<beside
+  run_tool 1 dawrite img flush
+  has_stderr "img: flush --redo commits without the journal"
+  assert_fsck_clean img
+  [ -e img.dacache ]
+  run_tool 0 dawrite --json img flush --redo
   [ "$(jq .journaled_blocks <<<"$output")" -gt 1004 ]
   assert_fsck_clean img
   run_tool 0 dawrite img stat /w/d599/one
@@ -296,7 +301,9 @@ EOF
   before=$(dawrite img stat /r/f7 | grep -o 'Inode: *[0-9]*')
   dawrite -q img script rotate
   dawrite -q img mkdir /after
-  run_tool 0 dawrite -q img flush
+  run_tool 1 dawrite -q img flush
+  assert_fsck_clean img
+  run_tool 0 dawrite -q img flush --redo
   assert_fsck_clean img
   [ "$(dawrite img stat /r/f8 | grep -o 'Inode: *[0-9]*')" = "$before" ]
   run_tool 1 dawrite img stat /r/f0
@@ -315,7 +322,7 @@ EOF
   run_tool 0 dawrite -q img flush
   assert_fsck_clean img
   run_tool 0 dawrite -q img punch /f 1K 1K
-  run_tool 0 dawrite --json img flush
+  run_tool 0 dawrite --json img flush --redo
   [ "$(jq .journaled_blocks <<<"$output")" -gt 1004 ]
   assert_fsck_clean img
   [ "$(dafsdebug -R 'frag /f' img | grep -c unwritten)" -eq $((1 + 1 + 86 * 1024 - 2)) ]

@@ -147,6 +147,8 @@ errcode_t child_commands(struct dafs_ctx *ctx, const void *arg)
 	return err;
 }
 
+static const struct dafs_flush_opts flush_opts = { .size = sizeof(flush_opts), .bypass_journal = true };
+
 /* A transaction is about to be made: whatever was made before is in the image. One that is found too large comes by again. */
 static errcode_t watch_state(void *arg, struct dafs *fs, struct dafs_plan *plan)
 {
@@ -165,7 +167,7 @@ static errcode_t watch_state(void *arg, struct dafs *fs, struct dafs_plan *plan)
 errcode_t child_flush(struct dafs_ctx *ctx, const void *arg)
 {
 	char *path = (char *)(uintptr_t)arg;
-	struct dafs_flush_request req = { .opts.size = sizeof(req.opts), .paths = &path,
+	struct dafs_flush_request req = { .opts = flush_opts, .paths = &path,
 					  .npaths = path ? 1 : 0, .plan_fn = child_watched ? watch_state : NULL };
 	struct dafs_flush_stats stats;
 	struct dafs *fs;
@@ -197,7 +199,7 @@ errcode_t child_settle(struct dafs_ctx *ctx, const void *arg)
 errcode_t child_memory(struct dafs_ctx *ctx, const void *arg)
 {
 	const struct child_steps *steps = arg;
-	struct dafs_flush_request req = { .opts.size = sizeof(req.opts), .plan_fn = child_watched ? watch_state : NULL };
+	struct dafs_flush_request req = { .opts = flush_opts, .plan_fn = child_watched ? watch_state : NULL };
 	struct dafs_flush_stats stats;
 	struct dafs *fs;
 	errcode_t err = dafs_session_open(ctx, child_image, DAFS_SESSION_RW, NULL, &fs);
