@@ -16,30 +16,63 @@ struct cycles {
 	const char *options, *size;
 	uint32_t open_for;    /* operations between opening and closing */
 	uint32_t flush_every; /* operations; 0: only at the end */
+	uint32_t save_every;  /* operations, all of them in one command; 0: each is one */
 };
+
+/* What a long command has changed so far goes out of memory. */
+static void relieve(struct fx *fx)
+{
+	scratch_ok(dafs_store_save(fx->store, fx->ns, &fx->rs));
+	dafs_ns_free(fx->ns);
+	fx->ns = NULL;
+	scratch_ok(fx_names(fx));
+}
+
+static void one_command(struct fx *fx, struct rng *rng, const struct cycles *c, const char *host)
+{
+	uint32_t steps = test_steps(400, 5000);
+
+	fx_begin(fx);
+	for (uint32_t i = 1; i <= steps; i++) {
+		fx_random_op(fx, rng, host);
+		if (i % c->save_every == 0)
+			relieve(fx);
+	}
+	fx_end(fx);
+}
+
+static void many_commands(struct fx *fx, struct rng *rng, const struct cycles *c, const char *img,
+			  const char *host)
+{
+	uint32_t steps = test_steps(400, 5000);
+
+	for (uint32_t i = 1; i <= steps; i++) {
+		fx_begin(fx);
+		fx_random_op(fx, rng, host);
+		fx_end(fx);
+		if (i % c->open_for == 0) {
+			fx_close(fx);
+			fx_open(fx, img, true);
+		}
+		if (i % 100 == 0)
+			verify_store(fx);
+		if (c->flush_every && i % c->flush_every == 0) {
+			fx_flush(fx, NULL);
+			assert_false(has_cache());
+		}
+	}
+}
 
 static void run_cycles(struct rng *rng, const struct cycles *c, const char *img, const char *host)
 {
-	uint32_t steps = test_steps(400, 5000);
 	struct fx fx;
 
 	host_dir(host);
 	fx_open(&fx, img, true);
-	for (uint32_t i = 1; i <= steps; i++) {
-		fx_begin(&fx);
-		fx_random_op(&fx, rng, host);
-		fx_end(&fx);
-		if (i % c->open_for == 0) {
-			fx_close(&fx);
-			fx_open(&fx, img, true);
-		}
-		if (i % 100 == 0)
-			verify_store(&fx);
-		if (c->flush_every && i % c->flush_every == 0) {
-			fx_flush(&fx, NULL);
-			assert_false(has_cache());
-		}
-	}
+	if (c->save_every)
+		one_command(&fx, rng, c, host);
+	else
+		many_commands(&fx, rng, c, img, host);
 	verify_store(&fx);
 	fx_verify(&fx);
 	fx_same_tree(&fx, host, "");
@@ -56,6 +89,7 @@ static void round_cycles(struct rng *rng, void *arg)
 	char copy[512];
 
 	one.open_for = UINT32_MAX;
+	one.save_every = 0;
 	snprintf(copy, sizeof(copy), "%s", scratch_path("one.img"));
 	run_cycles(rng, &one, fresh("one.img", one.options, one.size), scratch_path("host"));
 	rng->state = seed;
@@ -65,15 +99,28 @@ static void round_cycles(struct rng *rng, void *arg)
 
 static void test_cycles(void **state)
 {
-	struct cycles c = { "-t ext4 -b 4096", "64M", 1, 0 };
+	struct cycles c = { "-t ext4 -b 4096", "64M", 1, 0, 0 };
 
 	(void)state;
 	for_seeds(2, round_cycles, &c);
-	c = (struct cycles){ "-t ext4 -b 1024", "64M", 7, 150 };
+	c = (struct cycles){ "-t ext4 -b 1024", "64M", 7, 150, 0 };
 	for_seeds(2, round_cycles, &c);
-	c = (struct cycles){ "-t ext4 -O bigalloc,^has_journal -C 16384", "64M", 3, 90 };
+	c = (struct cycles){ "-t ext4 -O bigalloc,^has_journal -C 16384", "64M", 3, 90, 0 };
 	for_seeds(1, round_cycles, &c);
-	c = (struct cycles){ "-t ext4 -O inline_data", "64M", 5, 200 };
+	c = (struct cycles){ "-t ext4 -O inline_data", "64M", 5, 200, 0 };
+	for_seeds(1, round_cycles, &c);
+}
+
+/* One command that saves what it did now and then is as good as many. */
+static void test_long_command(void **state)
+{
+	struct cycles c = { .options = "-t ext4 -b 1024", .size = "64M", .save_every = 1 };
+
+	(void)state;
+	for_seeds(2, round_cycles, &c);
+	c.save_every = 13;
+	for_seeds(2, round_cycles, &c);
+	c.options = "-t ext4 -O bigalloc,^has_journal -C 16384";
 	for_seeds(1, round_cycles, &c);
 }
 
@@ -214,7 +261,7 @@ static void test_rollback(void **state)
 	assert_err(ENOENT, fx_try_open(&fx, img, true, 0));
 }
 
-/* The folder of a new cache cannot be made durable: the command fails, and so it has left nothing. */
+/* The folder of a new cache cannot be made durable: the command fails, and has left nothing. */
 static void test_folder_not_durable(void **state)
 {
 	const char *img = fresh("durable.img", "-t ext4", "64M");
@@ -257,6 +304,7 @@ static void test_sequence(void **state)
 	assert_err(DAFS_ET_SEQUENCE, dafs_store_begin(fx.store));
 	fx_end(&fx);
 	assert_err(DAFS_ET_SEQUENCE, dafs_store_commit(fx.store, fx.ns, &fx.rs));
+	assert_err(DAFS_ET_SEQUENCE, dafs_store_save(fx.store, fx.ns, &fx.rs));
 	scratch_ok(dafs_ns_collect(fx.ns, NULL, &cs));
 	assert_err(DAFS_ET_SEQUENCE, fx_mkdir(&fx, "/d"));
 	scratch_ok(dafs_ns_lookup(fx.ns, "/f", 0, &inode));
@@ -277,6 +325,7 @@ int main(void)
 		cmocka_unit_test(test_sequence),
 		cmocka_unit_test(test_folder_not_durable),
 		cmocka_unit_test(test_cycles),
+		cmocka_unit_test(test_long_command),
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_pieces),
 	};
