@@ -1,30 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Whole flushes, each followed by e2fsck -fn: new trees, growing directories, removal, attributes,
- * odd geometries, failures on the way. */
+ * odd geometries, quota. */
 #include "config.h"
 
-#include "seeded.h"
 #include "write_fixture.h"
-
-#include "image/txn.h"
-
-static void fill_file(struct dafs_inode *f, size_t len, uint32_t seed)
-{
-	uint8_t *buf = malloc(len + 1);
-
-	wf_pattern(buf, len, seed);
-	scratch_ok(dafs_delalloc_write(&wf.w, f, 0, buf, len));
-	free(buf);
-}
-
-static void expect_file(const char *name, size_t len, uint32_t seed)
-{
-	uint8_t *buf = malloc(len + 1);
-
-	wf_pattern(buf, len, seed);
-	wf_expect(name, buf, len);
-	free(buf);
-}
 
 static void set_target(struct dafs_inode *link, const char *target)
 {
@@ -42,7 +21,7 @@ static void tree(const char *options, const char *size)
 	d = wf_new(wf_root(), "dir", S_IFDIR | 0750);
 	for (int i = 0; i < 40; i++) {
 		snprintf(name, sizeof(name), "%0*d", 1 + i * 6, i);
-		fill_file(wf_new(d, name, S_IFREG | 0644), (size_t)i * i * 37 + 1, (uint32_t)i);
+		wf_fill(wf_new(d, name, S_IFREG | 0644), (size_t)i * i * 37 + 1, (uint32_t)i);
 	}
 	f = wf_new(wf_root(), "sparse", S_IFREG | 0600);
 	scratch_ok(dafs_delalloc_write(&wf.w, f, 1 << 20, "end", 3));
@@ -59,15 +38,15 @@ static void tree(const char *options, const char *size)
 	f->rdev_minor = 3;
 	wf_new(d, "pipe", S_IFIFO | 0600);
 	f = wf_new(wf_root(), "hard", S_IFREG | 0644);
-	fill_file(f, 10, 3);
+	wf_fill(f, 10, 3);
 	f->nlink = 2;
 	wf_name_add(d, "hard2", f, false);
 	wf_flush();
 	for (int i = 0; i < 40; i += 13) {
 		snprintf(name, sizeof(name), "dir/%0*d", 1 + i * 6, i);
-		expect_file(name, (size_t)i * i * 37 + 1, (uint32_t)i);
+		wf_expect_fill(name, (size_t)i * i * 37 + 1, (uint32_t)i);
 	}
-	expect_file("dir/hard2", 10, 3);
+	wf_expect_fill("dir/hard2", 10, 3);
 	assert_true(wf_debugfs_has("stat slow", "Size: 300"));
 	assert_true(wf_debugfs_has("stat fast", "Fast link dest: \"dir/0\""));
 	assert_true(wf_debugfs_has("stat null", "Device major/minor number: 01:03"));
@@ -204,7 +183,7 @@ static void test_xattrs(void **state)
 
 	memset(value, 'w', sizeof(value));
 	wf_open(scratch_mke2fs("xa.img", "-t ext4 -b 1024 -O ea_inode", "32M"));
-	fill_file(wf_new(wf_root(), "f", S_IFREG | 0644), 3000, 1);
+	wf_fill(wf_new(wf_root(), "f", S_IFREG | 0644), 3000, 1);
 	wf_flush();
 	blks = wf.rs.free_clusters;
 	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
@@ -213,7 +192,7 @@ static void test_xattrs(void **state)
 			scratch_ok(dafs_xattr_put(&f->xattrs, "user.a", value, lens[i]));
 		f->state |= DAFS_I_XATTR | DAFS_I_XLOADED;
 		wf_flush();
-		expect_file("f", 3000, 1);
+		wf_expect_fill("f", 3000, 1);
 	}
 	assert_int_equal(wf.rs.free_clusters, blks);
 	wf_close();
@@ -249,63 +228,6 @@ static void test_block_mapped(void **state)
 	wf_close();
 }
 
-/* A source that fails in the middle of the data: named, nothing changed, and the same flush works
- * afterwards. */
-static errcode_t sick_read(struct dafs_source *src, struct dafs_ctx *ctx, void *buf, size_t len,
-			   uint64_t off)
-{
-	(void)src;
-	(void)buf;
-	(void)len;
-	return off >= 1 << 20 ? dafs_fail(ctx, EIO, "the sick one") : 0;
-}
-
-static void test_source_fails(void **state)
-{
-	static const struct dafs_source_ops sick_ops = { .read = sick_read };
-	static struct dafs_source sick = { .ops = &sick_ops };
-	struct dafs_inode *f;
-	(void)state;
-
-	for (unsigned threads = 1; threads <= 4; threads += 3) {
-		scratch_ctx.threads = threads;
-		wf_open(scratch_mke2fs("sick.img", "-t ext4 -b 4096", "64M"));
-		fill_file(wf_new(wf_root(), "good", S_IFREG | 0644), 6 << 20, 1);
-		f = wf_new(wf_root(), "sick", S_IFREG | 0644);
-		scratch_ok(dafs_delalloc_adopt(&wf.w, f, &sick, 20 << 20, NULL));
-		assert_err(EIO, wf_try_flush());
-		assert_non_null(strstr(scratch_ctx.detail, "the sick one"));
-		assert_int_equal(f->ino, 0);
-		scratch_fsck(wf.path);
-		/* The handle is not failed: without the sick file the rest goes. */
-		wf_unlink(wf_root(), "sick", f);
-		f->state = 0;
-		wf.nnames = 1;
-		wf_flush();
-		expect_file("good", 6 << 20, 1);
-		wf_close();
-	}
-	scratch_ctx.threads = 0;
-}
-
-static void test_cancel(void **state)
-{
-	struct dafs_inode *f;
-	(void)state;
-
-	wf_open(scratch_mke2fs("cancel.img", "-t ext4 -b 4096", "64M"));
-	f = wf_new(wf_root(), "f", S_IFREG | 0644);
-	fill_file(f, 9 << 20, 1);
-	scratch_ctx.cancel = 1;
-	assert_err(DAFS_ET_CANCELLED, wf_try_flush());
-	scratch_ctx.cancel = 0;
-	scratch_fsck(wf.path);
-	assert_int_equal(f->ino, 0);
-	wf_flush();
-	expect_file("f", 9 << 20, 1);
-	wf_close();
-}
-
 /* Many files into groups whose inode tables were never used: what the disk held there before must
  * not show. */
 static void test_stale_tables(void **state)
@@ -328,11 +250,11 @@ static void test_stale_tables(void **state)
 		dir = wf_new(wf_root(), name, S_IFDIR | 0755);
 		for (int i = 0; i < 500; i++) {
 			snprintf(name, sizeof(name), "f%d", i);
-			fill_file(wf_new(dir, name, S_IFREG | 0644), (size_t)i, (uint32_t)i);
+			wf_fill(wf_new(dir, name, S_IFREG | 0644), (size_t)i, (uint32_t)i);
 		}
 		wf_flush();
 	}
-	expect_file("dir2/f499", 499, 499);
+	wf_expect_fill("dir2/f499", 499, 499);
 	wf_close();
 }
 
@@ -356,7 +278,7 @@ static void test_quota(void **state)
 		f->uid = i * 777777;
 		f->gid = i % 3;
 		f->projid = i & 1;
-		fill_file(f, 1 + i * 1000, i);
+		wf_fill(f, 1 + i * 1000, i);
 	}
 	memset(value, 'q', sizeof(value));
 	scratch_ok(dafs_xattr_put(&f->xattrs, "user.big", value, sizeof(value)));
@@ -371,7 +293,7 @@ static void test_quota(void **state)
 		} else {
 			f->uid = 5;
 			f->state |= DAFS_I_ATTR;
-			fill_file(f, 30000, 1);
+			wf_fill(f, 30000, 1);
 		}
 	}
 	f = wf_lookup(d, "f59");
@@ -380,243 +302,22 @@ static void test_quota(void **state)
 	wf_close();
 }
 
-/* More live blocks than the journal holds: refused before anything is read or written, and a part
- * of it goes. */
-static void test_journal_full(void **state)
-{
-	struct dafs_inode *root, *f;
-	char name[32];
-	(void)state;
-
-	wf_open(scratch_mke2fs("small.img", "-t ext4 -b 1024 -N 8192 -J size=1", "24M"));
-	root = wf_root();
-	for (int i = 0; i < 4000; i++) {
-		snprintf(name, sizeof(name), "f%d", i);
-		wf_new(root, name, S_IFREG | 0644);
-	}
-	wf_flush();
-	for (int i = 0; i < 4000; i++) {
-		f = wf_load((uint32_t)(12 + i));
-		f->uid = 77;
-		f->state |= DAFS_I_ATTR;
-	}
-	f = wf_new(wf_root(), "data", S_IFREG | 0644);
-	fill_file(f, 100000, 1);
-	assert_err(DAFS_ET_JOURNAL_FULL, wf_try_flush());
-	scratch_fsck(wf.path);
-	assert_int_equal(f->ino, 0);
-	for (size_t i = 0; i < 3000; i++)
-		wf.inodes[i]->state &= (uint16_t)~DAFS_I_ATTR;
-	wf_flush();
-	expect_file("data", 100000, 1);
-	assert_true(wf_debugfs_has("stat f3999", "User:    77"));
-	assert_false(wf_debugfs_has("stat f100", "User:    77"));
-	wf_close();
-}
-
-/* No room to move anything, and more is overwritten than the journal takes: refused at the write,
- * not at the flush. */
-static void test_overwrite_full(void **state)
-{
-	static uint8_t buf[4 << 20];
-	struct dafs_inode *f, *g;
-	uint64_t at = 0;
-	errcode_t err = 0;
-	(void)state;
-
-	wf_open(scratch_mke2fs("full.img", "-t ext4 -b 1024 -m 0 -J size=1", "12M"));
-	wf.w.dry_plan = wf_dry_plan;
-	f = wf_new(wf_root(), "f", S_IFREG | 0644);
-	fill_file(f, sizeof(buf), 1);
-	g = wf_new(wf_root(), "g", S_IFREG | 0644);
-	for (; !err; at += 1024)
-		err = dafs_delalloc_write(&wf.w, g, at, buf, 1024);
-	wf_flush();
-	wf.w.dry_plan = wf_dry_plan;
-	f = wf_lookup(wf_root(), "f");
-	wf_pattern(buf, sizeof(buf), 1);
-	/* In pieces, so that nothing comes off whole. */
-	err = 0;
-	for (at = 1024; !err && at + 2048 < sizeof(buf); at += 4096) {
-		err = dafs_delalloc_write(&wf.w, f, at, (const uint8_t[2048]){ 7 }, 2048);
-		if (!err)
-			memcpy(buf + at, (const uint8_t[2048]){ 7 }, 2048);
-	}
-	if (err != DAFS_ET_NOSPC_META && err != DAFS_ET_NOSPC_RESERVE)
-		fail_msg("%s", error_message(err));
-	assert_true(at > 100000);
-	wf_flush();
-	wf_expect("f", buf, sizeof(buf));
-	wf_close();
-}
-
-/* Random trees made and taken apart over many flushes. */
-static void churn(struct rng *rng, void *options)
-{
-	char name[64];
-	uint32_t made = 0;
-
-	wf_open(scratch_mke2fs("churn.img", options, "32M"));
-	for (uint32_t round = 0; round < test_steps(6, 100); round++) {
-		struct dafs_inode *root = wf_root();
-		uint32_t kill = made ? rng_below(rng, made) : 0;
-
-		for (uint32_t i = 0; i < 30; i++) {
-			snprintf(name, sizeof(name), "n%u", made++);
-			fill_file(wf_new(root, name, S_IFREG | 0644), rng_len(rng, 60000), made);
-		}
-		for (uint32_t i = kill; i < kill + 12 && i + 30 < made; i++) {
-			struct dafs_dirent_view de;
-			union dafs_inode_buf raw;
-
-			snprintf(name, sizeof(name), "n%u", i);
-			scratch_ok(dafs_icodec_read(wf.img, 2, &raw.raw, sizeof(raw)));
-			if (dafs_dircodec_lookup(wf.img, 2, &raw.raw, name, (uint8_t)strlen(name),
-						 &de))
-				continue;
-			if (i & 1)
-				wf_unlink(root, name, wf_load(de.ino));
-			else
-				scratch_ok(dafs_delalloc_truncate(&wf.w, wf_load(de.ino),
-								  rng_below(rng, 70000)));
-		}
-		wf_flush();
-	}
-	wf_close();
-}
-
-static void test_churn(void **state)
-{
-	(void)state;
-	for_seeds(1, churn, (void *)"-t ext4 -b 4096");
-	for_seeds(1, churn, (void *)"-t ext4 -b 1024 -O bigalloc,^has_journal -C 4096");
-	for_seeds(1, churn, (void *)"-t ext4 -b 1024 -O ^metadata_csum,uninit_bg");
-}
-
-/* A name that is pending, with the directory block it may need. */
-static struct dafs_inode *new_promised(struct dafs_inode *dir, const char *name, errcode_t *err)
-{
-	struct dafs_inode *f;
-
-	*err = dafs_reserve_verify(&wf.rs) ? 0 : DAFS_ET_INTERNAL;
-	assert_ok(*err);
-	if (wf.rs.promised_inodes == wf.rs.free_inodes) {
-		*err = DAFS_ET_NOINODES;
-		return NULL;
-	}
-	f = wf_new(dir, name, S_IFREG | 0644);
-	*err = dafs_delalloc_take(&wf.w, 0, 2);
-	if (*err) {
-		dafs_reserve_release_inodes(&wf.rs, 1);
-		wf.nnames--;
-		free(wf.inodes[--wf.n]);
-	}
-	return f;
-}
-
-/* Leave holes all over the image's free space: small files, then every other one goes. */
-static void make_fragments(struct rng *rng)
-{
-	char name[32];
-	errcode_t err = 0;
-	static uint8_t buf[16384];
-
-	wf_pattern(buf, sizeof(buf), 1);
-	for (int i = 0; !err && i < 1500; i++) {
-		struct dafs_inode *f;
-
-		snprintf(name, sizeof(name), "frag%04d", i);
-		f = new_promised(wf_root(), name, &err);
-		if (!err)
-			err = dafs_delalloc_write(&wf.w, f, 0, buf, rng_len(rng, 12000));
-	}
-	wf_flush();
-	for (int i = rng_below(rng, 2); i < 1500; i += 2) {
-		struct dafs_dirent_view de;
-		union dafs_inode_buf raw;
-
-		snprintf(name, sizeof(name), "frag%04d", i);
-		scratch_ok(dafs_icodec_read(wf.img, 2, &raw.raw, sizeof(raw)));
-		if (!dafs_dircodec_lookup(wf.img, 2, &raw.raw, name, (uint8_t)strlen(name), &de))
-			wf_unlink(wf_root(), name, wf_load(de.ino));
-	}
-	wf_flush();
-}
-
-/* What was accepted can be flushed: random writes until nothing more is taken, then the flush must
- * find a place for everything, and leave no room that a further block could have used. */
-static void fill_up(struct rng *rng, void *options)
-{
-	static uint8_t buf[65536];
-	struct dafs_inode *files[64];
-	uint32_t n = 0, refused = 0, unusable;
-	char name[32];
-	errcode_t err;
-
-	wf_open(scratch_mke2fs("fill.img", options, "6M"));
-	wf_pattern(buf, sizeof(buf), 4);
-	if (rng_below(rng, 2))
-		make_fragments(rng);
-	wf.w.dry_plan = wf_dry_plan;
-	for (uint32_t step = 0; step < 1500; step++) {
-		uint32_t which = rng_below(rng, 64);
-
-		err = 0;
-		if (which >= n) {
-			snprintf(name, sizeof(name), "n%u", n);
-			files[n] = new_promised(wf_root(), name, &err);
-			n += !err;
-		} else if (rng_below(rng, 12) == 0) {
-			scratch_ok(dafs_delalloc_truncate(&wf.w, files[which],
-							  rng_below(rng, 100000)));
-		} else if (rng_below(rng, 6) == 0) {
-			err = dafs_delalloc_fallocate(&wf.w, files[which], rng_below(rng, 300000),
-						      rng_len(rng, 50000), false);
-		} else {
-			err = dafs_delalloc_write(&wf.w, files[which], rng_below(rng, 300000), buf,
-						  rng_len(rng, sizeof(buf)));
-		}
-		if (err && err != DAFS_ET_NOSPC_RESERVE && err != DAFS_ET_NOSPC_META &&
-		    err != DAFS_ET_NOINODES)
-			scratch_ok(err);
-	}
-	/* A block at a time, until no file can take one more. */
-	for (uint32_t i = 0; refused < n; i++) {
-		struct dafs_inode *f = files[i % n];
-
-		err = dafs_delalloc_write(&wf.w, f, f->size + 65536, buf, 1);
-		refused = err ? refused + 1 : 0;
-	}
-	wf_flush();
-	unusable = (uint32_t)wf.rs.free_clusters;
-	print_message("# %s: %u clusters left\n", (const char *)options, unusable);
-	assert_true(unusable <= 3);
-	wf_close();
-}
-
-static void test_fill_up(void **state)
-{
-	(void)state;
-	for_seeds(test_steps(2, 20), fill_up,
-		  (void *)"-t ext4 -b 4096 -m 0 -J size=1 -N 2000 -O ^has_journal");
-	for_seeds(test_steps(2, 20), fill_up, (void *)"-t ext4 -b 1024 -m 0 -N 2000");
-	for_seeds(test_steps(1, 20), fill_up,
-		  (void *)"-t ext4 -b 1024 -m 0 -N 2000 -O bigalloc,^has_journal -C 4096");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tree_4k),		cmocka_unit_test(test_tree_1k),
-		cmocka_unit_test(test_tree_no_journal), cmocka_unit_test(test_tree_bigalloc),
-		cmocka_unit_test(test_tree_plain),	cmocka_unit_test(test_tree_inline),
-		cmocka_unit_test(test_tree_meta_bg),	cmocka_unit_test(test_dir_growth),
-		cmocka_unit_test(test_remove),		cmocka_unit_test(test_xattrs),
-		cmocka_unit_test(test_block_mapped),	cmocka_unit_test(test_source_fails),
-		cmocka_unit_test(test_cancel),		cmocka_unit_test(test_stale_tables),
-		cmocka_unit_test(test_quota),		cmocka_unit_test(test_overwrite_full),
-		cmocka_unit_test(test_journal_full),	cmocka_unit_test(test_churn),
-		cmocka_unit_test(test_fill_up),
+		cmocka_unit_test(test_tree_4k),
+		cmocka_unit_test(test_tree_1k),
+		cmocka_unit_test(test_tree_no_journal),
+		cmocka_unit_test(test_tree_bigalloc),
+		cmocka_unit_test(test_tree_plain),
+		cmocka_unit_test(test_tree_inline),
+		cmocka_unit_test(test_tree_meta_bg),
+		cmocka_unit_test(test_dir_growth),
+		cmocka_unit_test(test_remove),
+		cmocka_unit_test(test_xattrs),
+		cmocka_unit_test(test_block_mapped),
+		cmocka_unit_test(test_stale_tables),
+		cmocka_unit_test(test_quota),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

@@ -57,15 +57,6 @@ static const struct seen *seen_of(const struct dafs_inode *inode)
 	return NULL;
 }
 
-static void fill_file(struct dafs_inode *f, size_t len, uint32_t seed)
-{
-	uint8_t *buf = malloc(len + 1);
-
-	wf_pattern(buf, len, seed);
-	scratch_ok(dafs_delalloc_write(&wf.w, f, 0, buf, len));
-	free(buf);
-}
-
 static void test_collect(void **state)
 {
 	struct dafs_wb_runs runs = { 0 };
@@ -122,7 +113,7 @@ static void test_side_by_side(void **state)
 		}
 	}
 	for (int i = 0; i < 300; i++)
-		fill_file(f[i % 10 * 30 + i / 10],
+		wf_fill(f[i % 10 * 30 + i / 10],
 			  1 + test_random(&rng) % (i % 50 ? 60000 : 9 << 20), (uint32_t)i);
 	plan = plan_now();
 	for (int i = 0; i < 300; i++) {
@@ -148,8 +139,8 @@ static void test_grow(void **state)
 	wf_open(scratch_mke2fs("g.img", "-t ext4 -b 4096", "64M"));
 	a = wf_new(wf_root(), "a", S_IFREG | 0644);
 	b = wf_new(wf_root(), "b", S_IFREG | 0644);
-	fill_file(a, 40960, 1);
-	fill_file(b, 40960, 2);
+	wf_fill(a, 40960, 1);
+	wf_fill(b, 40960, 2);
 	plan = plan_now();
 	a_end = seen_of(a)->end;
 	b_end = seen_of(b)->end;
@@ -183,7 +174,7 @@ static void test_overwrite(void **state)
 
 	wf_open(scratch_mke2fs("o.img", "-t ext4 -b 4096", "64M"));
 	f = wf_new(wf_root(), "f", S_IFREG | 0644);
-	fill_file(f, sizeof(buf), 1);
+	wf_fill(f, sizeof(buf), 1);
 	plan = plan_now();
 	was = seen_of(f)->first.pblk;
 	dafs_plan_free(plan);
@@ -223,7 +214,7 @@ static void test_stable(void **state)
 	wf_open(scratch_mke2fs("t.img", "-t ext4 -b 1024", "64M"));
 	for (int i = 0; i < 500; i++) {
 		snprintf(name, sizeof(name), "f%d", i);
-		fill_file(wf_new(wf_root(), name, S_IFREG | 0644), (size_t)i * 131 % 9000 + 1,
+		wf_fill(wf_new(wf_root(), name, S_IFREG | 0644), (size_t)i * 131 % 9000 + 1,
 			  (uint32_t)i);
 	}
 	scratch_ctx.threads = 1;
@@ -251,10 +242,10 @@ static void test_order_dirty(void **state)
 	a = wf_new(wf_root(), "a", S_IFREG | 0644);
 	b = wf_new(wf_root(), "b", S_IFREG | 0644);
 	c = wf_new(wf_root(), "c", S_IFREG | 0644);
-	fill_file(c, 4096, 1);
-	fill_file(a, 4096, 2);
-	fill_file(b, 4096, 3);
-	fill_file(c, 4096, 4);
+	wf_fill(c, 4096, 1);
+	wf_fill(a, 4096, 2);
+	wf_fill(b, 4096, 3);
+	wf_fill(c, 4096, 4);
 	wf.opts.order_dirty = true;
 	plan = plan_now();
 	assert_int_equal(seen_of(a)->first.pblk, seen_of(c)->end);
@@ -272,7 +263,7 @@ static void test_once(void **state)
 	(void)state;
 
 	wf_open(scratch_mke2fs("1.img", "-t ext4", "16M"));
-	fill_file(wf_new(wf_root(), "a", S_IFREG | 0644), 100, 1);
+	wf_fill(wf_new(wf_root(), "a", S_IFREG | 0644), 100, 1);
 	wf_changes(&cs, list);
 	scratch_ok(dafs_plan_new(wf.img, &cs, NULL, &plan));
 	assert_int_equal(list[0]->ino, 2);

@@ -400,4 +400,23 @@ static inline bool wf_debugfs_has(const char *request, const char *fragment)
 			   wf.path, fragment) == 0;
 }
 
+/* A file's first len bytes, by seed, written or expected. */
+static inline void wf_fill(struct dafs_inode *f, size_t len, uint32_t seed)
+{
+	uint8_t *buf = malloc(len + 1);
+
+	wf_pattern(buf, len, seed);
+	scratch_ok(dafs_delalloc_write(&wf.w, f, 0, buf, len));
+	free(buf);
+}
+
+static inline void wf_expect_fill(const char *name, size_t len, uint32_t seed)
+{
+	uint8_t *buf = malloc(len + 1);
+
+	wf_pattern(buf, len, seed);
+	wf_expect(name, buf, len);
+	free(buf);
+}
+
 #endif
