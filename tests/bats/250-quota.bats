@@ -21,6 +21,18 @@ put_as() { # OWNER NAME: exit status of the whole
 usage() { quotalimit img | awk -v type="$1" -v id="$2" '$1 == type && $2 == id { print $3, $4 }'; }
 flushed() { run_tool 0 dawrite -q img flush && assert_fsck_clean img; }
 
+# A KiB less than the script takes is refused where the message says; then user 1000 has so many inodes.
+script_needs() { # KIB INODES MESSAGE
+  quotalimit img user 1000 0 $(($1 - 1)) 0 0
+  run_tool 1 dawrite img script script
+  has_stderr "user 1000, hard limit $(($1 - 1)) KiB"
+  has_stderr "$3"
+  quotalimit img user 1000 0 "$1" 0 0
+  run_tool 0 dawrite img script script
+  flushed
+  [ "$(usage user 1000)" = "$1 $2" ]
+}
+
 @test "quota: space beyond a user's hard limit is refused, and named; the cache stays as it was" {
   make_image
   quotalimit img user 1000 0 50 0 0
@@ -130,22 +142,10 @@ flushed() { run_tool 0 dawrite -q img flush && assert_fsck_clean img; }
   # Four names a block, and an index: 26 blocks.
   for i in $(seq 1 100); do printf 'touch /d/%0200d\n' "$i"; done >names
   (echo 'mkdir /d' && echo 'chown 1000:1000 /d' && cat names) >script
-  quotalimit img user 1000 0 26 0 0
-  run_tool 1 dawrite img script script
-  has_stderr "user 1000, hard limit 26 KiB"
-  has_stderr "script:99: /d/0"
-  quotalimit img user 1000 0 27 0 0
-  run_tool 0 dawrite img script script
-  flushed
-  [ "$(usage user 1000)" = "27 2" ]
+  script_needs 27 2 "script:99: /d/0"
   head -c 1000 /dev/zero | tr '\0' v >value
   printf 'touch /u/a\nchown 1000:1000 /u/a\nsetfattr -n user.a -v %s /u/a\n' "$(head -c 900 value)" >script
-  quotalimit img user 1000 0 27 0 0
-  run_tool 1 dawrite img script script
-  quotalimit img user 1000 0 28 0 0
-  run_tool 0 dawrite img script script
-  flushed
-  [ "$(usage user 1000)" = "28 3" ]
+  script_needs 28 3 "script:3: /u/a"
 }
 
 @test "quota: after a flush of a part, and one that was cut off, the rest is counted" {

@@ -139,15 +139,7 @@ check_numbers() { # IMAGE ACKNOWLEDGED
   local files=20000
   [ -z "${DAFS_TEST_LONG:-}" ] || files=200000
   mkdafs -q -J size=4 -N $((files + 1000)) -b 4096 img 2G
-  # A tar of small files, made without making the files.
-  run_tool 0 python3 - "$files" <<'PY'
-import io, sys, tarfile
-with tarfile.open("many.tar", "w", format=tarfile.GNU_FORMAT) as tar:
-    for i in range(int(sys.argv[1])):
-        info = tarfile.TarInfo("d%03d/f%06d" % (i // 1000, i))
-        info.size = 10
-        tar.addfile(info, io.BytesIO(b"%010d" % i))
-PY
+  many_tar "$files" "d%03d/f%06d" 1000
   run_tool 0 dawrite img import many.tar /
   run_tool 0 dawrite --json img flush
   grep -qE '"transactions": 1$' <<<"$output"

@@ -42,6 +42,22 @@ kernel_has_it() { # IMAGE OPTIONS [COMMAND...]
   losetup -d "$dev"
 }
 
+# COMMAND was pending on `full`, and its flush is killed at its Nth fdatasync: what is left is sound for others too, and the next flush
+# ends it.
+killed_flush() { # N COMMAND...
+  local at=$1
+  shift
+  cp --sparse=always full img
+  dawrite -q img "$@"
+  strace -f -qq -o trace -e trace=fdatasync -e inject=fdatasync:signal=KILL:when="$at" dawrite -q img flush || true
+  cp --sparse=always img between
+  e2fsck -fy -E journal_only between >/dev/null || [ $? -eq 1 ]
+  assert_fsck_clean between
+  run_tool 0 dawrite -q img flush
+  assert_fsck_clean img
+  [ ! -e img.dacache ]
+}
+
 @test "e2fsck and the kernel replay the journal of a cut-off flush: what is left is settled all the same" {
   run_tool 0 faults --others --work rename-over --phase part --fault stop --stride 2
   has_output " 0 failures"
@@ -199,14 +215,7 @@ kernel_has_it() { # IMAGE OPTIONS [COMMAND...]
   local files=6000 i
   [ -z "${DAFS_TEST_LONG:-}" ] || files=100000
   mkdafs -q -b 1024 -J size=1 -N $((files + files / 20 + 100)) img $((files / 100 + 64))M
-  run_tool 0 python3 - "$files" <<'PY'
-import io, sys, tarfile
-with tarfile.open("many.tar", "w", format=tarfile.GNU_FORMAT) as tar:
-    for i in range(int(sys.argv[1])):
-        info = tarfile.TarInfo("big/d%03d/f%06d" % (i // 20, i))
-        info.size = 10
-        tar.addfile(info, io.BytesIO(b"%010d" % i))
-PY
+  many_tar "$files" "big/d%03d/f%06d" 20
   dawrite -q img import many.tar /
   dawrite -q img flush
   cp --sparse=always img full
@@ -215,19 +224,10 @@ PY
   [ "$(jq .transactions <<<"$output")" -gt 1 ]
   assert_fsck_clean img
   run_tool 1 dawrite img stat /big
-  # The same, cut off: what is left is sound for others too, and goes with the next flush.
   need strace
   for i in 8 20; do
-    cp --sparse=always full img
-    dawrite -q img rm -r /big
-    strace -f -qq -o trace -e trace=fdatasync -e inject=fdatasync:signal=KILL:when=$i dawrite -q img flush || true
-    cp --sparse=always img between
-    e2fsck -fy -E journal_only between >/dev/null || [ $? -eq 1 ]
-    assert_fsck_clean between
-    run_tool 0 dawrite -q img flush
-    assert_fsck_clean img
+    killed_flush "$i" rm -r /big
     run_tool 1 dawrite img stat /big
-    [ ! -e img.dacache ]
   done
 }
 
@@ -336,8 +336,9 @@ EOF
   dawrite -q img fallocate /f 0 9G
   echo kept | dawrite -q img write /kept
   dawrite -q img flush
+  mv img full
   for change in 'rm /f' 'truncate /f 5000' 'punch /f 1M 8G' 'mv /kept /f'; do
-    cp --sparse=always img now
+    cp --sparse=always full now
     # shellcheck disable=SC2086
     dawrite -q now $change
     dawrite -q now mkdir /more
@@ -357,15 +358,7 @@ EOF
   [ ! -e now.dacache ]
   need strace
   for i in 6 11; do
-    cp --sparse=always img now
-    dawrite -q now rm /f
-    strace -f -qq -o trace -e trace=fdatasync -e inject=fdatasync:signal=KILL:when=$i dawrite -q now flush || true
-    cp --sparse=always now between
-    e2fsck -fy -E journal_only between >/dev/null || [ $? -eq 1 ]
-    assert_fsck_clean between
-    run_tool 0 dawrite -q now flush
-    assert_fsck_clean now
-    run_tool 1 dawrite now stat /f
-    [ ! -e now.dacache ]
+    killed_flush "$i" rm /f
+    run_tool 1 dawrite img stat /f
   done
 }

@@ -177,3 +177,17 @@ make_tree() {
   touch -h -d '2038-01-19 03:14:08.5 UTC' "$dir/fast-link"
   touch -d '2001-02-03 04:05:06.000000007 UTC' "$dir/deep/a" "$dir"
 }
+
+# many.tar, with small files that are never made on the host: PATTERN gets the number of the directory, of so many FILES each, and the
+# file's.
+many_tar() { # FILES PATTERN PER_DIRECTORY
+  run_tool 0 python3 - "$@" <<'PY'
+import io, sys, tarfile
+files, pattern, each = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+with tarfile.open("many.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+    for i in range(files):
+        info = tarfile.TarInfo(pattern % (i // each, i))
+        info.size = 10
+        tar.addfile(info, io.BytesIO(b"%010d" % i))
+PY
+}
