@@ -26,7 +26,7 @@ setup() {
 }
 
 @test "what only goes together and is more than the journal holds goes by a redo record, whole or not at all" {
-  run_tool 0 faults --work names-together --phase flush --fault stop --stride 97
+  run_tool 0 faults --work names-together --phase flush --fault stop --stride 43
   has_output " 0 failures"
 }
 

@@ -132,6 +132,43 @@ static void test_overwrite_full(void **state)
 	wf_close();
 }
 
+/* No room for the leaf that one more hole would need: the punch is refused, and took nothing. */
+static void test_punch_full(void **state)
+{
+	static uint8_t buf[200 << 10];
+	struct dafs_inode *f, *g;
+	unsigned holes = 0, refused = 0;
+	errcode_t err = 0;
+	(void)state;
+
+	wf_open(scratch_mke2fs("punch.img", "-t ext4 -b 1024 -m 0 -O ^has_journal", "4M"));
+	wf.w.dry_plan = wf_dry_plan;
+	f = wf_new(wf_root(), "f", S_IFREG | 0644);
+	wf_fill(f, sizeof(buf), 1);
+	g = wf_new(wf_root(), "g", S_IFREG | 0644);
+	for (uint64_t at = 0; !err; at += 1024)
+		err = dafs_delalloc_write(&wf.w, g, at, buf, 1024);
+	wf_flush();
+	wf.w.dry_plan = wf_dry_plan;
+	f = wf_lookup(wf_root(), "f");
+	wf_pattern(buf, sizeof(buf), 1);
+	for (size_t at = 3 << 10; at < sizeof(buf); at += 9 << 10) {
+		err = dafs_delalloc_punch(&wf.w, f, at, 1024);
+		if (!err) {
+			memset(buf + at, 0, 1024);
+			holes++;
+		} else if (err == DAFS_ET_NOSPC_META || err == DAFS_ET_NOSPC_RESERVE) {
+			refused++;
+		} else {
+			scratch_ok(err);
+		}
+	}
+	assert_true(holes && refused);
+	wf_flush();
+	wf_expect("f", buf, sizeof(buf));
+	wf_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +176,7 @@ int main(void)
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_journal_full),
 		cmocka_unit_test(test_overwrite_full),
+		cmocka_unit_test(test_punch_full),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
