@@ -3,8 +3,8 @@
  * pager - standard output through a pager while one request runs, on a terminal only.
  *
  * DEBUGFS_PAGER, then PAGER, name it (a shell command; "" or "__none__": no pager); else "pager" or
- * "less", where there is one. The pager leaving early is no error: SIGPIPE is ignored meanwhile, and
- * the error state of standard output is taken back.
+ * "less", where there is one. The pager leaving early is no error: SIGPIPE is ignored meanwhile,
+ * and the error state of standard output is taken back.
  */
 #include "config.h"
 

@@ -22,7 +22,8 @@ static errcode_t open_session(struct dafsdebug *dd, struct dafs **fs)
 
 /* ---- es ---- */
 
-/* The inode behind path in the pending name space; a relative path begins at the shell's directory. */
+/* The inode behind path in the pending name space; a relative path begins at the shell's
+ * directory. */
 static errcode_t find(struct dafsdebug *dd, struct dafs *fs, const char *path,
 		      struct dafs_inode **inode)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * req_frag - frag: where files lie, byte for byte as `filefrag -v` of e2fsprogs 1.47 prints it under
- * a kernel mount; and the layout of the whole image in figures.
+ * req_frag - frag: where files lie, byte for byte as `filefrag -v` of e2fsprogs 1.47 prints it
+ * under a kernel mount; and the layout of the whole image in figures.
  */
 #include "config.h"
 
@@ -41,8 +41,8 @@ struct columns {
 	int logical, physical;
 };
 
-/* The words of one piece. A blank stands before the first one, but "eof" comes with its comma, alone
- * too. */
+/* The words of one piece. A blank stands before the first one, but "eof" comes with its comma,
+ * alone too. */
 static void put_flags(const struct columns *c, const struct dafs_piece *piece, bool last)
 {
 	static const struct {

@@ -13,8 +13,8 @@
 #include "cli/json.h"
 #include "job/recover.h"
 
-/* After so many lines what they left in memory goes into the cache's transaction: a script of millions of lines takes no more
- * than one of these. */
+/* After so many lines what they left in memory goes into the cache's transaction: a script of
+ * millions of lines takes no more than one of these. */
 enum { LINES_HELD = 1 << 16 };
 
 /* Put "FILE:LINE: " before the detail of what failed on that line. */
@@ -92,7 +92,8 @@ struct plan_print {
 	struct dafs_plan_room room;
 };
 
-/* Where what follows logically does not follow on disk, and the longest stretch that this happens in. */
+/* Where what follows logically does not follow on disk, and the longest stretch that this happens
+ * in. */
 static uint64_t cuts_of(const struct dafs_plan_extent *ext, size_t n, uint64_t *longest)
 {
 	uint64_t cuts = 0, here = 0, len = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* cmd_edit - dawrite's small commands: file data, names, attributes. Each parses its words and makes one job call a path. */
+/* cmd_edit - dawrite's small commands: file data, names, attributes. Each parses its words and
+ * makes one job call a path. */
 #include "config.h"
 
 #include "dawrite/dawrite.h"

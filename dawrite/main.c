@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * dawrite - change an ext4 image offline: operations are pending in the cache until a flush places and writes them all.
+ * dawrite - change an ext4 image offline: operations are pending in the cache until a flush places
+ * and writes them all.
  */
 #include "config.h"
 

@@ -2,9 +2,10 @@
 /*
  * dafs.h - make, fill, edit and check ext4 images offline, with delayed allocation in user space.
  *
- * A program makes a context, formats (dafs_mkfs) or opens (dafs_open) an image, issues operations that are only pending, and
- * ends with dafs_flush, which places and writes everything at once. All functions return 0 or an error code of com_err (this
- * library's table, libext2fs', or errno); dafs_ctx_detail() then names path and cause. One handle is used by one thread at a time.
+ * A program makes a context, formats (dafs_mkfs) or opens (dafs_open) an image, issues operations
+ * that are only pending, and ends with dafs_flush, which places and writes everything at once. All
+ * functions return 0 or an error code of com_err (this library's table, libext2fs', or errno);
+ * dafs_ctx_detail() then names path and cause. One handle is used by one thread at a time.
  */
 #ifndef DAFS_DAFS_H
 #define DAFS_DAFS_H
@@ -26,16 +27,19 @@ extern "C" {
 struct dafs_ctx;
 struct dafs;
 
-/* Make a context: error detail, clock (SOURCE_DATE_EPOCH is honoured), options. It must outlive every handle opened with it.
- * Loads dafs' error table into com_err. ENOMEM; a malformed SOURCE_DATE_EPOCH is DAFS_ET_RANGE (the context exists all the same). */
+/* Make a context: error detail, clock (SOURCE_DATE_EPOCH is honoured), options. It must outlive
+ * every handle opened with it. Loads dafs' error table into com_err. ENOMEM; a malformed
+ * SOURCE_DATE_EPOCH is DAFS_ET_RANGE (the context exists all the same). */
 DAFS_API errcode_t dafs_ctx_new(struct dafs_ctx **ret);
 DAFS_API void dafs_ctx_free(struct dafs_ctx *ctx);
-/* One line about the last failure: path and cause. Empty when there is none. Valid until the next call on the context. */
+/* One line about the last failure: path and cause. Empty when there is none. Valid until the next
+ * call on the context. */
 DAFS_API const char *dafs_ctx_detail(const struct dafs_ctx *ctx);
 DAFS_API void dafs_ctx_set_threads(struct dafs_ctx *ctx, unsigned threads);	/* 0: one per CPU */
 DAFS_API void dafs_ctx_set_no_sync(struct dafs_ctx *ctx, bool no_sync);
 
-/* What dafs_mkfs makes; zero everywhere: the defaults of mke2fs 1.47 for a file system of that size. */
+/* What dafs_mkfs makes; zero everywhere: the defaults of mke2fs 1.47 for a file system of that
+ * size. */
 struct dafs_mkfs_params {
 	size_t size;			/* sizeof(struct dafs_mkfs_params) */
 	uint64_t fs_blocks;		/* size in blocks of block_size; 0: fs_bytes, or the device's size */
@@ -54,17 +58,20 @@ enum dafs_open_flags {
 	DAFS_OPEN_RW = 1,	/* operations are allowed */
 	DAFS_OPEN_CACHE = 2,	/* keep pending work in the offline cache beside the image across processes; otherwise in memory only */
 };
-/* Open an image. cache_dir NULL: the usual place. Pending work in a cache becomes visible (and an interrupted flush is settled). */
+/* Open an image. cache_dir NULL: the usual place. Pending work in a cache becomes visible (and an
+ * interrupted flush is settled). */
 DAFS_API errcode_t dafs_open(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir, struct dafs **ret);
 /* Close. Memory-only pending work is dropped. NULL is fine. */
 DAFS_API void dafs_close(struct dafs *fs);
 
-/* A command bracket: with the offline cache, everything since dafs_begin becomes durable at dafs_end, or none of it (dafs_cancel). */
+/* A command bracket: with the offline cache, everything since dafs_begin becomes durable at
+ * dafs_end, or none of it (dafs_cancel). */
 DAFS_API errcode_t dafs_begin(struct dafs *fs);
 DAFS_API errcode_t dafs_end(struct dafs *fs);
 DAFS_API void dafs_cancel(struct dafs *fs);
 
-/* Operations: pending until dafs_flush. Paths are absolute in the image. Each either succeeds or changes nothing. */
+/* Operations: pending until dafs_flush. Paths are absolute in the image. Each either succeeds or
+ * changes nothing. */
 DAFS_API errcode_t dafs_write(struct dafs *fs, const char *path, uint64_t off, const void *buf, size_t len);	/* makes the file when absent, 0:0 0644 */
 DAFS_API errcode_t dafs_truncate(struct dafs *fs, const char *path, uint64_t size);
 DAFS_API errcode_t dafs_fallocate(struct dafs *fs, const char *path, uint64_t off, uint64_t len, bool keep_size);
@@ -79,7 +86,8 @@ DAFS_API errcode_t dafs_chmod(struct dafs *fs, const char *path, mode_t mode);
 DAFS_API errcode_t dafs_chown(struct dafs *fs, const char *path, uint32_t uid, uint32_t gid);
 DAFS_API errcode_t dafs_utimes(struct dafs *fs, const char *path, const struct timespec times[2]);	/* atime, mtime */
 DAFS_API errcode_t dafs_setxattr(struct dafs *fs, const char *path, const char *name, const void *value, size_t len);	/* value NULL: remove */
-/* Host sources into the image, with everything cp -a keeps. src: directory, tar file, "-" (tar on stdin). */
+/* Host sources into the image, with everything cp -a keeps. src: directory, tar file, "-" (tar on
+ * stdin). */
 DAFS_API errcode_t dafs_import(struct dafs *fs, const char *src, const char *dst_dir);
 DAFS_API errcode_t dafs_put(struct dafs *fs, const char *src, const char *dst);
 

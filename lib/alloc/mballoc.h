@@ -8,7 +8,8 @@
  *
  * How a run is placed, first rule that applies:
  *  1. at the goal, where the run there is long enough;
- *  2. large data (256 blocks and more) and what is asked for tightly: in the shortest run that holds it, near the goal;
+ *  2. large data (256 blocks and more) and what is asked for tightly: in the shortest run that
+ *     holds it, near the goal;
  *  3. else at the first place at or after the goal that holds it, going round at the end;
  *     data tries the groups that are not kept for metadata first, then all;
  *  4. no free run holds it: cut, by the longest runs first, each used in multiples of the longest
@@ -54,15 +55,15 @@ struct dafs_alloc_req {
 	uint32_t lblk;	/* first logical block of the run */
 	uint32_t len;	/* blocks, > 0 */
 	unsigned flags; /* dafs_alloc_flags */
-	/* The run goes on for so many blocks that are placed another time: a place is chosen for all
-	 * of it, and what is behind len stays taken from other requests of this allocator (the
+	/* The run goes on for so many blocks that are placed another time: a place is chosen for
+	 * all of it, and what is behind len stays taken from other requests of this allocator (the
 	 * kernel's inode preallocation). Where that is not to be had, len alone. */
 	uint32_t more;
 	/* So many blocks before it are to stay free for what is written there another time, where a
 	 * free run holds both. Not with bigalloc. */
 	uint32_t lead;
-	/* so many times the shortest free run of all is used up first, before rule 1: for a mapping that
-	 * has room for pieces, so that long runs are left to those that have not */
+	/* so many times the shortest free run of all is used up first, before rule 1: for a mapping
+	 * that has room for pieces, so that long runs are left to those that have not */
 	uint32_t crumbs;
 	uint64_t ino; /* for the trace, with the nearest blocks that the file has to both sides */
 	uint32_t lleft, lright;
@@ -72,8 +73,9 @@ struct dafs_alloc_req {
 /* Place one run. The pieces are appended to out in lblk order (their state: written; out must end
  * at or before req->lblk). DAFS_ET_NOSPC_ALLOC, DAFS_ET_RANGE (len 0, end past 0xFFFFFFFF), ENOMEM
  * and errors of the bitmaps leave allocator and out as they were. A call that places something is
- * one ext4_request_blocks line in the trace, and for each piece ext4_mballoc_alloc (with the rule that
- * chose it; ext4_mballoc_prealloc where the place was kept for the file) and ext4_allocate_blocks. */
+ * one ext4_request_blocks line in the trace, and for each piece ext4_mballoc_alloc (with the rule
+ * that chose it; ext4_mballoc_prealloc where the place was kept for the file) and
+ * ext4_allocate_blocks. */
 errcode_t dafs_mballoc_place(struct dafs_mballoc *ma, const struct dafs_alloc_req *req,
 			     struct dafs_extlist *out);
 
@@ -94,8 +96,8 @@ uint64_t dafs_mballoc_free_clusters(const struct dafs_mballoc *ma);
  * (DAFS_ET_INTERNAL). Looks into every group. ENOMEM and errors of the bitmaps: *ret is NULL. */
 errcode_t dafs_mballoc_runs(struct dafs_mballoc *ma, struct dafs_pack_run **ret, size_t *n);
 
-/* How many blocks from pblk on are free, counting no further than max: where a file may grow. 0 for a
- * block that is none, or when a bitmap cannot be read. Not with bigalloc (0). */
+/* How many blocks from pblk on are free, counting no further than max: where a file may grow. 0 for
+ * a block that is none, or when a bitmap cannot be read. Not with bigalloc (0). */
 uint32_t dafs_mballoc_run_at(struct dafs_mballoc *ma, uint64_t pblk, uint32_t max);
 
 /* The first place for len_blks of data in one run, as by rule 3: where a batch of small files may

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * crc32c - the checksum of ext4 and jbd2 metadata: reflected polynomial 0x82F63B78, no final inversion.
- * Runs on the CPU's instruction where there is one (isa-l).
+ * crc32c - the checksum of ext4 and jbd2 metadata: reflected polynomial 0x82F63B78, no final
+ * inversion. Runs on the CPU's instruction where there is one (isa-l).
  */
 #ifndef DAFS_BASE_CRC32C_H
 #define DAFS_BASE_CRC32C_H

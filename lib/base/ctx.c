@@ -39,8 +39,8 @@ errcode_t dafs_ctx_init(struct dafs_ctx *ctx)
 	memset(ctx, 0, sizeof(*ctx));
 	ctx->as_root = true;
 	ctx->lock_timeout_ms = ~0u;
-	/* The clock of time() and of the kernel's file systems: a finer one runs ahead of it by some
-	 * milliseconds, and what is stamped with it lies in the future for them. */
+	/* The clock of time() and of the kernel's file systems: a finer one runs ahead of it by
+	 * some milliseconds, and what is stamped with it lies in the future for them. */
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	ctx->now_sec = now.tv_sec;
 	ctx->now_nsec = (uint32_t)now.tv_nsec;

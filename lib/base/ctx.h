@@ -2,11 +2,12 @@
 /*
  * ctx - the surroundings of one piece of work: error detail, trace, progress, clock, cancel flag.
  *
- * Every handle (image, session, checker) is opened with a context and keeps the pointer; the context outlives all
- * of them. It does not do I/O by itself and holds no file-system state.
+ * Every handle (image, session, checker) is opened with a context and keeps the pointer; the
+ * context outlives all of them. It does not do I/O by itself and holds no file-system state.
  *
  * Invariants:
- *  1. detail[] describes the last failure only: who receives a non-zero errcode_t prints "tool: detail: message".
+ *  1. detail[] describes the last failure only: who receives a non-zero errcode_t prints "tool:
+ *     detail: message".
  *  2. "now" is read once, when the context is made, so one command stamps one time everywhere.
  */
 #ifndef DAFS_BASE_CTX_H
@@ -41,9 +42,10 @@ struct dafs_ctx {
 	volatile int cancel;		/* set by a signal handler; long loops poll dafs_cancelled() */
 };
 
-/* Make a context with the clock read (SOURCE_DATE_EPOCH, then E2FSPROGS_FAKE_TIME, through secure_getenv; else the
- * host's clock). Never fails; ctx is caller's memory. A malformed SOURCE_DATE_EPOCH is reported by dafs_ctx_init's
- * return value (DAFS_ET_RANGE with detail) and the host's clock is used. */
+/* Make a context with the clock read (SOURCE_DATE_EPOCH, then E2FSPROGS_FAKE_TIME, through
+ * secure_getenv; else the host's clock). Never fails; ctx is caller's memory. A malformed
+ * SOURCE_DATE_EPOCH is reported by dafs_ctx_init's return value (DAFS_ET_RANGE with detail) and the
+ * host's clock is used. */
 errcode_t dafs_ctx_init(struct dafs_ctx *ctx);
 
 /* Record "what went wrong on which path" (printf-like) and return code, so that a caller writes
@@ -63,7 +65,8 @@ void dafs_progress(struct dafs_ctx *ctx, const char *stage, uint64_t done, uint6
 /* Say one line to the user through the notice callback (printf-like), if there is one. */
 void dafs_notice(struct dafs_ctx *ctx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Worker threads to use: ctx->threads, or the CPUs available to the process (sched_getaffinity). At least 1. */
+/* Worker threads to use: ctx->threads, or the CPUs available to the process (sched_getaffinity). At
+ * least 1. */
 unsigned dafs_threads(const struct dafs_ctx *ctx);
 
 #endif

@@ -18,8 +18,8 @@
 
 #define DAFS_BESIDE_CACHE "dacache"
 
-/* *ret: the path, malloc'ed; NULL on failure. make: make the folders above it where it is not beside the image, 0700. ENOENT: a
- * block device, and neither XDG_STATE_HOME nor HOME is set. */
+/* *ret: the path, malloc'ed; NULL on failure. make: make the folders above it where it is not
+ * beside the image, 0700. ENOENT: a block device, and neither XDG_STATE_HOME nor HOME is set. */
 errcode_t dafs_beside_path(struct dafs_dev *dev, const uint8_t uuid[16], const char *suffix,
 			   bool make, char **ret);
 

@@ -86,7 +86,8 @@ void dafs_dev_close(struct dafs_dev *dev);
  * errno. A file grows by what is written past its end. Reads and writes may be issued by several
  * threads. */
 errcode_t dafs_dev_read(struct dafs_dev *dev, void *buf, size_t len_bytes, uint64_t off);
-/* A range will be read soon: the host may begin to. Only a hint; parts past the end do not matter. */
+/* A range will be read soon: the host may begin to. Only a hint; parts past the end do not
+ * matter. */
 void dafs_dev_ahead(struct dafs_dev *dev, uint64_t off, uint64_t len_bytes);
 errcode_t dafs_dev_write(struct dafs_dev *dev, const void *buf, size_t len_bytes, uint64_t off);
 errcode_t dafs_dev_writev(struct dafs_dev *dev, const struct iovec *iov, int niov, uint64_t off);
@@ -113,7 +114,8 @@ errcode_t dafs_dev_sync(struct dafs_dev *dev);
 /* Take the image's lock (lock.c): exclusive for who writes, shared for who reads, waiting with a
  * notice up to ctx->lock_timeout_ms. Released by closing. DAFS_ET_LOCKED, DAFS_ET_CANCELLED. */
 errcode_t dafs_dev_lock(struct dafs_dev *dev, bool exclusive);
-/* The same on any open file, called what in messages. ENOLCK (no detail): its file system has no locks. */
+/* The same on any open file, called what in messages. ENOLCK (no detail): its file system has no
+ * locks. */
 errcode_t dafs_fd_lock(struct dafs_ctx *ctx, int fd, bool exclusive, const char *what);
 
 /* Tests: called on every device just opened, may wrap its ops. */

@@ -287,8 +287,9 @@ static uint64_t mix(uint64_t print, const void *data, size_t len)
 	return print;
 }
 
-/* A full e2fsck writes some of a descriptor anew although nothing has changed: that the bitmap of a group
- * with nothing in it is not in use, and how far the inode table is; with them go the checksums of what is free throughout. */
+/* A full e2fsck writes some of a descriptor anew although nothing has changed: that the bitmap of a
+ * group with nothing in it is not in use, and how far the inode table is; with them go the
+ * checksums of what is free throughout. */
 static void reduce_desc(const struct dafs_image *img, uint32_t grp, struct ext4_group_desc *desc)
 {
 	bool wide = EXT2_DESC_SIZE(img->fs->super) >= EXT2_MIN_DESC_SIZE_64BIT;
@@ -367,12 +368,14 @@ errcode_t dafs_image_journal_commits_after(struct dafs_image *img, uint32_t tid,
 	return err;
 }
 
-/* All that whoever writes to the image leaves in the superblock, less what is the same in other words. */
+/* All that whoever writes to the image leaves in the superblock, less what is the same in other
+ * words. */
 static uint32_t super_sum(const struct ext2_super_block *super)
 {
 	struct ext2_super_block sb = *super;
 
-	/* The counts may be behind those of the descriptors, and the journal may be about to be emptied. */
+	/* The counts may be behind those of the descriptors, and the journal may be about to be
+	 * emptied. */
 	ext2fs_free_blocks_count_set(&sb, 0);
 	sb.s_free_inodes_count = 0;
 	sb.s_feature_incompat &= ~(uint32_t)EXT3_FEATURE_INCOMPAT_RECOVER;

@@ -102,21 +102,23 @@ bool dafs_image_journal_torn(struct dafs_image *img);
  * outside the file system. */
 errcode_t dafs_image_read_blks(struct dafs_image *img, uint64_t pblk, uint64_t count, void *buf);
 
-/* The sequence number of the image's journal: what an empty one has, a dirty one will have after its
- * replay. 0: there is no journal. Errors: dafs_journal_open's. */
+/* The sequence number of the image's journal: what an empty one has, a dirty one will have after
+ * its replay. 0: there is no journal. Errors: dafs_journal_open's. */
 errcode_t dafs_image_journal_sequence(struct dafs_image *img, uint32_t *sequence);
 
-/* Does the image's journal hold the commit block of a transaction later than tid (dafs_journal_commits_after)? */
+/* Does the image's journal hold the commit block of a transaction later than tid
+ * (dafs_journal_commits_after)? */
 errcode_t dafs_image_journal_commits_after(struct dafs_image *img, uint32_t tid, bool *later);
 
-/* A checksum of how full the image is and where: size and free counts of sb (the image's superblock or a
- * copy), and the descriptors. Who allocates or frees anything changes it; a full e2fsck that finds nothing does not, although it
- * writes anew which bitmaps and parts of inode tables are in use. */
+/* A checksum of how full the image is and where: size and free counts of sb (the image's superblock
+ * or a copy), and the descriptors. Who allocates or frees anything changes it; a full e2fsck that
+ * finds nothing does not, although it writes anew which bitmaps and parts of inode tables are in
+ * use. */
 uint32_t dafs_image_content_sum(const struct dafs_image *img, struct ext2_super_block *sb);
 
-/* What identifies the image and its state for a cache bound to it: UUID, and a fingerprint over all of
- * the superblock (its counts as the descriptors have them; neither its checksum nor needs_recovery), the
- * descriptors and the journal's sequence number. */
+/* What identifies the image and its state for a cache bound to it: UUID, and a fingerprint over all
+ * of the superblock (its counts as the descriptors have them; neither its checksum nor
+ * needs_recovery), the descriptors and the journal's sequence number. */
 errcode_t dafs_image_fingerprint(struct dafs_image *img, uint8_t uuid[16], uint64_t *print);
 
 /* Is [pblk, pblk+len) inside the file system and clear of static metadata (superblocks,

@@ -8,10 +8,10 @@
  * bits, checksum v1/v2/v3, revoke, escape. What is in the fast-commit area is replayed, too
  * (fc_int.h); it is left without.
  *
- * The log holds at most one transaction of ours: it is written while the journal is empty, from where
- * the last one ended, round the end of the log, and made reachable by one write of the journal superblock when all of
- * it is durable. That write is the commit. The kernel and e2fsck can replay at any moment after it,
- * and see an empty journal at any moment before.
+ * The log holds at most one transaction of ours: it is written while the journal is empty, from
+ * where the last one ended, round the end of the log, and made reachable by one write of the
+ * journal superblock when all of it is durable. That write is the commit. The kernel and e2fsck can
+ * replay at any moment after it, and see an empty journal at any moment before.
  *
  * Transition -> function:
  *   empty   -> dafs_journal_write  -> written (needs_recovery set in the superblock before)
@@ -52,8 +52,8 @@ bool dafs_journal_needs_recovery(const struct dafs_journal *j);
  * */
 errcode_t dafs_journal_sequence(struct dafs_journal *j, uint32_t *sequence);
 
-/* Does the log, replayed or not, hold the commit block of a transaction later than tid? Reads the head
- * of every block. */
+/* Does the log, replayed or not, hold the commit block of a transaction later than tid? Reads the
+ * head of every block. */
 errcode_t dafs_journal_commits_after(struct dafs_journal *j, uint32_t tid, bool *later);
 
 /* The error number that the kernel left in the journal (s_errno), 0 for none. */

@@ -84,7 +84,8 @@ struct dafs_journal {
 	uint32_t first, last, maxlen;
 	uint32_t incompat, compat;
 	uint32_t seed; /* of checksums v2 and v3 */
-	/* Of a dirty log, when it was read or written: where it ends; when read, how many blocks it takes. */
+	/* Of a dirty log, when it was read or written: where it ends; when read, how many blocks it
+	 * takes. */
 	uint32_t head, used;
 	/* What s_sequence will be when the log is emptied; 0: not worked out yet. */
 	uint32_t next_tid;

@@ -2,9 +2,9 @@
 /*
  * journal_write - one transaction into the empty log, and the log empty again.
  *
- * Layout: descriptors, each followed by its blocks; revoke blocks; the commit block. All from where the
- * last transaction ended (s_head), round the end of the log, in writes of up to a megabyte. Nothing points there until the journal
- * superblock does.
+ * Layout: descriptors, each followed by its blocks; revoke blocks; the commit block. All from where
+ * the last transaction ended (s_head), round the end of the log, in writes of up to a megabyte.
+ * Nothing points there until the journal superblock does.
  */
 #include "config.h"
 
@@ -316,8 +316,9 @@ static errcode_t mark_recovery(struct dafs_image *img, bool needed)
 	return dafs_dev_write(img->dev, &sb, sizeof(sb), SUPERBLOCK_OFFSET);
 }
 
-/* Where the log goes on: behind the last transaction, so that each begins where the one before it ended
- * and goes round. 0 in a journal that never held one, or that somebody emptied who does not say. */
+/* Where the log goes on: behind the last transaction, so that each begins where the one before it
+ * ended and goes round. 0 in a journal that never held one, or that somebody emptied who does not
+ * say. */
 static uint32_t head_of(const struct dafs_journal *j)
 {
 	uint32_t head = be32toh(j->sb.head);

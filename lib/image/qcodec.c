@@ -7,8 +7,8 @@
  * leaf blocks, which entries share in any mixture. A leaf that still has room is on a list that the
  * header begins.
  *
- * Encoding: entries come in ascending order, so the index path of the last entry is the only one that grows
- * and the last leaf the only one with room.
+ * Encoding: entries come in ascending order, so the index path of the last entry is the only one
+ * that grows and the last leaf the only one with room.
  */
 #include "config.h"
 

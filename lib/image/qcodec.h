@@ -40,7 +40,8 @@ struct dafs_quota_grace {
 };
 
 /* Decode a whole file of len bytes: *entries (the caller frees it) in ascending order of id.
- * DAFS_ET_CORRUPT_QUOTA names what is wrong, ENOMEM; *entries is NULL then. Work is bounded by len. */
+ * DAFS_ET_CORRUPT_QUOTA names what is wrong, ENOMEM; *entries is NULL then. Work is bounded by
+ * len. */
 errcode_t dafs_qcodec_decode(struct dafs_ctx *ctx, enum dafs_quota_type type, const uint8_t *file,
 			     size_t len, struct dafs_quota_entry **entries, size_t *n,
 			     struct dafs_quota_grace *grace);

@@ -152,7 +152,8 @@ errcode_t dafs_redo_apply(struct dafs_ctx *ctx, struct dafs_dev *dev, const void
 
 enum { IN_CACHE, BESIDE, PLACES };
 
-/* May a record be in that folder? As the cache's own rules: the caller's, and nobody else's to look into. */
+/* May a record be in that folder? As the cache's own rules: the caller's, and nobody else's to look
+ * into. */
 static bool folder_ok(const char *path)
 {
 	struct stat st;

@@ -8,10 +8,11 @@
  * since: each half of the superblock (512 bytes, what a disk writes at once) must be as before the
  * commit or as after it.
  *
- * The record is a file of mode 0600: in the image's offline cache in its usual place when there is one, so that image and
- * cache can be moved together at any time; else IMAGE.dafs-redo beside the image, or $XDG_STATE_HOME/dafs/UUID.dafs-redo
- * for a block device (beside.h). Opening the image for writing finishes what it says and removes it; opening for reading
- * changes nothing and sees the image as it was to become. dafs_txn_set_redo puts it elsewhere.
+ * The record is a file of mode 0600: in the image's offline cache in its usual place when there is
+ * one, so that image and cache can be moved together at any time; else IMAGE.dafs-redo beside the
+ * image, or $XDG_STATE_HOME/dafs/UUID.dafs-redo for a block device (beside.h). Opening the image
+ * for writing finishes what it says and removes it; opening for reading changes nothing and sees
+ * the image as it was to become. dafs_txn_set_redo puts it elsewhere.
  *
  * Layout (little endian): struct dafs_redo_head; n block numbers of 8 bytes; n blocks; crc32c of
  * all that.

@@ -20,15 +20,16 @@
  *   4. the journal superblock says empty; sync
  *   5. needs_recovery is cleared; sync
  * Without a journal, and for a transaction that is larger than it and has no smaller parts
- * (dafs_txn_bypass_journal), a redo record takes the place of 1's log and of 2, and dropping it that
- * of 4 and 5: only these tools finish such a commit. An image that is being created has nothing live: its commits just write.
+ * (dafs_txn_bypass_journal), a redo record takes the place of 1's log and of 2, and dropping it
+ * that of 4 and 5: only these tools finish such a commit. An image that is being created has
+ * nothing live: its commits just write.
  *
  * Exactly once: the tag of a commit leaves a mark in the superblock, which is part of every
- * transaction: 8 bytes of the tag's SHA-512 in s_snapshot_r_blocks_count, and in s_snapshot_id a sum
- * of the descriptors and free counts as the commit leaves them, two fields of a feature that never
- * came to be (no kernel and no e2fsprogs reads them while s_snapshot_inum is 0). So the mark is there
- * exactly when the transaction is, whoever replayed the journal, and it outlives mounts, e2fsck,
- * tune2fs and resize2fs; the next tagged commit replaces it.
+ * transaction: 8 bytes of the tag's SHA-512 in s_snapshot_r_blocks_count, and in s_snapshot_id a
+ * sum of the descriptors and free counts as the commit leaves them, two fields of a feature that
+ * never came to be (no kernel and no e2fsprogs reads them while s_snapshot_inum is 0). So the mark
+ * is there exactly when the transaction is, whoever replayed the journal, and it outlives mounts,
+ * e2fsck, tune2fs and resize2fs; the next tagged commit replaces it.
  */
 #ifndef DAFS_IMAGE_TXN_H
 #define DAFS_IMAGE_TXN_H
@@ -50,8 +51,9 @@ struct dafs_redo_ops {
 errcode_t dafs_txn_begin(struct dafs_image *img);
 void dafs_txn_set_redo(struct dafs_image *img, const struct dafs_redo_ops *ops, void *arg);
 
-/* The transaction that is collecting is to be committed by a redo record, although the image has a journal; its capacity is that of
- * an image without one. For what cannot be made small enough for the journal. */
+/* The transaction that is collecting is to be committed by a redo record, although the image has a
+ * journal; its capacity is that of an image without one. For what cannot be made small enough for
+ * the journal. */
 void dafs_txn_bypass_journal(struct dafs_image *img);
 
 /* The block as this transaction has it (overlay, else disk). The pointer is good until the

@@ -32,8 +32,8 @@ errcode_t dafs_xcodec_read(struct dafs_image *img, uint32_t ino, const struct ex
 struct dafs_xattr_layout {
 	bool use_block;		/* a block is needed */
 	uint32_t nvalues;	/* values that need an inode of their own (ea_inode) */
-	/* Blocks those take in sum; ext4 counts them (in whole clusters each) in the owner's i_blocks
-	 * too. */
+	/* Blocks those take in sum; ext4 counts them (in whole clusters each) in the owner's
+	 * i_blocks too. */
 	uint64_t value_blks;
 };
 /* Where a set would go. path: for the message of DAFS_ET_XATTR_TOO_BIG / DAFS_ET_XATTR_NAME

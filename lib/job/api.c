@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* api - the part of the public header that is about contexts; operations are in session.c, edit.c, import.c, mkfs and fsck. */
+/* api - the part of the public header that is about contexts; operations are in session.c, edit.c,
+ * import.c, mkfs and fsck. */
 #include "config.h"
 
 #include "dafs/dafs.h"

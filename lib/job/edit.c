@@ -100,7 +100,8 @@ static void unmake_file(struct dafs *fs, const char *path)
 	memcpy(fs->ctx->detail, detail, sizeof(detail));
 }
 
-/* Run op on the file at path (made when make says so): dirty, with new times; nothing is left behind on failure. */
+/* Run op on the file at path (made when make says so): dirty, with new times; nothing is left
+ * behind on failure. */
 static errcode_t change_data(struct dafs *fs, const char *path, bool make, const struct data_op *op)
 {
 	struct dafs_inode *inode;

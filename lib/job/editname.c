@@ -97,7 +97,8 @@ struct level {
 	UT_hash_handle hh;
 };
 
-/* The way from the tree's root to where the removal is. A damaged image may have a directory in itself. */
+/* The way from the tree's root to where the removal is. A damaged image may have a directory in
+ * itself. */
 struct way {
 	struct dafs *fs;
 	struct level *top, *all;
@@ -202,7 +203,8 @@ static void last_name(const char *path, const char **name, size_t *len)
 	*len = end - start;
 }
 
-/* Directory and name for something that is to be called path, or, when path is a directory, from's last name in it. */
+/* Directory and name for something that is to be called path, or, when path is a directory, from's
+ * last name in it. */
 static errcode_t target_place(struct dafs *fs, const char *path, const char *from, struct dafs_inode **dir, const char **name,
 			      size_t *len)
 {
@@ -240,8 +242,8 @@ errcode_t dafs_rename(struct dafs *fs, const char *from, const char *to)
 	return dafs_session_fail(fs, rename_at(fs, from, dir, name, len), from);
 }
 
-/* Is what a casefolded directory has under path the very thing called from? Then path is another spelling of its name, and no
- * directory to move it into. */
+/* Is what a casefolded directory has under path the very thing called from? Then path is another
+ * spelling of its name, and no directory to move it into. */
 static bool is_spelling(struct dafs *fs, const char *from, const char *path, struct dafs_inode **dir, const char **name, size_t *len)
 {
 	struct dafs_inode *from_dir, *inode, *same;

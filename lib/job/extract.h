@@ -7,8 +7,8 @@
  *  1. every host object is made or opened relative to the open descriptor of its directory, with
  *     O_NOFOLLOW, new files with O_EXCL: no symlink, neither one from the image nor one that was
  *     there, is ever followed;
- *  2. a name that is not one plain path component ("", ".", "..", with a slash or a NUL) is left out
- *     and noted (DAFS_ET_UNSAFE_PATH);
+ *  2. a name that is not one plain path component ("", ".", "..", with a slash or a NUL) is left
+ *     out and noted (DAFS_ET_UNSAFE_PATH);
  *  3. a directory of the image is entered once, whatever its entries say.
  */
 #ifndef DAFS_JOB_EXTRACT_H

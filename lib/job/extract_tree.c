@@ -306,7 +306,8 @@ static errcode_t take_entry(void *arg, const struct dafs_inspect_dirent *de)
 	return list->v[list->n++].name ? 0 : ENOMEM;
 }
 
-/* A directory that is being gone through. Not by recursion: how deep a tree is, is the image's to say. */
+/* A directory that is being gone through. Not by recursion: how deep a tree is, is the image's to
+ * say. */
 struct level {
 	struct level *up;
 	struct object ob; /* its own, but for path */
@@ -374,7 +375,8 @@ static void leave_dir(struct extract *x)
 	free(level);
 }
 
-/* What is in the directories that were entered, after err; each gets its attributes when it is full. */
+/* What is in the directories that were entered, after err; each gets its attributes when it is
+ * full. */
 static errcode_t fill_dirs(struct extract *x, errcode_t err)
 {
 	while (x->top) {

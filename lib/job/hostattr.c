@@ -108,8 +108,8 @@ static errcode_t take_values(const char *path, const char *names, size_t names_l
 	return err;
 }
 
-/* listxattrat(2), of Linux 6.13: without the walk through /proc, a tenth of the time of an import of small files. C libraries that
- * are older than it do not know its number. */
+/* listxattrat(2), of Linux 6.13: without the walk through /proc, a tenth of the time of an import
+ * of small files. C libraries that are older than it do not know its number. */
 #if !defined(__NR_listxattrat) && (defined(__aarch64__) || defined(__riscv) || (defined(__x86_64__) && defined(__LP64__)))
 #define __NR_listxattrat 465
 #endif

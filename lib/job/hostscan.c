@@ -2,9 +2,10 @@
 /*
  * hostscan - host trees into the pending name space (import.h).
  *
- * One pass: a directory's names are read and sorted, each is looked at once (statx, xattrs), files first in the pass as they
- * come, a subdirectory's contents when its name is reached. Contents are not read here where the session adopts host files.
- * A directory's own attributes are set after its contents, whose creation changes its times.
+ * One pass: a directory's names are read and sorted, each is looked at once (statx, xattrs), files
+ * first in the pass as they come, a subdirectory's contents when its name is reached. Contents are
+ * not read here where the session adopts host files. A directory's own attributes are set after its
+ * contents, whose creation changes its times.
  */
 #include "config.h"
 

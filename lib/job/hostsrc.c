@@ -2,8 +2,8 @@
 /*
  * hostsrc - see hostsrc.h.
  *
- * Sources and directories come from arenas and are freed all at once. An open directory stays open while somebody reads from
- * it (users > 0) and afterwards until MAX_OPEN others were used since.
+ * Sources and directories come from arenas and are freed all at once. An open directory stays open
+ * while somebody reads from it (users > 0) and afterwards until MAX_OPEN others were used since.
  */
 #include "config.h"
 
@@ -217,7 +217,8 @@ static int open_dir(struct dafs_hostdir *dir, int up_fd)
 	return open->fd;
 }
 
-/* An open descriptor of dir, counted; lock held. Opens the parents that are not open by recursion: no path gets too long. */
+/* An open descriptor of dir, counted; lock held. Opens the parents that are not open by recursion:
+ * no path gets too long. */
 static int use_dir(struct dafs_hostsrcs *hosts, struct dafs_hostdir *dir)
 {
 	int up_fd = AT_FDCWD, fd, saved;

@@ -2,10 +2,12 @@
 /*
  * hostsrc - host files as sources of pending blocks, for runs that flush in the same process.
  *
- * A million files cost a few words each: a source is its directory and its name; directories form a tree and are opened when
- * needed, the least recently used ones closed again. Reading is thread-safe.
+ * A million files cost a few words each: a source is its directory and its name; directories form a
+ * tree and are opened when needed, the least recently used ones closed again. Reading is
+ * thread-safe.
  *
- * Invariant: a file that is shorter at the flush than when it was scanned fails with DAFS_ET_SOURCE_CHANGED and its path.
+ * Invariant: a file that is shorter at the flush than when it was scanned fails with
+ * DAFS_ET_SOURCE_CHANGED and its path.
  */
 #ifndef DAFS_JOB_HOSTSRC_H
 #define DAFS_JOB_HOSTSRC_H

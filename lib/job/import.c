@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * import - see import.h: the entry points, and how one entry meets what the image has under its name.
+ * import - see import.h: the entry points, and how one entry meets what the image has under its
+ * name.
  */
 #include "config.h"
 
@@ -15,7 +16,8 @@
 #include "job/edit.h"
 #include "job/import_int.h"
 
-/* What is called name now, NULL when nothing is. New directories have nothing in the image: ns answers from memory. */
+/* What is called name now, NULL when nothing is. New directories have nothing in the image: ns
+ * answers from memory. */
 static errcode_t existing(struct dafs_import *imp, struct dafs_inode *dir, const char *name, struct dafs_inode **ret)
 {
 	errcode_t err = dafs_ns_child(imp->fs->ns, dir, name, strlen(name), ret);

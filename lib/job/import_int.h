@@ -17,16 +17,17 @@ struct dafs_import {
 	unsigned depth;			/* directories on the way down */
 };
 
-/* Make, or find for merging, the entry called name of mode's type in dir. An existing non-directory is replaced (unless
- * keep_file: then it is emptied by the caller); EEXIST/ENOTDIR/EISDIR where a directory and something else meet. made: new. */
+/* Make, or find for merging, the entry called name of mode's type in dir. An existing non-directory
+ * is replaced (unless keep_file: then it is emptied by the caller); EEXIST/ENOTDIR/EISDIR where a
+ * directory and something else meet. made: new. */
 errcode_t dafs_import_entry(struct dafs_import *imp, struct dafs_inode *dir, const char *name, uint16_t mode, const char *target,
 			    struct dafs_inode **ret, bool *made);
 
 /* Make the name a hard link to inode, replacing what is there. */
 errcode_t dafs_import_link(struct dafs_import *imp, struct dafs_inode *dir, const char *name, struct dafs_inode *inode);
 
-/* A host entry (not followed) into dir under name; directories with all their contents. hostdir: the entry's directory as a
- * source, used where the session adopts host files. */
+/* A host entry (not followed) into dir under name; directories with all their contents. hostdir:
+ * the entry's directory as a source, used where the session adopts host files. */
 errcode_t dafs_hostscan_entry(struct dafs_import *imp, struct dafs_hostdir *hostdir, struct dafs_hostent *ent,
 			      struct dafs_inode *dir, const char *name);
 

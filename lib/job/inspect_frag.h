@@ -27,7 +27,8 @@ errcode_t dafs_inspect_pieces(struct dafs_image *img, const struct dafs_inspect 
 			      struct dafs_pieces *pieces);
 
 /* filefrag's rule: does piece i follow the one before it (where there is a hole between them: right
- * behind it, or as far behind as the hole is long)? *expected_bytes: where it would have to begin. */
+ * behind it, or as far behind as the hole is long)? *expected_bytes: where it would have to
+ * begin. */
 bool dafs_inspect_follows(const struct dafs_pieces *pieces, size_t i, uint64_t *expected_bytes);
 
 /* filefrag's count of fragments. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * inspect_htree - the index of a directory as it lies: root, nodes, leaves, entries with their hashes.
+ * inspect_htree - the index of a directory as it lies: root, nodes, leaves, entries with their
+ * hashes.
  */
 #ifndef DAFS_JOB_INSPECT_HTREE_H
 #define DAFS_JOB_INSPECT_HTREE_H

@@ -7,8 +7,8 @@
 
 #include "job/inspect.h"
 
-/* What was found wrong: the first problem, with its detail, is what the walk returns at its end; the
- * ones behind it are said as notices, up to DAFS_DAMAGE_NOTICES. Zeroed: nothing yet. */
+/* What was found wrong: the first problem, with its detail, is what the walk returns at its end;
+ * the ones behind it are said as notices, up to DAFS_DAMAGE_NOTICES. Zeroed: nothing yet. */
 #define DAFS_DAMAGE_NOTICES 20
 struct dafs_damage {
 	errcode_t err;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * listing - the names of a directory as a reader sees them, gathered and in byte order; and file contents to a descriptor.
+ * listing - the names of a directory as a reader sees them, gathered and in byte order; and file
+ * contents to a descriptor.
  */
 #ifndef DAFS_JOB_LISTING_H
 #define DAFS_JOB_LISTING_H
@@ -18,7 +19,8 @@ struct dafs_listing {
 	size_t n, room;
 };
 
-/* Fill an empty (zeroed) listing; "." and ".." are left out. What was gathered is there on failure too: dafs_listing_fini. */
+/* Fill an empty (zeroed) listing; "." and ".." are left out. What was gathered is there on failure
+ * too: dafs_listing_fini. */
 errcode_t dafs_listing_read(struct dafs *fs, struct dafs_inode *dir, struct dafs_listing *list);
 void dafs_listing_fini(struct dafs_listing *list);
 

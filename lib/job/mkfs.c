@@ -182,7 +182,8 @@ static errcode_t check_fillable(struct mkfs *mk)
 }
 
 /* Pending work of a file system that was here before would be lost, or stand in the way of the new
- * one: it is existing data, too. (A device's cache goes by UUID: it is not found by the new one.) */
+ * one: it is existing data, too. (A device's cache goes by UUID: it is not found by the new
+ * one.) */
 static errcode_t check_cache(struct mkfs *mk)
 {
 	struct dafs_image img = { .ctx = mk->ctx, .dev = mk->dev, .fs = mk->fs };

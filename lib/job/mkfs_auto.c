@@ -4,13 +4,13 @@
  *
  * The source is imported into a scratch file system in memory that is large enough, and planned:
  * what its data and metadata need at the least in clusters, and how many inodes. Then file systems
- * are made in memory, over holes, to find the smallest that has so much free. In that one the source
- * is planned again, for real: little room and many groups may take more tree blocks than the least.
- * Where it does not fit, the next larger one is tried.
+ * are made in memory, over holes, to find the smallest that has so much free. In that one the
+ * source is planned again, for real: little room and many groups may take more tree blocks than the
+ * least. Where it does not fit, the next larger one is tried.
  *
- * What is free does not always grow with the size: a longer journal, more inodes, another group take
- * from it. So the search is no plain bisection. A stretch of sizes is given up only when even its
- * last size, with no more overhead than its first, has too little (see bound_free).
+ * What is free does not always grow with the size: a longer journal, more inodes, another group
+ * take from it. So the search is no plain bisection. A stretch of sizes is given up only when even
+ * its last size, with no more overhead than its first, has too little (see bound_free).
  *
  * Block size and inode ratio depend on the usage type and that on the size, so the classes of sizes
  * are searched one by one, from the smallest on.

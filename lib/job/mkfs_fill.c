@@ -114,7 +114,8 @@ static errcode_t copy_stdin(struct fill *fill)
 	return 0;
 }
 
-/* To choose a size, the source is read before the file system is made: a pipe cannot be read again. */
+/* To choose a size, the source is read before the file system is made: a pipe cannot be read
+ * again. */
 static errcode_t spool_stdin(struct fill *fill)
 {
 	const char *dir = secure_getenv("TMPDIR");

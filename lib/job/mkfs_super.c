@@ -291,8 +291,8 @@ errcode_t mkfs_make_super(struct mkfs *mk)
 				&mk->fs);
 	if (err)
 		return dafs_fail(mk->ctx, err, "%s", mk->address);
-	/* Where groups are too small for a descriptor table that grows, libext2fs turns to meta block
-	 * groups; what is reserved for growth is nothing then, and e2fsck insists on it. */
+	/* Where groups are too small for a descriptor table that grows, libext2fs turns to meta
+	 * block groups; what is reserved for growth is nothing then, and e2fsck insists on it. */
 	if (ext2fs_has_feature_meta_bg(mk->fs->super))
 		mk->fs->super->s_reserved_gdt_blocks = 0;
 	/* Half of the blocks is the most; whole clusters and groups may have made them fewer. */

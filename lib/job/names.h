@@ -14,7 +14,8 @@ struct dafs_names {
 	size_t n, nroom;
 };
 
-/* Read all names of the open directory fd, which stays the caller's; "." and ".." are left out. names: zeroed. errno with path. */
+/* Read all names of the open directory fd, which stays the caller's; "." and ".." are left out.
+ * names: zeroed. errno with path. */
 errcode_t dafs_names_read(struct dafs_ctx *ctx, int fd, const char *path, struct dafs_names *names);
 const char *dafs_names_get(const struct dafs_names *names, size_t i);
 void dafs_names_fini(struct dafs_names *names);

@@ -2,8 +2,9 @@
 /*
  * recover - see recover.h.
  *
- * Three walks over the cache: the first makes directories and files, the second what could lead out of the target (symbolic
- * links, devices), the third gives directories their attributes, times among them. Everything is made under the target, which is new and the caller's alone.
+ * Three walks over the cache: the first makes directories and files, the second what could lead out
+ * of the target (symbolic links, devices), the third gives directories their attributes, times
+ * among them. Everything is made under the target, which is new and the caller's alone.
  */
 #include "config.h"
 
@@ -163,7 +164,8 @@ static char *path_in(struct recover *r, const struct entry *entry, unsigned dept
 	return path;
 }
 
-/* Where an inode goes, relative to the target: by its first pending name, by the image's, or without one. NULL: no memory. */
+/* Where an inode goes, relative to the target: by its first pending name, by the image's, or
+ * without one. NULL: no memory. */
 static char *path_of(struct recover *r, uint64_t id, unsigned depth)
 {
 	struct names *of;
@@ -198,7 +200,8 @@ static errcode_t make_above(struct recover *r, char *path)
 
 /* --- contents --- */
 
-/* Attributes of an open file or directory. What the host does not take is not worth losing the rest for. */
+/* Attributes of an open file or directory. What the host does not take is not worth losing the rest
+ * for. */
 static void set_attributes(struct recover *r, const struct dafs_inode *inode, int fd,
 			   const char *path)
 {

@@ -15,7 +15,8 @@
 struct dafs_recover_request {
 	const char *cache_dir; /* NULL: the usual place */
 	const char *target;    /* made here; NULL: IMAGE.recovered */
-	/* Told of everything that is lost, and of files put together with the image: one line each. */
+	/* Told of everything that is lost, and of files put together with the image: one line
+	 * each. */
 	void (*note)(void *arg, const char *line);
 	void *arg;
 };

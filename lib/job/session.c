@@ -2,9 +2,10 @@
 /*
  * session - see session.h: wires image, cache, reserve, write path and name space together.
  *
- * Order of opening: image (lock, journal replay), cache (settles an interrupted flush), reserve, write path, name space.
- * Closing is the reverse. A cancelled command throws the name space away and opens it anew over the cache; so does a long
- * script in between, after its changes became rows (dafs_session_relieve).
+ * Order of opening: image (lock, journal replay), cache (settles an interrupted flush), reserve,
+ * write path, name space. Closing is the reverse. A cancelled command throws the name space away
+ * and opens it anew over the cache; so does a long script in between, after its changes became rows
+ * (dafs_session_relieve).
  */
 #include "config.h"
 
@@ -89,8 +90,8 @@ static errcode_t refuse_pending(struct dafs *fs, const char *cache_dir, bool rw)
 	return 0;
 }
 
-/* The cache, or an ephemeral store where the cache is not wanted, or absent and not needed: by a reader, or by a command that
- * flushes before it ends. */
+/* The cache, or an ephemeral store where the cache is not wanted, or absent and not needed: by a
+ * reader, or by a command that flushes before it ends. */
 static errcode_t open_store(struct dafs *fs, int flags, const char *cache_dir)
 {
 	bool rw = flags & DAFS_SESSION_RW;
@@ -161,7 +162,8 @@ errcode_t dafs_session_open(struct dafs_ctx *ctx, const char *address, int flags
 {
 	errcode_t err = open_session(ctx, address, flags, cache_dir, ret);
 
-	/* A flush of a part was interrupted behind its commit: that is finished first, by a writer, also when this is a reader. */
+	/* A flush of a part was interrupted behind its commit: that is finished first, by a writer,
+	 * also when this is a reader. */
 	if (err != DAFS_ET_NEEDS_RECOVERY || flags & DAFS_SESSION_RW || !(flags & DAFS_SESSION_CACHE))
 		return err;
 	err = open_session(ctx, address, DAFS_SESSION_RW | DAFS_SESSION_CACHE, cache_dir, ret);
@@ -200,7 +202,8 @@ errcode_t dafs_session_adopt_image(struct dafs_ctx *ctx, struct dafs_image *img,
 	return 0;
 }
 
-/* Does the end of a command save it? Not where the flush follows in this process: what refers to host files cannot be saved. */
+/* Does the end of a command save it? Not where the flush follows in this process: what refers to
+ * host files cannot be saved. */
 static bool saves(const struct dafs *fs)
 {
 	return fs->cached && !fs->adopt;
@@ -422,9 +425,10 @@ static void add_stats(struct dafs_flush_stats *sum, const struct dafs_flush_stat
 	sum->transactions += more->transactions;
 }
 
-/* Too much for the journal at once: in several transactions, each of them a whole set, or, where one inode is too much by itself, a piece
- * of it: of what is to be freed, or of what is to be written. What is too much even so goes by a redo record: names that only make sense
- * together, say; if the caller lets it. False: that was too much as well. */
+/* Too much for the journal at once: in several transactions, each of them a whole set, or, where
+ * one inode is too much by itself, a piece of it: of what is to be freed, or of what is to be
+ * written. What is too much even so goes by a redo record: names that only make sense together,
+ * say; if the caller lets it. False: that was too much as well. */
 static bool ask_for_less(const struct dafs *fs, const struct dafs_flush_request *req, struct way *way, size_t n)
 {
 	unsigned cluster_bits = fs->img->cluster_bits + fs->img->block_bits;
@@ -479,7 +483,8 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 	if (fs->in_command)
 		return dafs_fail(fs->ctx, DAFS_ET_SEQUENCE, "dafs_flush");
 	way.opts.bypass_journal = false;
-	/* Near full the promise is what a flush of everything needs, no more: a part of it might leave a rest that does not fit. */
+	/* Near full the promise is what a flush of everything needs, no more: a part of it might
+	 * leave a rest that does not fit. */
 	way.sel.everything = dafs_dareserve_is_exact(&fs->reserve);
 	memset(stats, 0, sizeof(*stats));
 	fs->ctx->detail[0] = '\0';

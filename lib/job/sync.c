@@ -85,7 +85,8 @@ static errcode_t set_attrs(struct sync *sy, const struct dafs_hostent *ent, stru
 	return err;
 }
 
-/* Write the blocks of the host file that differ; then the size. Counts in *differ without writing in a dry run. */
+/* Write the blocks of the host file that differ; then the size. Counts in *differ without writing
+ * in a dry run. */
 static errcode_t sync_data(struct sync *sy, const struct dafs_hostent *ent, struct dafs_inode *inode, bool *differ)
 {
 	struct dafs *fs = sy->fs;

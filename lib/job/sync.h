@@ -2,9 +2,10 @@
 /*
  * sync - make a directory of the image equal to a host directory, touching only what differs.
  *
- * An entry is left alone when type, size, modification time, mode, owner, device and xattrs agree. Where only attributes differ they
- * are set; where size or time differ contents are compared block by block and only differing blocks are written. With
- * remove_extra, names that the source does not have go. Hard links of the source are kept as in an import.
+ * An entry is left alone when type, size, modification time, mode, owner, device and xattrs agree.
+ * Where only attributes differ they are set; where size or time differ contents are compared block
+ * by block and only differing blocks are written. With remove_extra, names that the source does not
+ * have go. Hard links of the source are kept as in an import.
  */
 #ifndef DAFS_JOB_SYNC_H
 #define DAFS_JOB_SYNC_H

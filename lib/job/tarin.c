@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * tarin - tar archives (ustar, pax, GNU; any compression libarchive knows) into the pending name space.
+ * tarin - tar archives (ustar, pax, GNU; any compression libarchive knows) into the pending name
+ * space.
  *
- * Entries come in any order: missing parents are made (0755, 0:0), a later entry replaces an earlier one of its name, and
- * directories get their attributes at the end, when their contents no longer change their times. The archive is read once
- * and cannot be read again, so contents go into the spool.
+ * Entries come in any order: missing parents are made (0755, 0:0), a later entry replaces an
+ * earlier one of its name, and directories get their attributes at the end, when their contents no
+ * longer change their times. The archive is read once and cannot be read again, so contents go into
+ * the spool.
  *
  * Names cannot lead out of the image; ".." components are refused (DAFS_ET_UNSAFE_PATH).
  */
@@ -44,7 +46,8 @@ static errcode_t fail_archive(struct tar_import *ti)
 	return dafs_fail(ti->imp->fs->ctx, DAFS_ET_TAR, "%s: %s", ti->src, text ? text : "unknown format");
 }
 
-/* A time of the archive. libarchive gives the fraction of a time before 1970 as what is to be taken off, not added. */
+/* A time of the archive. libarchive gives the fraction of a time before 1970 as what is to be taken
+ * off, not added. */
 static struct statx_timestamp entry_time(int64_t sec, long nsec)
 {
 	if (sec < 0 && nsec > 0)
@@ -127,7 +130,8 @@ static errcode_t take_acl(struct archive_entry *ae, int type, const char *xattr,
 	return err;
 }
 
-/* libarchive keeps the owning group's permissions in the mode; in an inode that has an ACL, the mask stands there (acl(5)). */
+/* libarchive keeps the owning group's permissions in the mode; in an inode that has an ACL, the
+ * mask stands there (acl(5)). */
 static void mask_mode(struct archive_entry *ae, struct statx *st)
 {
 	int type = ARCHIVE_ENTRY_ACL_TYPE_ACCESS, perm, tag, id;
@@ -165,7 +169,8 @@ static errcode_t entry_xattrs(struct tar_import *ti, struct archive_entry *ae, s
 	return err;
 }
 
-/* The directory that a path of the archive lies in, and the path's last name in buf (256 bytes). *name empty: the root itself. */
+/* The directory that a path of the archive lies in, and the path's last name in buf (256 bytes).
+ * *name empty: the root itself. */
 static errcode_t locate(struct tar_import *ti, const char *path, struct dafs_inode **dir, char *name)
 {
 	struct dafs *fs = ti->imp->fs;
@@ -310,7 +315,8 @@ static errcode_t import_entry(struct tar_import *ti, struct archive_entry *ae)
 	return dafs_session_fail(fs, err, path);
 }
 
-/* Attributes of directories, the first seen last: the list is backwards, and a later entry of a name must win. */
+/* Attributes of directories, the first seen last: the list is backwards, and a later entry of a
+ * name must win. */
 static errcode_t settle_dirs(struct tar_import *ti, errcode_t err)
 {
 	struct dafs *fs = ti->imp->fs;

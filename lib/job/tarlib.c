@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The number of its interface since version 3.0 (2011); what is declared in the headers is checked against them by the compiler. */
+/* The number of its interface since version 3.0 (2011); what is declared in the headers is checked
+ * against them by the compiler. */
 #define SONAME "libarchive.so.13"
 
 struct dafs_tarlib dafs_tarlib;

@@ -2,7 +2,8 @@
 /*
  * tarlib - libarchive, loaded when the first tar file is read.
  *
- * It brings a dozen other libraries along, whose loading took half of the time of a command that has nothing to do with tar.
+ * It brings a dozen other libraries along, whose loading took half of the time of a command that
+ * has nothing to do with tar.
  */
 #ifndef DAFS_JOB_TARLIB_H
 #define DAFS_JOB_TARLIB_H
@@ -30,7 +31,8 @@ struct dafs_tarlib {
 /* The functions; NULL before dafs_tarlib_load returned 0. */
 extern struct dafs_tarlib dafs_tarlib;
 
-/* Load the library, once a process; it stays. DAFS_ET_TAR with the loader's words in the detail. Any thread. */
+/* Load the library, once a process; it stays. DAFS_ET_TAR with the loader's words in the detail.
+ * Any thread. */
 errcode_t dafs_tarlib_load(struct dafs_ctx *ctx);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * tracesum - see tracesum.h. Files stand in a table by number; the placed pieces of each are kept as
- * a mapping, so that extents are counted as they merge.
+ * tracesum - see tracesum.h. Files stand in a table by number; the placed pieces of each are kept
+ * as a mapping, so that extents are counted as they merge.
  */
 #include "config.h"
 

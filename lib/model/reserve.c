@@ -33,8 +33,8 @@ errcode_t dafs_reserve_take(struct dafs_reserve *rs, uint64_t n, uint64_t m, boo
 	return 0;
 }
 
-/* What may be taken from a counter: all of it is our own doing, or a cache says so, whose rows may contradict
- * each other. */
+/* What may be taken from a counter: all of it is our own doing, or a cache says so, whose rows may
+ * contradict each other. */
 static uint64_t at_most(const struct dafs_reserve *rs, uint64_t n, uint64_t counter)
 {
 	assert(n <= counter || rs->from_cache);

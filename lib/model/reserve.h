@@ -8,8 +8,8 @@
  * the cache's verification).
  *
  * Each holder asks with an upper bound; near full, a dry plan finds the exact need of all of them
- * together and promised shrinks to that (lib/write/dareserve.h), while bound stays the sum of what was
- * asked, so that every holder can give its own figure back.
+ * together and promised shrinks to that (lib/write/dareserve.h), while bound stays the sum of what
+ * was asked, so that every holder can give its own figure back.
  *
  * Invariants (dafs_reserve_verify): free >= dirty + promised; promised <= bound; promised_inodes <=
  * free_inodes.

@@ -23,8 +23,8 @@ struct dafs_source_ops {
 	 * *err when there is none. The caller gives it back with put_fd. May be NULL. */
 	int (*get_fd)(struct dafs_source *src, struct dafs_ctx *ctx, errcode_t *err);
 	void (*put_fd)(struct dafs_source *src, int fd);
-	/* Are the len bytes from off what was kept? For who copies through get_fd what read would have
-	 * verified. Thread-safe. NULL: nothing to verify. */
+	/* Are the len bytes from off what was kept? For who copies through get_fd what read would
+	 * have verified. Thread-safe. NULL: nothing to verify. */
 	errcode_t (*check)(struct dafs_source *src, struct dafs_ctx *ctx, uint64_t off,
 			   uint64_t len);
 	/* Let go of the source (called once, by its owner's container). May be NULL. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * attr - before an inode is changed: what refuses, what is loaded, what is marked; extended attributes as a set.
+ * attr - before an inode is changed: what refuses, what is loaded, what is marked; extended
+ * attributes as a set.
  */
 #include "config.h"
 

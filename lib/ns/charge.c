@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * charge - what an inode makes its owners take of their quota, while it is pending: counted for those
- * with limits when a change is accepted (write/qlimit.h has the rules).
+ * charge - what an inode makes its owners take of their quota, while it is pending: counted for
+ * those with limits when a change is accepted (write/qlimit.h has the rules).
  *
- * What an inode takes is a function of its pending state and of the image: so the same is given back as
- * was taken, in another process too, and the sum over all that is pending can be made anew.
+ * What an inode takes is a function of its pending state and of the image: so the same is given
+ * back as was taken, in another process too, and the sum over all that is pending can be made anew.
  */
 #include "config.h"
 
@@ -92,7 +92,8 @@ static uint64_t dir_bytes(const struct dafs_image *img, const struct dafs_inode 
 	return div_up(blks, UINT64_C(1) << img->cluster_bits) * cluster_bytes(img);
 }
 
-/* What the attributes of an inode of the image take: its block, and values with their own inodes. */
+/* What the attributes of an inode of the image take: its block, and values with their own
+ * inodes. */
 static errcode_t image_xattrs(struct dafs_image *img, uint32_t ino,
 			      const struct ext2_inode_large *raw, uint64_t *bytes, uint64_t *values)
 {

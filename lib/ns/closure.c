@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * closure - what must go to the image together, so that it is consistent when only a part of what is pending is flushed.
+ * closure - what must go to the image together, so that it is consistent when only a part of what
+ * is pending is flushed.
  *
- * An inode goes with all its pending names, added and taken away (its link count then fits); a name with the inode it leads to,
- * the one it replaces, and its directory; a new directory therefore with its own name, and so up to the image; a removed
- * directory with all that was in it. Names of other inodes in the same directories stay behind.
+ * An inode goes with all its pending names, added and taken away (its link count then fits); a name
+ * with the inode it leads to, the one it replaces, and its directory; a new directory therefore
+ * with its own name, and so up to the image; a removed directory with all that was in it. Names of
+ * other inodes in the same directories stay behind.
  *
- * Where the journal splits a flush (trees_cut), a removed directory that was not chosen itself stays for now, LOSING the names of
- * what goes: so a removed tree can go in any number of steps, each of which leaves a tree.
+ * Where the journal splits a flush (trees_cut), a removed directory that was not chosen itself
+ * stays for now, LOSING the names of what goes: so a removed tree can go in any number of steps,
+ * each of which leaves a tree.
  */
 #include "config.h"
 

@@ -77,7 +77,8 @@ static void dir_done(void *arg, struct dafs_inode *inode, struct dafs_dirplan_re
 	memset(req, 0, sizeof(*req));
 }
 
-/* What ".." is to lead to; NULL: as in the image. A removed directory stays where the image has it. */
+/* What ".." is to lead to; NULL: as in the image. A removed directory stays where the image has
+ * it. */
 static errcode_t new_dotdot(struct dafs_ns *ns, struct dafs_inode *inode,
 			    const struct dafs_inode **ret)
 {
@@ -156,8 +157,9 @@ static bool is_dir(const struct dafs_ns *ns, uint64_t id)
 	return inode && S_ISDIR(inode->mode);
 }
 
-/* Once past the limit a count is not kept any more: count anew, it may have come below. Without file types in the directory
- * entries that would mean reading every inode; then it stays as the kernel leaves it. */
+/* Once past the limit a count is not kept any more: count anew, it may have come below. Without
+ * file types in the directory entries that would mean reading every inode; then it stays as the
+ * kernel leaves it. */
 static errcode_t recount(struct dafs_ns *ns, struct dafs_inode *inode)
 {
 	struct subdirs subdirs = { 0 };
@@ -189,8 +191,8 @@ static void hold_links(struct dafs_ns *ns, struct dafs_inode *inode)
 	inode->nlink = links > DAFS_LINK_MAX ? 1 : links;
 }
 
-/* A removed directory that stays is, for the length of the flush, one that loses names. All that the image has in it is pending, so
- * what is left can be counted. */
+/* A removed directory that stays is, for the length of the flush, one that loses names. All that
+ * the image has in it is pending, so what is left can be counted. */
 static void begin_losing(struct dafs_ns *ns, struct dafs_inode *inode)
 {
 	const struct dafs_name *record;
@@ -301,7 +303,8 @@ static int by_id(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* The file that is cut becomes its first part; files that others left in part are named to the planner. */
+/* The file that is cut becomes its first part; files that others left in part are named to the
+ * planner. */
 static errcode_t begin_part(struct dafs_ns *ns, struct dafs_changeset *cs)
 {
 	struct dafs_ns_collection *col = cs->arg;

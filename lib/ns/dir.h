@@ -2,14 +2,17 @@
 /*
  * dir - a directory's names in memory: what is pending, and what was looked up in the image.
  *
- * Memory only: no loading here (overlay.c does that), so that the table can be tested by itself. One record a name:
+ * Memory only: no loading here (overlay.c does that), so that the table can be tested by itself.
+ * One record a name:
  *   id == image_ino                  as in the image (a remembered look-up)
  *   id, no image_ino                 added
  *   id and image_ino, different      replaced
  *   image_ino, no id                 taken away (a whiteout)
- *   neither                          nothing: nobody has the name (a remembered look-up), or its row is to be deleted
+ *   neither                          nothing: nobody has the name (a remembered look-up), or its
+ *   row is to be deleted
  *
- * Invariants (dafs_dir_verify): no two records have one name; the counters equal the records when all pending ones are loaded.
+ * Invariants (dafs_dir_verify): no two records have one name; the counters equal the records when
+ * all pending ones are loaded.
  */
 #ifndef DAFS_NS_DIR_H
 #define DAFS_NS_DIR_H
@@ -54,7 +57,8 @@ struct dafs_dir {
 	uint8_t *raw; /* the image's inode, for look-ups; NULL: not read yet */
 };
 
-/* How names compare is the caller's to say: fold is NULL for a directory whose names compare bytewise, else its folded hash. */
+/* How names compare is the caller's to say: fold is NULL for a directory whose names compare
+ * bytewise, else its folded hash. */
 
 /* An empty one. NULL: no memory. */
 struct dafs_dir *dafs_dir_new(void);
@@ -70,9 +74,10 @@ errcode_t dafs_dir_get(struct dafs_dir *dir, struct dafs_pool *pool,
 		       const struct dafs_dirhash *fold, const char *name, uint8_t len,
 		       struct dafs_name **ret);
 
-/* Casefolded: give a record that leads nowhere the spelling of an equal name, in a new record that takes its
- * place: *name becomes that one, CHANGED, and RECASED where the image has the name. The old record leaves the table and is the
- * caller's, to be given to dafs_name_free. ENOMEM leaves all as it was. */
+/* Casefolded: give a record that leads nowhere the spelling of an equal name, in a new record that
+ * takes its place: *name becomes that one, CHANGED, and RECASED where the image has the name. The
+ * old record leaves the table and is the caller's, to be given to dafs_name_free. ENOMEM leaves all
+ * as it was. */
 errcode_t dafs_dir_respell(struct dafs_dir *dir, struct dafs_pool *pool, struct dafs_name **name,
 			   const char *text, uint8_t len, struct dafs_name **old);
 void dafs_name_free(struct dafs_pool *pool, struct dafs_name *name);

@@ -2,8 +2,9 @@
 /*
  * edit - making, linking and removing names.
  *
- * Every edit has the same shape: check everything, get all memory, make the change, then ask for the promise it needs (the exact
- * figure near a full image is found by planning what is pending, this change included); if that is refused, undo.
+ * Every edit has the same shape: check everything, get all memory, make the change, then ask for
+ * the promise it needs (the exact figure near a full image is found by planning what is pending,
+ * this change included); if that is refused, undo.
  */
 #include "config.h"
 
@@ -163,7 +164,8 @@ void dafs_ns_tidy(struct dafs_ns *ns, struct dafs_inode *dir, struct dafs_name *
 
 /* --- making --- */
 
-/* Differs from inode to inode, and between inodes that get one number at different times; the same for the same work. */
+/* Differs from inode to inode, and between inodes that get one number at different times; the same
+ * for the same work. */
 static uint32_t choose_generation(const struct dafs_ns *ns)
 {
 	return dafs_crc32c(ns->generation_seed, &ns->next_serial, sizeof(ns->next_serial));

@@ -27,7 +27,8 @@ errcode_t dafs_ns_may_take(struct dafs_ns *ns, struct dafs_inode *dir, const cha
 /* May one subdirectory more be counted in dir? DAFS_ET_MLINK. */
 errcode_t dafs_ns_may_count(const struct dafs_ns *ns, const struct dafs_inode *dir);
 
-/* The record a name will have (made where nobody has the name, in the spelling given): *record leads nowhere. EEXIST. */
+/* The record a name will have (made where nobody has the name, in the spelling given): *record
+ * leads nowhere. EEXIST. */
 errcode_t dafs_ns_prepare(struct dafs_ns *ns, struct dafs_inode *dir, const char *name,
 			  size_t name_len, struct dafs_name **record);
 /* The record leads to child (NULL: nowhere) from now on; dir is marked and stamped. */
@@ -36,13 +37,15 @@ void dafs_ns_put(struct dafs_ns *ns, struct dafs_inode *dir, struct dafs_name *r
 /* Let go of a record that leads nowhere and that nothing needs. */
 void dafs_ns_tidy(struct dafs_ns *ns, struct dafs_inode *dir, struct dafs_name *record);
 
-/* A directory's count of links changes as ext4 keeps it: past 65000 it is 1 and stays so until it is counted anew. */
+/* A directory's count of links changes as ext4 keeps it: past 65000 it is 1 and stays so until it
+ * is counted anew. */
 void dafs_ns_count_subdir(struct dafs_inode *dir, int change);
 
 /* Is its name the only one, so that it ends with it? */
 bool dafs_ns_is_last_name(const struct dafs_inode *inode);
 
-/* One name fewer; the last one ends the inode. Its promises are given back here. The struct may be freed. */
+/* One name fewer; the last one ends the inode. Its promises are given back here. The struct may be
+ * freed. */
 void dafs_ns_lose_name(struct dafs_ns *ns, struct dafs_inode *inode);
 
 #endif

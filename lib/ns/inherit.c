@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * inherit - what a new inode gets from its directory, by ext4's rules: flags, project, group, and the default ACL, which
- * becomes its access ACL and cuts its mode (POSIX 1003.1e draft 17, section 23.1.5), and a directory's own default ACL.
+ * inherit - what a new inode gets from its directory, by ext4's rules: flags, project, group, and
+ * the default ACL, which becomes its access ACL and cuts its mode (POSIX 1003.1e draft 17, section
+ * 23.1.5), and a directory's own default ACL.
  */
 #include "config.h"
 
@@ -60,7 +61,8 @@ static void cut(struct acl_entry *entry, uint16_t *mode, unsigned shift)
 	*mode = (uint16_t)((*mode & ~(7u << shift)) | (unsigned)both << shift);
 }
 
-/* The access ACL and mode of an inode made with mode under a default ACL. *needed: the ACL says more than the mode. */
+/* The access ACL and mode of an inode made with mode under a default ACL. *needed: the ACL says
+ * more than the mode. */
 static errcode_t mask_acl(uint8_t *acl, uint32_t n, uint16_t *mode, bool *needed)
 {
 	struct acl_entry *group = NULL, *mask = NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * lookup - paths: from text to inodes, following symlinks inside the image; and back to text for messages.
+ * lookup - paths: from text to inodes, following symlinks inside the image; and back to text for
+ * messages.
  */
 #include "config.h"
 
@@ -249,7 +250,8 @@ const char *dafs_ns_path(struct dafs_ns *ns, const struct dafs_inode *inode, cha
 	unsigned depth = 0;
 	size_t len;
 
-	/* This serves messages about another failure: what goes wrong here must not take its place. */
+	/* This serves messages about another failure: what goes wrong here must not take its
+	 * place. */
 	memcpy(detail, ns->ctx->detail, sizeof(detail));
 	*begin = '\0';
 	if (at->id == DAFS_ID_ROOT)

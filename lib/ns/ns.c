@@ -289,7 +289,8 @@ static errcode_t emit_name(const struct dafs_inode *dir, const struct dafs_name 
 	return saved ? ops->name(arg, dir->id, &name, DAFS_NS_ROW_GONE) : 0;
 }
 
-/* Rows of one directory lie side by side in name order: writing them so is what the backing likes best. */
+/* Rows of one directory lie side by side in name order: writing them so is what the backing likes
+ * best. */
 static errcode_t emit_names(const struct dafs_inode *dir, const struct dafs_ns_change_ops *ops,
 			    void *arg)
 {
@@ -346,7 +347,8 @@ static errcode_t emit_all(struct dafs_ns *ns, const struct dafs_ns_change_ops *o
 	return err;
 }
 
-/* The rows are as the records: forget what changed, and records that only stood for a row to be deleted. */
+/* The rows are as the records: forget what changed, and records that only stood for a row to be
+ * deleted. */
 static void names_saved(struct dafs_ns *ns, struct dafs_dir *dir)
 {
 	for (uint32_t i = 0; i < dir->names.room; i++) {

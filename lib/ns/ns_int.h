@@ -3,11 +3,15 @@
  * ns_int - what the files of ns share.
  *
  * ns.c       the object, loading and freeing of inodes, marks, saving      lookup.c   paths
- * overlay.c  a directory's names: loading, one name, all names             edit.c     create, link, unlink; rename.c
- * inherit.c  what a new inode gets from its directory                      attr.c     touch, xattrs, targets
- * promise.c  upper bounds of metadata                                      collect.c  change sets: order.c, closure.c, settle.c
+ * overlay.c  a directory's names: loading, one name, all names             edit.c     create, link,
+ *            unlink; rename.c
+ * inherit.c  what a new inode gets from its directory                      attr.c     touch,
+ *            xattrs, targets
+ * promise.c  upper bounds of metadata                                      collect.c  change sets:
+ *            order.c, closure.c, settle.c
  * charge.c   what owners with quota limits take
- * select.c   which of them: sequence.c, shrink.c                                     verify.c   the invariants
+ * select.c   which of them: sequence.c, shrink.c                                     verify.c   the
+ *            invariants
  */
 #ifndef DAFS_NS_NS_INT_H
 #define DAFS_NS_NS_INT_H
@@ -27,7 +31,8 @@ enum dafs_ns_marks {
 	DAFS_NS_TAKEN = 32,    /* in the change set, from collect to settled or uncollect */
 	DAFS_NS_INSIDE = 64,   /* collect: below a chosen path */
 	DAFS_NS_QUEUED = 128,  /* closure: chosen */
-	/* in the set as a directory that loses names, or a file that loses blocks; what is pending of it goes later */
+	/* in the set as a directory that loses names, or a file that loses blocks; what is pending
+	 * of it goes later */
 	DAFS_NS_LOSING = 256,
 	DAFS_NS_MARKS_END = 512
 };
@@ -80,7 +85,8 @@ errcode_t dafs_ns_fail(struct dafs_ns *ns, errcode_t code, const struct dafs_ino
 		       const char *name, size_t name_len);
 /* DAFS_ET_SEQUENCE while a change set is out. */
 errcode_t dafs_ns_may_change(struct dafs_ns *ns);
-/* Refusals of a change of this inode's attributes, data, names or place. why: for the detail. 0, EPERM, DAFS_ET_IMMUTABLE. */
+/* Refusals of a change of this inode's attributes, data, names or place. why: for the detail. 0,
+ * EPERM, DAFS_ET_IMMUTABLE. */
 errcode_t dafs_ns_inode_refuses(struct dafs_ns *ns, const struct dafs_inode *inode, bool append_ok);
 void dafs_ns_stamp(struct dafs_ns *ns, struct dafs_inode *inode, bool content);
 
@@ -102,8 +108,8 @@ errcode_t dafs_ns_dotdot(struct dafs_ns *ns, struct dafs_inode *dir, struct dafs
 errcode_t dafs_ns_image_dotdot(struct dafs_ns *ns, struct dafs_inode *dir, uint32_t *ino);
 errcode_t dafs_ns_is_empty(struct dafs_ns *ns, struct dafs_inode *dir, bool *empty);
 
-/* attr.c: where the inode's attributes would go; do they fit? The path is worked out for the message only: finding it may mean
- * searching a large directory. */
+/* attr.c: where the inode's attributes would go; do they fit? The path is worked out for the
+ * message only: finding it may mean searching a large directory. */
 struct dafs_xattr_layout;
 errcode_t dafs_ns_plan_xattrs(struct dafs_ns *ns, const struct dafs_inode *inode,
 			      struct dafs_xattr_layout *lay);
@@ -111,8 +117,9 @@ errcode_t dafs_ns_plan_xattrs(struct dafs_ns *ns, const struct dafs_inode *inode
 /* inherit.c: flags, project, group, ACLs for a new inode whose mode, ids and times are set. */
 errcode_t dafs_ns_inherit(struct dafs_ns *ns, struct dafs_inode *dir, struct dafs_inode *inode);
 
-/* promise.c: a change was made; before is the sum of dafs_ns_promised over the inodes it touched, as it was. Takes or gives back the
- * difference for owner's sake; on failure the counters are as before and the caller undoes its change. */
+/* promise.c: a change was made; before is the sum of dafs_ns_promised over the inodes it touched,
+ * as it was. Takes or gives back the difference for owner's sake; on failure the counters are as
+ * before and the caller undoes its change. */
 void dafs_ns_act_for(struct dafs_ns *ns,
 		     const struct dafs_inode *owner); /* sets the write path's privileged */
 struct dafs_ns_promise dafs_ns_promise_add(struct dafs_ns_promise a, struct dafs_ns_promise b);
@@ -124,10 +131,11 @@ void dafs_ns_unpromise(struct dafs_ns *ns, struct dafs_ns_promise before,
 
 /* charge.c: what a change makes its owners take, for those with quota limits (write/qlimit.h).
  *
- * Before the change: add every inode whose use it may change, new what it makes (ids are set), last what
- * loses its last name by it. After it, and before it is asked for its promise: take, which may refuse
- * (DAFS_ET_QUOTA_SPACE, DAFS_ET_QUOTA_INODES; nothing is counted then); undo, when the change is taken back
- * after all. Without limits all of it does nothing. File data are the write path's business. */
+ * Before the change: add every inode whose use it may change, new what it makes (ids are set), last
+ * what loses its last name by it. After it, and before it is asked for its promise: take, which may
+ * refuse (DAFS_ET_QUOTA_SPACE, DAFS_ET_QUOTA_INODES; nothing is counted then); undo, when the
+ * change is taken back after all. Without limits all of it does nothing. File data are the write
+ * path's business. */
 enum { DAFS_NS_CHARGE_MOST = 4 };
 struct dafs_ns_charge {
 	struct dafs_ns *ns;
@@ -142,8 +150,8 @@ void dafs_ns_charge_new(struct dafs_ns_charge *c, const struct dafs_inode *inode
 errcode_t dafs_ns_charge_last(struct dafs_ns_charge *c, const struct dafs_inode *inode);
 errcode_t dafs_ns_charge_take(struct dafs_ns_charge *c);
 void dafs_ns_charge_undo(struct dafs_ns_charge *c);
-/* Instead of take, for a change that cannot be refused since it only takes away. Where a use cannot be
- * told any more, the one before stays counted. */
+/* Instead of take, for a change that cannot be refused since it only takes away. Where a use cannot
+ * be told any more, the one before stays counted. */
 void dafs_ns_charge_give(struct dafs_ns_charge *c);
 
 /* A file that goes piece by piece, as it was before. */
@@ -169,35 +177,41 @@ struct dafs_ns_collection {
 	bool settled;
 };
 
-/* collect.c: a LOSING inode of a set is what it was before: a directory GONE, a file with all that is
- * pending of it. */
+/* collect.c: a LOSING inode of a set is what it was before: a directory GONE, a file with all that
+ * is pending of it. */
 void dafs_ns_end_losing(struct dafs_ns_collection *col, struct dafs_inode *inode);
 
-/* shrink.c. choose: is inode a file of which more is to be freed than the journal holds at once? Then it is QUEUED and LOSING, and
- * shrink->inode. begin: for the length of the flush it is one cut off at cut_lblk. end: it is what it was before, and no more LOSING. */
+/* shrink.c. choose: is inode a file of which more is to be freed than the journal holds at once?
+ * Then it is QUEUED and LOSING, and shrink->inode. begin: for the length of the flush it is one cut
+ * off at cut_lblk. end: it is what it was before, and no more LOSING. */
 errcode_t dafs_ns_shrink_choose(struct dafs_ns *ns, struct dafs_inode *inode,
 				struct dafs_ns_shrink *shrink);
 errcode_t dafs_ns_shrink_begin(struct dafs_ns *ns, struct dafs_inode *inode,
 			       struct dafs_ns_shrink *shrink);
 void dafs_ns_shrink_end(struct dafs_ns_shrink *shrink);
 
-/* order.c: every dirty inode in reading order. What lies below an inode marked INSIDE becomes INSIDE. The array is the caller's. */
+/* order.c: every dirty inode in reading order. What lies below an inode marked INSIDE becomes
+ * INSIDE. The array is the caller's. */
 errcode_t dafs_ns_order(struct dafs_ns *ns, struct dafs_inode ***order, size_t *n);
 
-/* select.c: the inodes of a change set, by selection or from a list; and the file that goes in part. */
+/* select.c: the inodes of a change set, by selection or from a list; and the file that goes in
+ * part. */
 errcode_t dafs_ns_select(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
 			 struct dafs_changeset *cs, struct dafs_ns_collection *col);
 errcode_t dafs_ns_reselect(struct dafs_ns *ns, const struct dafs_ns_flushed *flushed, size_t n,
 			   struct dafs_changeset *cs, struct dafs_ns_collection *col);
 
-/* sequence.c: order (n inodes) in the order in which sel's limits take them. The array is the caller's. ENOMEM. */
+/* sequence.c: order (n inodes) in the order in which sel's limits take them. The array is the
+ * caller's. ENOMEM. */
 errcode_t dafs_ns_sequence(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
 			   struct dafs_inode *const *order, size_t n, struct dafs_inode ***ret);
 
-/* closure.c: from the inodes marked QUEUED to all that must go with them (QUEUED too). trees_cut: what was
- * in a removed directory may go before it (more is removed than the journal holds at once); the directory is LOSING then. */
+/* closure.c: from the inodes marked QUEUED to all that must go with them (QUEUED too). trees_cut:
+ * what was in a removed directory may go before it (more is removed than the journal holds at
+ * once); the directory is LOSING then. */
 errcode_t dafs_ns_close(struct dafs_ns *ns, bool trees_cut);
-/* Does a pending name go with the change set that is out? (Its child, or what it replaces, is taken, and not only losing names.) */
+/* Does a pending name go with the change set that is out? (Its child, or what it replaces, is
+ * taken, and not only losing names.) */
 bool dafs_ns_name_taken(const struct dafs_ns *ns, const struct dafs_name *name);
 
 #endif

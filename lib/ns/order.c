@@ -2,9 +2,10 @@
 /*
  * order - all pending inodes in reading order, whatever order they were made or loaded in.
  *
- * A walk from the root over the directories that matter: those with something pending below. A directory's children are found
- * by its pending names; what has no pending name (inodes of the image that changed in place, removed ones, directories on the
- * way) is listed by its parent ("extra") and comes first, by inode number.
+ * A walk from the root over the directories that matter: those with something pending below. A
+ * directory's children are found by its pending names; what has no pending name (inodes of the
+ * image that changed in place, removed ones, directories on the way) is listed by its parent
+ * ("extra") and comes first, by inode number.
  */
 #include "config.h"
 
@@ -81,7 +82,8 @@ static errcode_t find_dirty(struct order *o)
 	return 0;
 }
 
-/* Where an inode without a pending name is listed: its directory, or the root when that is not known any more. */
+/* Where an inode without a pending name is listed: its directory, or the root when that is not
+ * known any more. */
 static errcode_t home_of(struct dafs_ns *ns, struct dafs_inode *inode, struct dafs_inode **ret)
 {
 	errcode_t err = ENOENT;
@@ -154,7 +156,8 @@ static size_t first_extra(const struct order *o, uint64_t parent)
 	return lo;
 }
 
-/* One child of a visited directory: files come out now, directories when everything here is done. */
+/* One child of a visited directory: files come out now, directories when everything here is
+ * done. */
 static errcode_t meet(struct order *o, const struct dafs_inode *dir, struct dafs_inode *child)
 {
 	if (dir->marks & DAFS_NS_INSIDE)

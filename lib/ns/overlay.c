@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * overlay - the names of a directory as a reader sees them: records in memory over the backing's rows over the image.
+ * overlay - the names of a directory as a reader sees them: records in memory over the backing's
+ * rows over the image.
  *
- * Names are looked up one by one and remembered, those that nobody has too: a command on one name costs the same beside any
- * number of others. When so many were asked for that reading all of them at once would have cost no more, that is done
- * instead, so that a long script or an import into a large directory never becomes quadratic.
+ * Names are looked up one by one and remembered, those that nobody has too: a command on one name
+ * costs the same beside any number of others. When so many were asked for that reading all of them
+ * at once would have cost no more, that is done instead, so that a long script or an import into a
+ * large directory never becomes quadratic.
  */
 #include "config.h"
 
@@ -17,7 +19,8 @@
 #include "image/dircodec.h"
 #include "image/icodec.h"
 
-/* Look-ups that go unanswered by the table before everything is read: a few, and more for a large directory. */
+/* Look-ups that go unanswered by the table before everything is read: a few, and more for a large
+ * directory. */
 enum { LOOKUPS_AT_LEAST = 4, NAMES_PER_LOOKUP = 8, BLKS_PER_LOOKUP = 4 };
 
 const struct dafs_dirhash *dafs_ns_fold(const struct dafs_ns *ns, const struct dafs_inode *dir)
@@ -36,7 +39,8 @@ errcode_t dafs_ns_dir(struct dafs_ns *ns, struct dafs_inode *inode, struct dafs_
 		dir = dafs_dir_new();
 		if (!dir)
 			return ENOMEM;
-		/* A row of the backing brings its directory part along, with counters: none, nothing pending. */
+		/* A row of the backing brings its directory part along, with counters: none,
+		 * nothing pending. */
 		dir->flags |= DAFS_DIR_PENDING_ALL;
 		inode->u.dir = dir;
 	}
@@ -82,7 +86,8 @@ struct load {
 	const struct dafs_dirhash *fold;
 };
 
-/* A row becomes a record, unless a record knows better. The directory's counters include it already. */
+/* A row becomes a record, unless a record knows better. The directory's counters include it
+ * already. */
 static errcode_t take_row(void *arg, const struct dafs_ns_name *row)
 {
 	struct load *load = arg;
@@ -172,7 +177,8 @@ static errcode_t load_image_names(struct load *load)
 	const struct ext2_inode_large *raw;
 	errcode_t err;
 
-	/* Records of whiteouts must be there before, or the names they take away would come back. */
+	/* Records of whiteouts must be there before, or the names they take away would come
+	 * back. */
 	err = dafs_ns_load_pending(load->ns, load->inode);
 	if (!err)
 		err = raw_of(load->ns, load->inode, &raw);
@@ -191,8 +197,8 @@ static errcode_t name_from_image(struct load *load, const char *name, uint8_t le
 	struct dafs_dirent_view de;
 	errcode_t err;
 
-	/* A folded look-up would not tell how the image spells the name. Reading all of the image's names takes all that are
-	 * pending, too. */
+	/* A folded look-up would not tell how the image spells the name. Reading all of the image's
+	 * names takes all that are pending, too. */
 	if (load->fold ||
 	    dir->image_asked++ > LOOKUPS_AT_LEAST + lookups_for_pending(dir) +
 					 (load->inode->size >> load->ns->img->block_bits) /
@@ -208,7 +214,8 @@ static errcode_t name_from_image(struct load *load, const char *name, uint8_t le
 	return take_image_name(load, &de);
 }
 
-/* Nobody has the name: a record that says "nothing" answers the next time. Not where everything is in the table anyway. */
+/* Nobody has the name: a record that says "nothing" answers the next time. Not where everything is
+ * in the table anyway. */
 static errcode_t remember_absent(struct load *load, const char *name, uint8_t len,
 				 struct dafs_name **ret)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * pool - see pool.h. Slabs grow from 16 KiB to 1 MiB, so that a command that looks at one file stays small.
+ * pool - see pool.h. Slabs grow from 16 KiB to 1 MiB, so that a command that looks at one file
+ * stays small.
  */
 #include "config.h"
 

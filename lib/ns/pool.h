@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * pool - memory for the many small things of a name space (inodes, names): pieces cut from large slabs, given back to free lists
- * by size, all freed at once at the end. No header a piece, so the caller says the size again when it gives one back.
+ * pool - memory for the many small things of a name space (inodes, names): pieces cut from large
+ * slabs, given back to free lists by size, all freed at once at the end. No header a piece, so the
+ * caller says the size again when it gives one back.
  *
  * Under AddressSanitizer pieces that were given back are poisoned.
  */
@@ -26,7 +27,8 @@ struct dafs_pool {
 void dafs_pool_init(struct dafs_pool *pool);
 void dafs_pool_fini(struct dafs_pool *pool);
 
-/* A zeroed piece of bytes (1 .. DAFS_POOL_MAX_BYTES), aligned to 8; NULL when there is no memory. */
+/* A zeroed piece of bytes (1 .. DAFS_POOL_MAX_BYTES), aligned to 8; NULL when there is no
+ * memory. */
 void *dafs_pool_get(struct dafs_pool *pool, size_t bytes);
 
 /* Give a piece back, with the size it was got with. NULL is fine. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * promise - how many clusters the flush may need for an inode's names, symlink target and attributes: cheap upper bounds.
+ * promise - how many clusters the flush may need for an inode's names, symlink target and
+ * attributes: cheap upper bounds.
  *
- * They depend on nothing but the inode's pending state, so that the same figure that was taken is given back later, in another
- * process too. Extent trees of file data are the write path's business.
+ * They depend on nothing but the inode's pending state, so that the same figure that was taken is
+ * given back later, in another process too. Extent trees of file data are the write path's
+ * business.
  */
 #include "config.h"
 
@@ -23,10 +25,10 @@ static uint64_t div_up(uint64_t a, uint64_t b)
 }
 
 /*
- * Blocks a directory grows by. Entries packed in hash order leave less than half of a leaf empty; names that come into an old
- * directory may each overflow a leaf of their own, but no more leaves than there are; one that has no index yet is packed anew,
- * less tightly. Index: two nodes for a new level and a
- * split, and what the new leaves fill at half load.
+ * Blocks a directory grows by. Entries packed in hash order leave less than half of a leaf empty;
+ * names that come into an old directory may each overflow a leaf of their own, but no more leaves
+ * than there are; one that has no index yet is packed anew, less tightly. Index: two nodes for a
+ * new level and a split, and what the new leaves fill at half load.
  */
 static uint64_t dir_new_blks(const struct dafs_image *img, const struct dafs_inode *inode)
 {
@@ -56,7 +58,8 @@ static uint64_t dir_clusters(const struct dafs_image *img, const struct dafs_ino
 	       dafs_delalloc_meta_bound(img, blks, !(inode->state & DAFS_I_NEW));
 }
 
-/* Room for attributes in an inode that dafs makes; none in one that may hold inline data or another's layout. */
+/* Room for attributes in an inode that dafs makes; none in one that may hold inline data or
+ * another's layout. */
 static uint64_t in_inode_bytes(const struct dafs_image *img, const struct dafs_inode *inode)
 {
 	uint64_t fixed = EXT2_GOOD_OLD_INODE_SIZE + dafs_icodec_new_extra(img) + 8;

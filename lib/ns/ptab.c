@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ptab - see ptab.h. Removing shifts what follows back instead of leaving tombstones, so a table never degrades.
+ * ptab - see ptab.h. Removing shifts what follows back instead of leaving tombstones, so a table
+ * never degrades.
  */
 #include "config.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ptab - a hash table of pointers: open addressing, linear probing, 8 bytes a slot and nothing else. The items carry their keys;
- * the caller compares them.
+ * ptab - a hash table of pointers: open addressing, linear probing, 8 bytes a slot and nothing
+ * else. The items carry their keys; the caller compares them.
  *
- * Rooms grow by half: the tables of a million inodes and of a hundred thousand directories are mostly full.
+ * Rooms grow by half: the tables of a million inodes and of a hundred thousand directories are
+ * mostly full.
  *
  * Invariants: n <= 4/5 room; an item stands between its home slot and the next empty one.
  */
@@ -38,7 +39,8 @@ static inline uint32_t dafs_ptab_home(const struct dafs_ptab *tab, uint32_t hash
 	return (uint32_t)((uint64_t)hash * tab->room >> 32);
 }
 
-/* Candidates for a hash, one by one: the caller compares keys. NULL: no more. *at keeps the place. */
+/* Candidates for a hash, one by one: the caller compares keys. NULL: no more. *at keeps the
+ * place. */
 static inline void *dafs_ptab_next(const struct dafs_ptab *tab, uint32_t *at)
 {
 	*at = *at + 1 < tab->room ? *at + 1 : 0;

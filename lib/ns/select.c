@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * select - which of everything that is pending goes into a change set: what is below given paths, what
- * a limit has room for, and the file at the limit in part.
+ * select - which of everything that is pending goes into a change set: what is below given paths,
+ * what a limit has room for, and the file at the limit in part.
  *
- * A limit takes in the order of sequence.c. What a chosen inode needs (closure.c) comes with it: whole, but for removed
- * directories where the journal splits a flush, which may lose a part of their names and stay.
+ * A limit takes in the order of sequence.c. What a chosen inode needs (closure.c) comes with it:
+ * whole, but for removed directories where the journal splits a flush, which may lose a part of
+ * their names and stay.
  */
 #include "config.h"
 
@@ -91,8 +92,8 @@ static bool replaces(const struct dafs_ns *ns, const struct dafs_inode *inode)
 	return false;
 }
 
-/* The chosen ones become QUEUED: those below the paths, as many as the limits allow (at least one), the last of them cut where only
- * a part of it fits. */
+/* The chosen ones become QUEUED: those below the paths, as many as the limits allow (at least one),
+ * the last of them cut where only a part of it fits. */
 static errcode_t choose(struct dafs_ns *ns, const struct dafs_ns_selection *sel,
 			struct dafs_inode *const *sequence, size_t n, struct dafs_part *part)
 {

@@ -2,13 +2,14 @@
 /*
  * sequence - in which order a limit takes what is pending.
  *
- * By turn: files that an earlier flush left in part, then reading order, or that of first dirtying. Where the journal splits a
- * flush, whatever must not come later than another comes before it on top of that: what is in a directory before the directory,
- * what a name replaces before what replaces it. So a limit of any size finds a prefix that needs little more than itself
+ * By turn: files that an earlier flush left in part, then reading order, or that of first dirtying.
+ * Where the journal splits a flush, whatever must not come later than another comes before it on
+ * top of that: what is in a directory before the directory, what a name replaces before what
+ * replaces it. So a limit of any size finds a prefix that needs little more than itself
  * (closure.c), and a removed tree goes from its leaves to its root.
  *
- * Two that need each other, like a file that takes the name of the directory it came out of, cannot be ordered: the one met
- * second goes last, and with the other in the end.
+ * Two that need each other, like a file that takes the name of the directory it came out of, cannot
+ * be ordered: the one met second goes last, and with the other in the end.
  */
 #include "config.h"
 

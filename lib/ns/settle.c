@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * settle - a change set is in the image: its inodes are inodes of the image now, with the names it had.
+ * settle - a change set is in the image: its inodes are inodes of the image now, with the names it
+ * had.
  *
- * Everything here works on what is loaded and cannot fail. The backing's rows of the set's inodes, and of names under
- * directories that were new, go by dafs_ns_collected; single names of old directories are reported as changed.
+ * Everything here works on what is loaded and cannot fail. The backing's rows of the set's inodes,
+ * and of names under directories that were new, go by dafs_ns_collected; single names of old
+ * directories are reported as changed.
  */
 #include "config.h"
 
@@ -40,7 +42,8 @@ static void settle_names(struct dafs_ns *ns, const struct dafs_ns_collection *co
 
 		/* Dropping a record may bring another into its slot. */
 		while ((record = dir->names.slot[i])) {
-			/* A new directory's rows go by its old id: those left are written again under its number. */
+			/* A new directory's rows go by its old id: those left are written again
+			 * under its number. */
 			if (inode->state & DAFS_I_NEW)
 				record->flags &= (uint8_t)~DAFS_NAME_SAVED;
 			if (!dafs_name_pending(record))

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * shrink - a file of which blocks in more groups are freed than the journal holds bitmaps: they go from its end, a piece a
- * transaction, until the rest fits into one.
+ * shrink - a file of which blocks in more groups are freed than the journal holds bitmaps: they go
+ * from its end, a piece a transaction, until the rest fits into one.
  *
- * The file is LOSING for the length of such a flush: in the change set it is one that was cut off or punched, with the names and
- * links that the image has. Whatever is pending of it, its removal among that, waits.
+ * The file is LOSING for the length of such a flush: in the change set it is one that was cut off
+ * or punched, with the names and links that the image has. Whatever is pending of it, its removal
+ * among that, waits.
  */
 #include "config.h"
 

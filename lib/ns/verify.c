@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * verify - the invariants of ns.h and of the space counters (DESIGN.md, section 4), on what is loaded or on everything pending.
+ * verify - the invariants of ns.h and of the space counters (DESIGN.md, section 4), on what is
+ * loaded or on everything pending.
  */
 #include "config.h"
 
@@ -14,7 +15,8 @@
 
 #include "image/icodec.h"
 
-/* While checking, names are counted in the upper bits of an inode's marks: all, and those of subdirectories. */
+/* While checking, names are counted in the upper bits of an inode's marks: all, and those of
+ * subdirectories. */
 enum { NAME_SHIFT = 9 };
 #define ONE_NAME  (UINT32_C(1) << NAME_SHIFT)
 _Static_assert(ONE_NAME == DAFS_NS_MARKS_END, "marks and the count of names share a word");

@@ -76,7 +76,8 @@ errcode_t dafs_traces_ours(struct dafs_image *img, const struct dafs_traces *the
 	if (!*ours || !then->sequence || then->by_redo ||
 	    moved(then, now, committed) <= REPLAY_SEQUENCE)
 		return 0;
-	/* What was mounted over a flush that never happened may have a transaction of its number. */
+	/* What was mounted over a flush that never happened may have a transaction of its
+	 * number. */
 	if (committed || then->mtime == now->mtime)
 		err = dafs_image_journal_commits_after(img, last, &later);
 	else

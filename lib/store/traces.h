@@ -16,8 +16,8 @@
  *     own time; one that moved alone is that of another tool (debugfs, tune2fs).
  *  3. the sum of size, free counts and descriptors, as it was before or as the flush has put it
  * into the image.
- * A redo record (of an image without a journal, or of a flush that its journal does not hold) is not
- * replayed by others: there nothing may have moved.
+ * A redo record (of an image without a journal, or of a flush that its journal does not hold) is
+ * not replayed by others: there nothing may have moved.
  */
 #ifndef DAFS_STORE_TRACES_H
 #define DAFS_STORE_TRACES_H
@@ -39,16 +39,16 @@ struct dafs_traces {
 /* What the image says now, by_redo false. Errors: those of reading the journal. */
 errcode_t dafs_traces_take(struct dafs_image *img, struct dafs_traces *out);
 
-/* *ours: was nobody at the image but who replayed its journal? committed: whether the flush is in it.
- * Errors: those of reading the journal. */
+/* *ours: was nobody at the image but who replayed its journal? committed: whether the flush is in
+ * it. Errors: those of reading the journal. */
 errcode_t dafs_traces_ours(struct dafs_image *img, const struct dafs_traces *then,
 			   const struct dafs_traces *now, bool committed, bool *ours);
 
 /* What was done to the image in between, as far as it shows: "mounted", "resized", ... */
 const char *dafs_traces_what(const struct dafs_traces *then, const struct dafs_traces *now);
 
-/* As numbers in the order of the columns of tables flush and bound, and back. (by_redo is the sign of
- * sequence.) */
+/* As numbers in the order of the columns of tables flush and bound, and back. (by_redo is the sign
+ * of sequence.) */
 void dafs_traces_to_row(const struct dafs_traces *traces, int64_t row[DAFS_TRACES]);
 void dafs_traces_from_row(const int64_t row[DAFS_TRACES], struct dafs_traces *traces);
 

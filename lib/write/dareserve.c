@@ -25,8 +25,8 @@
  * planned. */
 enum { EXACT_BELOW_CLUSTERS = 128 };
 
-/* What a change may add to the exact need without raising any bound: a leaf and an index block for a
- * name, a block for attributes, a tree block for a piece more. */
+/* What a change may add to the exact need without raising any bound: a leaf and an index block for
+ * a name, a block for attributes, a tree block for a piece more. */
 enum { DRIFT_CLUSTERS = 8 };
 
 static uint32_t cluster_of(const struct dafs_image *img, uint32_t lblk)
@@ -334,7 +334,8 @@ static errcode_t take_exactly(struct dafs_write *w, uint64_t n, uint64_t m, errc
 {
 	struct dafs_reserve *rs = w->reserve;
 	const struct dafs_reserve old = *rs;
-	/* Nothing of the pool: it is for what the bounds leave out (quota files), a plan has all. */
+	/* Nothing of the pool: it is for what the bounds leave out (quota files), a plan has
+	 * all. */
 	uint64_t keep = w->privileged ? 0 : rs->root_clusters;
 	struct dafs_trace *trace = w->img->ctx->trace;
 	uint64_t meta, left;
@@ -363,7 +364,8 @@ static errcode_t take_exactly(struct dafs_write *w, uint64_t n, uint64_t m, errc
 	return 0;
 }
 
-/* Are the counters exact where they would have to be bounds? keep: clusters that are not for this. */
+/* Are the counters exact where they would have to be bounds? keep: clusters that are not for
+ * this. */
 static bool is_close(const struct dafs_write *w, uint64_t keep)
 {
 	const struct dafs_reserve *rs = w->reserve;

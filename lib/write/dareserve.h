@@ -44,13 +44,13 @@ errcode_t dafs_dareserve_settle(struct dafs_write *w, struct dafs_inode *inode,
 void dafs_dareserve_shrink(struct dafs_write *w, struct dafs_inode *inode, int64_t data_change,
 			   uint64_t spare);
 
-/* Is less promised than the bounds ask for, by a dry plan's word? Then nothing that is pending can be
- * told apart from the rest. */
+/* Is less promised than the bounds ask for, by a dry plan's word? Then nothing that is pending can
+ * be told apart from the rest. */
 bool dafs_dareserve_is_exact(const struct dafs_reserve *rs);
 
 /* After a change that took no more space by its bounds but may need more by its shape, while the
- * promise is exact: does everything pending still fit? With room, some is put aside for such changes
- * instead of planning for each. DAFS_ET_NOSPC_META: the caller undoes it. */
+ * promise is exact: does everything pending still fit? With room, some is put aside for such
+ * changes instead of planning for each. DAFS_ET_NOSPC_META: the caller undoes it. */
 errcode_t dafs_dareserve_recheck(struct dafs_write *w);
 
 /* How many overwritten blocks of one file a flush can send through the transaction: what goes

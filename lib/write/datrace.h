@@ -2,8 +2,8 @@
 /*
  * datrace - the write path's events, with the kernel's names and fields (dawrite(8), TRACE).
  *
- * Without a sink every function costs a test of a pointer; with one, i_blocks of an image's inode is
- * read for the line. Nothing here fails: what cannot be known is 0.
+ * Without a sink every function costs a test of a pointer; with one, i_blocks of an image's inode
+ * is read for the line. Nothing here fails: what cannot be known is 0.
  */
 #ifndef DAFS_WRITE_DATRACE_H
 #define DAFS_WRITE_DATRACE_H
@@ -11,8 +11,8 @@
 #include "base/trace.h"
 #include "write/delalloc.h"
 
-/* ext4_da_write_begin and _end, or ext4_write_begin and _end without delayed allocation: one piece of
- * a write, cut where blocks covered in part begin and end. */
+/* ext4_da_write_begin and _end, or ext4_write_begin and _end without delayed allocation: one piece
+ * of a write, cut where blocks covered in part begin and end. */
 void dafs_datrace_write(struct dafs_write *w, const struct dafs_inode *inode, bool end, uint64_t off,
 			uint64_t len);
 

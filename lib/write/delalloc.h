@@ -141,8 +141,8 @@ uint32_t dafs_delalloc_meta_bound(const struct dafs_image *img, uint64_t data_bl
 
 /* True when the invariants above hold. Linear in the file's pieces. */
 bool dafs_delalloc_verify(struct dafs_write *w, const struct dafs_inode *inode);
-/* What every operation asserts: the same for a file of up to some 1,000 pieces; of one with more the sums alone, so that an
- * operation costs what it changes. */
+/* What every operation asserts: the same for a file of up to some 1,000 pieces; of one with more
+ * the sums alone, so that an operation costs what it changes. */
 bool dafs_delalloc_verify_op(struct dafs_write *w, const struct dafs_inode *inode);
 
 #endif

@@ -15,7 +15,8 @@
 #include "write/delalloc.h"
 
 /* Decide for the piece of a write that begins now: w->at_once. Always with w->direct alone, by the
- * kernel's rule (ext4_nonda_switch, dafs_reserve_low) with w->low_switch, never without w->direct. */
+ * kernel's rule (ext4_nonda_switch, dafs_reserve_low) with w->low_switch, never without
+ * w->direct. */
 void dafs_direct_decide(struct dafs_write *w);
 
 /* Make the allocator of w's image for direct writes and set w->direct. DAFS_ET_FEATURE with

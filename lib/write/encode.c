@@ -106,7 +106,8 @@ static errcode_t find_raw(struct table *t, uint32_t ino, struct ext2_inode_large
 	return err;
 }
 
-/* Everything that has a slot in an inode table. Four bytes for each: a number below cs->n is that item, one above a value. */
+/* Everything that has a slot in an inode table. Four bytes for each: a number below cs->n is that
+ * item, one above a value. */
 struct slots {
 	const struct dafs_plan *plan;
 	struct slot *values; /* of attributes, in inodes of their own */
@@ -157,7 +158,8 @@ static bool is_nothing(const struct slots *s, uint32_t which)
 	       (cs->inodes[which]->state & DAFS_I_NEW);
 }
 
-/* By group first, since the numbers of one group mostly ascend already. first: where each group begins, one more than groups. */
+/* By group first, since the numbers of one group mostly ascend already. first: where each group
+ * begins, one more than groups. */
 static void sort_slots(struct slots *s, uint32_t *first, uint32_t groups)
 {
 	const uint32_t per_group = s->plan->img->fs->super->s_inodes_per_group;

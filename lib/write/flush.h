@@ -109,7 +109,8 @@ bool dafs_plan_bypasses_journal(const struct dafs_plan *plan);
 /* Steps 4 to 6. On success every inode of the change set has its number and the image is as it was
  * to become. On failure inodes and image are as before, unless the commit itself failed (the image
  * handle is failed then). DAFS_ET_JOURNAL_FULL: too many live blocks for one transaction, found
- * before any data was read; a smaller change set may fit, and by a redo record all but the largest do. */
+ * before any data was read; a smaller change set may fit, and by a redo record all but the largest
+ * do. */
 errcode_t dafs_plan_execute(struct dafs_plan *plan, struct dafs_flush_stats *stats);
 
 #endif

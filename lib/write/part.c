@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * part - see part.h. Both halves are made before anything happens, so that settling needs no memory.
+ * part - see part.h. Both halves are made before anything happens, so that settling needs no
+ * memory.
  */
 #include "config.h"
 
@@ -278,7 +279,8 @@ void dafs_part_settled(struct dafs_write *w, struct dafs_part *part)
 	assert(dafs_delalloc_verify(w, inode));
 }
 
-/* Groups that an extent adds to those counted, met from its end; *last: the one that was met last. */
+/* Groups that an extent adds to those counted, met from its end; *last: the one that was met
+ * last. */
 static uint64_t groups_of(const struct dafs_image *img, const struct dafs_extent *e, uint32_t *last)
 {
 	uint32_t first = dafs_group_of_pblk(img, e->pblk);

@@ -33,8 +33,8 @@ static errcode_t new_parts(struct dafs_plan *plan)
 	plan->items = calloc(plan->cs->n ? plan->cs->n : 1, sizeof(*plan->items));
 	if (!plan->items)
 		return ENOMEM;
-	/* Shaping decides what stands in its inode, and says so in the flags: not for good before the plan
-	 * is executed. */
+	/* Shaping decides what stands in its inode, and says so in the flags: not for good before
+	 * the plan is executed. */
 	if (img->has_inline_data) {
 		plan->iflags = calloc(plan->cs->n ? plan->cs->n : 1, sizeof(*plan->iflags));
 		if (!plan->iflags)
@@ -180,7 +180,8 @@ errcode_t dafs_plan_new(struct dafs_image *img, const struct dafs_changeset *cs,
 
 	if (!err && (*ret)->least_cut && dafs_plan_can_pack(*ret))
 		err = cut_less(&q, &mark, ret);
-	/* Files in their order may need more pieces, so more tree blocks, than the last room has. */
+	/* Files in their order may need more pieces, so more tree blocks, than the last room
+	 * has. */
 	for (unsigned effort = DAFS_EFFORT_USUAL;
 	     err == DAFS_ET_NOSPC_ALLOC && effort <= DAFS_EFFORT_LAST; effort++)
 		err = plan_again(&q, (struct how){ .effort = effort }, &mark, ret);

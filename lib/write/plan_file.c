@@ -136,8 +136,8 @@ static errcode_t place(struct dafs_plan *plan, size_t item, const struct dafs_wb
 	return err;
 }
 
-/* As much of a run as is free right behind what the file has before it (plan_pack.c): blocks that are
- * no extent more. 0: nothing is. */
+/* As much of a run as is free right behind what the file has before it (plan_pack.c): blocks that
+ * are no extent more. 0: nothing is. */
 static uint32_t grows_by(const struct dafs_plan *plan, const struct dafs_place_req *req)
 {
 	const struct dafs_extlist *lists[] = { req->old, req->edits };

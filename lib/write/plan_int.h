@@ -117,14 +117,14 @@ struct dafs_plan_dir { /* id -> place in the change set, of directories */
 	uint32_t item;
 };
 
-/* How hard a plan tries to need few tree blocks. Each is tried when the one before finds no room, in a
- * dry plan and in a flush alike: what one of them accepted the other can place. */
+/* How hard a plan tries to need few tree blocks. Each is tried when the one before finds no room,
+ * in a dry plan and in a flush alike: what one of them accepted the other can place. */
 enum dafs_plan_effort {
 	DAFS_EFFORT_ASKED, /* in reading order, with the caller's options */
 	DAFS_EFFORT_USUAL, /* in reading order */
 	DAFS_EFFORT_TIGHT, /* largest first, where they fit best */
-	/* Those first whose mapping has least room for pieces; those last that can be cut into as many as
-	 * they have blocks: they use up the shortest free runs. */
+	/* Those first whose mapping has least room for pieces; those last that can be cut into as
+	 * many as they have blocks: they use up the shortest free runs. */
 	DAFS_EFFORT_SLACK,
 	/* The same, and the largest 1, 2, 4, .. 32 files are given a leaf for that. */
 	DAFS_EFFORT_LEAVES,
@@ -208,8 +208,8 @@ errcode_t dafs_plan_run_add(struct dafs_plan *plan, size_t item, const struct da
 errcode_t dafs_plan_fail(struct dafs_plan *plan, const struct dafs_inode *inode, errcode_t code,
 			 const char *what);
 
-/* A file whose pending bytes are to stand in its inode (decided by dafs_plan_shape): nothing is placed
- * or written for it. */
+/* A file whose pending bytes are to stand in its inode (decided by dafs_plan_shape): nothing is
+ * placed or written for it. */
 static inline bool dafs_plan_is_inline(const struct dafs_inode *inode)
 {
 	return S_ISREG(inode->mode) && (inode->state & DAFS_I_DATA) &&
@@ -250,9 +250,9 @@ errcode_t dafs_plan_place_gone(struct dafs_plan *plan);
 /* plan_pack.c. Can requests of this plan be placed together? The groups are few enough, and nothing
  * asks for an order of its own. */
 bool dafs_plan_can_pack(const struct dafs_plan *plan);
-/* Choose places for all requests of at least plan->pack_blks, when files have grown and before others
- * are placed; they are taken. Sets plan->least_pieces. DAFS_ET_NOSPC_ALLOC, ENOMEM, errors of the
- * bitmaps: the plan is to be dropped. */
+/* Choose places for all requests of at least plan->pack_blks, when files have grown and before
+ * others are placed; they are taken. Sets plan->least_pieces. DAFS_ET_NOSPC_ALLOC, ENOMEM, errors
+ * of the bitmaps: the plan is to be dropped. */
 errcode_t dafs_plan_pack(struct dafs_plan *plan);
 /* The pieces chosen for this request, appended to plan->pieces; none when it is not among them. */
 errcode_t dafs_plan_packed(struct dafs_plan *plan, uint32_t item, const struct dafs_alloc_req *ask);
@@ -267,8 +267,8 @@ uint32_t dafs_plan_slack(const struct dafs_plan *plan, size_t n_extents);
 /* Does this item have file data to place? */
 bool dafs_plan_has_data(const struct dafs_plan *plan, size_t item);
 
-/* plan_ask.c. Place [lblk, lblk + len) of an inode whose mapping is old (NULL: nothing) with edits over it; the
- * pieces are appended to edits. */
+/* plan_ask.c. Place [lblk, lblk + len) of an inode whose mapping is old (NULL: nothing) with edits
+ * over it; the pieces are appended to edits. */
 struct dafs_place_req {
 	const struct dafs_extlist *old;
 	const struct dafs_extlist *also; /* placed before, beside edits; NULL: nothing */
@@ -305,11 +305,11 @@ uint32_t dafs_plan_more(const struct dafs_plan *plan, size_t item, const struct 
  * keeps an extent whole comes back into the mapping, and leaves extra->freed. */
 errcode_t dafs_plan_refill(struct dafs_plan *plan, size_t item, struct dafs_plan_extra *extra);
 
-/* plan_trace.c: what goes into the trace. An inode's number and path; a file's writeback begins; a chunk
- * of it, as the kernel's writeback tells of it: blocks that are to be mapped (flags 0x100: delayed;
- * what is left of them where a part was mapped by its cluster) or to become written (U); a request's
- * two ends and what its cluster implies; blocks that become free; a write of data; and after the
- * commit all that is true by it. */
+/* plan_trace.c: what goes into the trace. An inode's number and path; a file's writeback begins; a
+ * chunk of it, as the kernel's writeback tells of it: blocks that are to be mapped (flags 0x100:
+ * delayed; what is left of them where a part was mapped by its cluster) or to become written (U); a
+ * request's two ends and what its cluster implies; blocks that become free; a write of data; and
+ * after the commit all that is true by it. */
 void dafs_plan_trace_inode(const struct dafs_plan *plan, size_t item);
 void dafs_plan_trace_file(const struct dafs_plan *plan, size_t item);
 void dafs_plan_trace_chunk(const struct dafs_plan *plan, uint64_t ino, uint32_t lblk, uint32_t len,

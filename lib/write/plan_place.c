@@ -154,8 +154,8 @@ static errcode_t keep_placed(struct dafs_plan *plan)
 	return err;
 }
 
-/* The first block that a file which waits is to write next, and where on disk that would go on; false:
- * it does not go on from anything. */
+/* The first block that a file which waits is to write next, and where on disk that would go on;
+ * false: it does not go on from anything. */
 static errcode_t next_place(struct dafs_plan *plan, const struct dafs_inode *inode,
 			    struct dafs_alloc_req *req)
 {

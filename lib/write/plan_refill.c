@@ -40,8 +40,9 @@ static bool joins(const struct dafs_extlist *map, const struct dafs_extlist *bac
 	       (back->n && continues(&back->v[back->n - 1], ext));
 }
 
-/* The part of a freed extent that the run fills again, into back if it is worth it. more: what a later
- * flush adds to the run; by then the rest of the old place is free, and the file goes on into it. */
+/* The part of a freed extent that the run fills again, into back if it is worth it. more: what a
+ * later flush adds to the run; by then the rest of the old place is free, and the file goes on into
+ * it. */
 static errcode_t consider(struct dafs_plan *plan, const struct dafs_extlist *map,
 			  const struct dafs_extent *freed, const struct dafs_wb_run *run,
 			  uint32_t more, struct dafs_extlist *back)

@@ -3,10 +3,10 @@
  * plan_tight - files in another order than that of reading, nothing grouped: by the time they were
  * first dirtied (--order dirty), or so that a nearly full image takes all of them.
  *
- * Blocks of data are counted before; what may not fit are the tree blocks for what is cut. A mapping
- * of up to four extents needs none, one of a leaf has room for all that the leaf holds: so a file has
- * slack, pieces that cost nothing. Files with little of it need long runs and come first. Those that
- * may be cut into single blocks come last, and use up the crumbs.
+ * Blocks of data are counted before; what may not fit are the tree blocks for what is cut. A
+ * mapping of up to four extents needs none, one of a leaf has room for all that the leaf holds: so
+ * a file has slack, pieces that cost nothing. Files with little of it need long runs and come
+ * first. Those that may be cut into single blocks come last, and use up the crumbs.
  */
 #include "config.h"
 
@@ -96,8 +96,8 @@ static void give_leaves(const struct dafs_plan *plan, struct seq_item *order, si
 	}
 }
 
-/* The length that runs must have so that the file fits its slack, longest first; what may be cut into
- * single blocks comes last, the smallest first. */
+/* The length that runs must have so that the file fits its slack, longest first; what may be cut
+ * into single blocks comes last, the smallest first. */
 static uint64_t slack_key(const struct seq_item *it)
 {
 	uint64_t pieces = (uint64_t)it->runs + it->slack;

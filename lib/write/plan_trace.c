@@ -2,9 +2,9 @@
 /*
  * plan_trace - a flush's events, with the kernel's names and fields (dawrite(8), TRACE).
  *
- * The plan tells of inodes, chunks and requests as it makes them; what the commit makes true (extents
- * written, reserves used, files done) is told after it. Only with a sink does any of this cost more
- * than a test.
+ * The plan tells of inodes, chunks and requests as it makes them; what the commit makes true
+ * (extents written, reserves used, files done) is told after it. Only with a sink does any of this
+ * cost more than a test.
  */
 #include "config.h"
 

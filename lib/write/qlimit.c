@@ -216,7 +216,8 @@ static errcode_t refuse(struct dafs_qlimit *ql, unsigned type, const struct owne
 	return inodes ? DAFS_ET_QUOTA_INODES : DAFS_ET_QUOTA_SPACE;
 }
 
-/* What to takes of an owner beyond what from does: of the same one the difference, else all of it. */
+/* What to takes of an owner beyond what from does: of the same one the difference, else all of
+ * it. */
 static uint64_t growth(const struct dafs_qlimit_use *from, const struct dafs_qlimit_use *to,
 		       unsigned type, bool inodes)
 {
@@ -252,7 +253,8 @@ static errcode_t check(struct dafs_qlimit *ql, const struct dafs_qlimit_use *fro
 	return 0;
 }
 
-/* A grace time begins when usage passes the soft limit, and is forgotten when it is back under it. */
+/* A grace time begins when usage passes the soft limit, and is forgotten when it is back under
+ * it. */
 static uint64_t grace(const struct dafs_qlimit *ql, uint64_t use, uint64_t soft, uint64_t end,
 		      uint32_t len_sec)
 {
@@ -366,7 +368,8 @@ static uint64_t clusters_of(const struct dafs_image *img, const struct dafs_extl
 	return clusters;
 }
 
-/* Clusters that are cut out of the image's mapping; all, and the tree's, where the file was emptied. */
+/* Clusters that are cut out of the image's mapping; all, and the tree's, where the file was
+ * emptied. */
 static errcode_t cut_clusters(struct dafs_image *img, const struct dafs_inode *inode,
 			      const struct ext2_inode_large *raw, uint64_t *clusters)
 {

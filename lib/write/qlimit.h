@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * qlimit - the limits of quota: may an owner take more? Usage is what the image's quota files say plus
- * what is pending.
+ * qlimit - the limits of quota: may an owner take more? Usage is what the image's quota files say
+ * plus what is pending.
  *
- * Holds an entry for each owner (user, group, project) that has a limit, and nothing in an image where
- * nobody has one: then all costs nothing. Changes are reported as they are accepted, before and after;
- * a sum over what is pending is never made. Nothing here knows inodes' contents but for what the image's
- * blocks of a file come to.
+ * Holds an entry for each owner (user, group, project) that has a limit, and nothing in an image
+ * where nobody has one: then all costs nothing. Changes are reported as they are accepted, before
+ * and after; a sum over what is pending is never made. Nothing here knows inodes' contents but for
+ * what the image's blocks of a file come to.
  *
- * Whom limits bind: the owner of what grows, as if that owner were the one who writes. What belongs to
- * uid 0 is exempt from all limits, of its group and project too (the kernel lets CAP_SYS_RESOURCE pass),
- * but counts.
+ * Whom limits bind: the owner of what grows, as if that owner were the one who writes. What belongs
+ * to uid 0 is exempt from all limits, of its group and project too (the kernel lets
+ * CAP_SYS_RESOURCE pass), but counts.
  *
- * What is counted while it is pending: inodes (one more for each attribute value that has its own), data
- * clusters when they are reserved, symlinks and attribute blocks, directories as long as their names
- * make them. Extent tree blocks are not (nobody knows them before the placement; the kernel, too, adds
- * them when it writes back, whatever the limit): the flush charges what there is then, and never
- * refuses. What is removed or truncated is given back at once.
+ * What is counted while it is pending: inodes (one more for each attribute value that has its own),
+ * data clusters when they are reserved, symlinks and attribute blocks, directories as long as their
+ * names make them. Extent tree blocks are not (nobody knows them before the placement; the kernel,
+ * too, adds them when it writes back, whatever the limit): the flush charges what there is then,
+ * and never refuses. What is removed or truncated is given back at once.
  *
  * Rules: the kernel's dquot_reserve_block, dquot_alloc_inode, dquot_transfer. A hard limit is never
  * passed; a soft limit is until its grace time has ended, which begins when it is passed.
@@ -56,16 +56,16 @@ void dafs_qlimit_ignore(struct dafs_qlimit *ql);
 bool dafs_qlimit_binds(const struct dafs_qlimit *ql, const struct dafs_inode *inode);
 
 /* Something took from until now and takes to from now on (NULL: nothing). DAFS_ET_QUOTA_SPACE,
- * DAFS_ET_QUOTA_INODES, without detail (dafs_qlimit_fail): an owner of to would get more than the limit;
- * nothing is changed then. Giving never fails. */
+ * DAFS_ET_QUOTA_INODES, without detail (dafs_qlimit_fail): an owner of to would get more than the
+ * limit; nothing is changed then. Giving never fails. */
 errcode_t dafs_qlimit_change(struct dafs_qlimit *ql, const struct dafs_qlimit_use *from,
 			     const struct dafs_qlimit_use *to);
 /* The same without asking. */
 void dafs_qlimit_move(struct dafs_qlimit *ql, const struct dafs_qlimit_use *from,
 		      const struct dafs_qlimit_use *to);
 
-/* Record the last refusal as the detail: path, whose quota, which limit. Other codes pass through and
- * leave the detail. */
+/* Record the last refusal as the detail: path, whose quota, which limit. Other codes pass through
+ * and leave the detail. */
 errcode_t dafs_qlimit_fail(struct dafs_ctx *ctx, const struct dafs_qlimit *ql, errcode_t err,
 			   const char *path);
 
@@ -75,9 +75,9 @@ void dafs_qlimit_times(const struct dafs_qlimit *ql, enum dafs_quota_type type, 
 
 /* --- files --- */
 
-/* Bytes that the image's blocks of an inode take, its attribute block and tree included, without those
- * that pending truncation and punching let go. 0 for a new one. Reads the mapping only where some of it
- * is cut. */
+/* Bytes that the image's blocks of an inode take, its attribute block and tree included, without
+ * those that pending truncation and punching let go. 0 for a new one. Reads the mapping only where
+ * some of it is cut. */
 errcode_t dafs_qlimit_held(struct dafs_image *img, const struct dafs_inode *inode, uint64_t *bytes);
 
 /* A file's reserve changes by so many clusters: for dareserve and its users. reserve may refuse

@@ -264,7 +264,8 @@ void dafs_quota_charge(struct dafs_quota *quota, const struct dafs_quota_usage *
 		charge(quota, now, true);
 }
 
-/* When a grace time ends: it runs from where the soft limit was passed until usage is back under it. */
+/* When a grace time ends: it runs from where the soft limit was passed until usage is back under
+ * it. */
 static uint64_t grace_end(uint64_t used, uint64_t soft, uint64_t pending, uint64_t fresh)
 {
 	if (!soft || used <= soft)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * gather DIR OUT - the floor of filling an image: one pass over a tree, every file read, all bytes written block-aligned into
- * one file in 4 MiB writes, extended attributes listed. No sync.
+ * gather DIR OUT - the floor of filling an image: one pass over a tree, every file read, all bytes
+ * written block-aligned into one file in 4 MiB writes, extended attributes listed. No sync.
  */
 #include "config.h"
 

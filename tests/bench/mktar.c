@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * mktar SEED FILES BYTES PER_DIR - a tree from a seed as a tar archive on stdout: FILES files of lognormal sizes around BYTES,
- * some symlinks, some hard links; with =BYTES only files, of exactly this size. PER_DIR of them in each directory, directories
- * nested six to one. For images too large to go through a host tree first.
+ * mktar SEED FILES BYTES PER_DIR - a tree from a seed as a tar archive on stdout: FILES files of
+ * lognormal sizes around BYTES, some symlinks, some hard links; with =BYTES only files, of exactly
+ * this size. PER_DIR of them in each directory, directories nested six to one. For images too large
+ * to go through a host tree first.
  */
 #include "config.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * mktree SEED DIR FILES MEAN_BYTES [flat] - a tree like a system's from a seed: FILES files of lognormal sizes around MEAN_BYTES
- * in one directory for eight files, nested; some symlinks and hard links. flat: FILES files of exactly MEAN_BYTES in DIR.
+ * mktree SEED DIR FILES MEAN_BYTES [flat] - a tree like a system's from a seed: FILES files of
+ * lognormal sizes around MEAN_BYTES in one directory for eight files, nested; some symlinks and
+ * hard links. flat: FILES files of exactly MEAN_BYTES in DIR.
  */
 #include "config.h"
 

@@ -349,7 +349,8 @@ static const char *others(const struct prepared *prep, const struct try *t)
 		return NULL;
 	if (who < 4) {
 		status = run_e2fsck(checks[who - 1], false);
-		/* A superblock torn by the sector is one that e2fsck does not open, and only dafs settles. */
+		/* A superblock torn by the sector is one that e2fsck does not open, and only dafs
+		 * settles. */
 		if (status > 1 && !(status == 8 && sectors))
 			return say("e2fsck %s ended with %d (%s.e2fsck)", checks[who - 1], status, child_folder);
 		return NULL;

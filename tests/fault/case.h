@@ -6,9 +6,9 @@
  * Every step that touches the image runs in a child process, so that a stop is a real one and a
  * crash is a finding of its own. The folder of the case is put back from memory before each try.
  *
- * After the fault: with case_others somebody else replays the journal first; the next opening settles;
- * the cache verifies; e2fsck and dafsck have no finding; the tree is the one before or the one
- * after, or, where the journal splits the flush, one that an undisturbed flush has between two
+ * After the fault: with case_others somebody else replays the journal first; the next opening
+ * settles; the cache verifies; e2fsck and dafsck have no finding; the tree is the one before or the
+ * one after, or, where the journal splits the flush, one that an undisturbed flush has between two
  * transactions; what was acknowledged is there; flushing again gives the tree of an undisturbed
  * flush. With case_kernel the kernel mounts the image wherever e2fsck looks at it.
  */
@@ -67,7 +67,8 @@ void case_leave(const struct prepared *prep, const struct try *t);
 /* Operations of the opening that settles a flush stopped at first. */
 uint64_t case_settle_ops(const struct prepared *prep, uint64_t first);
 
-/* Let others replay the journal before the next opening: e2fsck in three ways and, for root, the kernel in two. */
+/* Let others replay the journal before the next opening: e2fsck in three ways and, for root, the
+ * kernel in two. */
 extern bool case_others;
 /* Whatever is found sound must be so for the kernel as well, which mounts it. For root. */
 extern bool case_kernel;

@@ -149,7 +149,8 @@ errcode_t child_commands(struct dafs_ctx *ctx, const void *arg)
 
 static const struct dafs_flush_opts flush_opts = { .size = sizeof(flush_opts), .bypass_journal = true };
 
-/* A transaction is about to be made: whatever was made before is in the image. One that is found too large comes by again. */
+/* A transaction is about to be made: whatever was made before is in the image. One that is found
+ * too large comes by again. */
 static errcode_t watch_state(void *arg, struct dafs *fs, struct dafs_plan *plan)
 {
 	struct digest *now = &child_told->states[child_told->nstates];

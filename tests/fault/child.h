@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * child - the steps of a case, each in a process of its own, so that a stop is a real one and a crash is a finding.
+ * child - the steps of a case, each in a process of its own, so that a stop is a real one and a
+ * crash is a finding.
  *
  * One case at a time: its folder, image and cache, and what the last child told, are the program's.
  */
@@ -35,7 +36,8 @@ void child_close(void);
 /* What a child does; an error is told with its text. */
 typedef errcode_t (*child_fn)(struct dafs_ctx *ctx, const void *arg);
 
-/* Run fn in a child, at the time now_sec: its exit status, or 256 + signal. t: the fault it meets, or NULL. */
+/* Run fn in a child, at the time now_sec: its exit status, or 256 + signal. t: the fault it meets,
+ * or NULL. */
 int child_run(child_fn fn, const void *arg, int64_t now_sec, const struct try *t);
 
 struct child_steps {

@@ -68,7 +68,8 @@ static errcode_t mix_file(struct walk *w, ext2_ino_t ino, uint64_t *sum)
 	return err;
 }
 
-/* The blocks of an extent that are not zero, each with its place: how a file lies in extents does not count. */
+/* The blocks of an extent that are not zero, each with its place: how a file lies in extents does
+ * not count. */
 static errcode_t mix_extent(struct walk *w, const struct ext2fs_extent *e, uint64_t size, uint64_t *sum)
 {
 	unsigned block_size = w->fs->blocksize;

@@ -16,7 +16,8 @@ struct digest {
 	uint64_t tree, layout;
 };
 
-/* Of the image at path, which needs no recovery. list: one line a path goes there (NULL: nowhere). */
+/* Of the image at path, which needs no recovery. list: one line a path goes there (NULL:
+ * nowhere). */
 errcode_t digest_image(const char *path, struct digest *out, FILE *list);
 
 /* Does its superblock say that the journal is to be replayed? */

@@ -3,11 +3,12 @@
  * faults - every workload, in every phase, with every fault at every operation; or a sample of it.
  *
  *	faults [--sample SECONDS] [--seed N] [--dir DIR] [--work NAME] [--phase NAME] [--fault NAME]
- *	       [--at N] [--first N] [--stride N] [--no-sync] [--others] [--kernel] [--keep] [--list] [--leave]
+ *	       [--at N] [--first N] [--stride N] [--no-sync] [--others] [--kernel] [--keep] [--list]
+ *	       [--leave]
  *
  * Prints a table workload x fault x tries, and for every try that failed a line with the options
- * that repeat it. Exit status 1 when one failed. --leave: the first try is run and not judged; what it leaves is in the folder
- * whose name is printed.
+ * that repeat it. Exit status 1 when one failed. --leave: the first try is run and not judged; what
+ * it leaves is in the folder whose name is printed.
  */
 #include "config.h"
 

@@ -12,7 +12,8 @@
  * Faults, N counting from 1:
  *   EIO      operation N fails, once
  *   ENOSPC   operation N and all later ones that write or make something fail
- *   TORN     operation N is done in part (whole sectors of an image, any bytes elsewhere), then stop
+ *   TORN     operation N is done in part (whole sectors of an image, any bytes elsewhere), then
+ *            stop
  *   STOP     stop before operation N
  *   LOSE     as STOP, and every change since the last sync of its file or folder is taken back
  *   REORDER  as LOSE, but a random part of those changes is kept: writes whole, not at all or by

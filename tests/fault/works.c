@@ -332,7 +332,8 @@ static errcode_t round_1(struct dafs *fs)
 	return fill_many(fs, "/d/f", 4, 16, 2000, 2);
 }
 
-/* --- a removed tree that the journal does not hold: an inode a block, more of them than it has --- */
+/* --- a removed tree that the journal does not hold: an inode a block, more of them than it has
+ * --- */
 
 static errcode_t tree_before(struct dafs *fs)
 {
@@ -361,7 +362,8 @@ static errcode_t tree_before(struct dafs *fs)
 	return set_value(fs, "/t/out", 'o', 600);
 }
 
-/* A directory and a file move out of the dying tree, the file into the place of another directory that goes. */
+/* A directory and a file move out of the dying tree, the file into the place of another directory
+ * that goes. */
 static errcode_t tree_1(struct dafs *fs)
 {
 	TRY(dafs_rename(fs, "/t/out", "/kept"));

@@ -3,14 +3,16 @@
  * cache - a damaged offline cache: its database as bytes and as rows, its spool, the checksums of
  * that.
  *
- * Three caches are the beginning: pending work; a flush that stopped before its commit; a flush of a
- * part that stopped after it. An input is as those of the image targets (fuzz.h), with these kinds of
- * records:
+ * Three caches are the beginning: pending work; a flush that stopped before its commit; a flush of
+ * a part that stopped after it. An input is as those of the image targets (fuzz.h), with these
+ * kinds of records:
  *	0 database, 1 spool, 2 spool.sum: bytes at offset `where` * 1024 + `off`
- *	3 a value: of column `owner` % 16 of table `owner` / 16, in the row number `where`; 8 bytes or
+ *	3 a value: of column `owner` % 16 of table `owner` / 16, in the row number `where`; 8 bytes
+ *	or
  *	  fewer are a number unless `off` is odd
  *	4 a file (`owner` of the three) ends at `where` * 1024 + `off`
- * With FUZZ_FIX the database's pages, records, names and the state row get the checksum that they should have.
+ * With FUZZ_FIX the database's pages, records, names and the state row get the checksum that they
+ * should have.
  */
 #include "config.h"
 

@@ -165,8 +165,8 @@ void fuzz_input_begin(struct fuzz_input *in, size_t base, uint8_t what);
 void fuzz_input_add(struct fuzz_input *in, const struct fuzz_record *rec);
 
 /* With DAFS_FUZZ_SEEDS=FOLDER in the environment: write writes the target's seeds there with
- * fuzz_seed_write, and the process ends; with DAFS_FUZZ_BASES=FOLDER the sound images are written there as
- * files. To be called first. */
+ * fuzz_seed_write, and the process ends; with DAFS_FUZZ_BASES=FOLDER the sound images are written
+ * there as files. To be called first. */
 void fuzz_seeds(void (*write)(void));
 void fuzz_seed_write(const char *name, const uint8_t *data, size_t size);
 void fuzz_seed_input(const char *name, const struct fuzz_input *in);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * fuzz_log - right checksums in a patched journal: its superblock, every block that a scan would
- * take for a part of the log, and the fast commits behind it (whose transaction number is set, too).
+ * take for a part of the log, and the fast commits behind it (whose transaction number is set,
+ * too).
  */
 #include "config.h"
 

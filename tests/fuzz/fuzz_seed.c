@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fuzz_seed - records read and written; seeds of the image targets: structures of the sound images. */
+/* fuzz_seed - records read and written; seeds of the image targets: structures of the sound
+ * images. */
 #include "config.h"
 
 #include <errno.h>

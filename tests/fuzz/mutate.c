@@ -12,8 +12,8 @@
  *
  * Each image goes through dafsck -fn, dafsdebug's requests, dawrite's commands and a flush, and as
  * it was again through dafsck -fy. The tools run in child processes with limits of time, memory
- * and file size; a build with sanitizers finds the rest. A finding is a line, and with --keep the image
- * and the tool's messages in FOLDER; one finding is exit status 1.
+ * and file size; a build with sanitizers finds the rest. A finding is a line, and with --keep the
+ * image and the tool's messages in FOLDER; one finding is exit status 1.
  */
 #include "config.h"
 
@@ -510,7 +510,8 @@ static unsigned long number(const char *text)
 	return value;
 }
 
-/* A sanitizer's finding must not look like a failure of the tool's own; it reads this at the start. */
+/* A sanitizer's finding must not look like a failure of the tool's own; it reads this at the
+ * start. */
 static void restart(char **argv)
 {
 	if (getenv("DAFS_MUTATE_STARTED"))

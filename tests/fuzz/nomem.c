@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * nomem - the tools when memory ends: the Nth allocation of a run fails (once, or with all behind
- * it). No tool may crash, and what is left must be what it was or what it was to be: the cache flushes
- * afterwards, dafsck has no finding, what was acknowledged is there.
+ * it). No tool may crash, and what is left must be what it was or what it was to be: the cache
+ * flushes afterwards, dafsck has no finding, what was acknowledged is there.
  *
  *	nomem [--stride S] [--work NAME]
  *
- * Every S-th allocation (1: all) of every workload, both ways. This program's malloc stands before the C
- * library's, so that libraries' allocations fail too; it is not for builds with sanitizers, which have
- * their own.
+ * Every S-th allocation (1: all) of every workload, both ways. This program's malloc stands before
+ * the C library's, so that libraries' allocations fail too; it is not for builds with sanitizers,
+ * which have their own.
  */
 #include "config.h"
 
@@ -293,8 +293,8 @@ static void run_work(const struct work *work, unsigned long stride)
 		free(st.bytes[i]);
 }
 
-/* Not stats: it names the reserved blocks' owner, and the C library's look-up of users has an assertion
- * about memory of its own. */
+/* Not stats: it names the reserved blocks' owner, and the C library's look-up of users has an
+ * assertion about memory of its own. */
 static const char requests[] = "ls -l /lin\nhtree_dump /big\nfrag\nstat /frag\nea_list /whole\n"
 			       "ex /frag\nfreefrag\nncheck 12\nicheck 100\ncache -l\nes /frag\n";
 static const char commands[] = "mkdir /acknowledged\nwrite --from file /lin/new\nput host /put\n"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * agefs SEED DIR PERCENT - gives the file system that DIR is on a past: files of lognormal sizes (mean 36 KiB) until it is
- * nearly full, then files chosen at random are removed until PERCENT of it are used; four times over. With PERCENT "comb":
- * files of five blocks of the file system until it is nearly full, every other one removed. Synced after every 32 files, so that the kernel places
- * them in turn.
+ * agefs SEED DIR PERCENT - gives the file system that DIR is on a past: files of lognormal sizes
+ * (mean 36 KiB) until it is nearly full, then files chosen at random are removed until PERCENT of
+ * it are used; four times over. With PERCENT "comb": files of five blocks of the file system until
+ * it is nearly full, every other one removed. Synced after every 32 files, so that the kernel
+ * places them in turn.
  */
 #include "config.h"
 

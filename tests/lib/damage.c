@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * damage [-l LEAST] [-n MOST] [-k KIND] [-s always|never] SEED IMAGE - damages a sound ext2/3/4 image
- * in place, as the seed says.
+ * damage [-l LEAST] [-n MOST] [-k KIND] [-s always|never] SEED IMAGE - damages a sound ext2/3/4
+ * image in place, as the seed says.
  *
- * LEAST (1) to MOST (3) damages: a field or all of some structure is flipped, zeroed, swapped, duplicated,
- * or made to lead somewhere else, and its checksum is made right again or not; or something of
- * several steps (damage_cases.c). -k keeps to structures of one kind (a name that it prints), -s says
- * whether checksums are made right (else: three times in four). Prints
+ * LEAST (1) to MOST (3) damages: a field or all of some structure is flipped, zeroed, swapped,
+ * duplicated, or made to lead somewhere else, and its checksum is made right again or not; or
+ * something of several steps (damage_cases.c). -k keeps to structures of one kind (a name that it
+ * prints), -s says whether checksums are made right (else: three times in four). Prints
  * a line each: structure, inode or group, block, what was done, and whether the checksum was made
  * right ("sealed").
  *
- * The same seed does the same to the same image. damage -t IMAGE damages nothing: it gives all inodes
- * the same times, so that images that are made again are the same.
+ * The same seed does the same to the same image. damage -t IMAGE damages nothing: it gives all
+ * inodes the same times, so that images that are made again are the same.
  */
 #include "config.h"
 

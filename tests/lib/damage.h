@@ -84,12 +84,13 @@ void dmg_find_all(struct damage *d);
 
 /* damage_fields.c */
 const char *dmg_kind_name(unsigned kind);
-/* The fields of a kind's structure that starts at buf, as they lie in it; how many (at most room). */
+/* The fields of a kind's structure that starts at buf, as they lie in it; how many (at most
+ * room). */
 size_t dmg_fields(const struct damage *d, const struct place *p, const uint8_t *buf,
 		  struct field *out, size_t room);
 
-/* damage_seal.c: make the checksum of the structure in buf right again, in buf or, for bitmaps, in the
- * descriptor. False: it has none. */
+/* damage_seal.c: make the checksum of the structure in buf right again, in buf or, for bitmaps, in
+ * the descriptor. False: it has none. */
 bool dmg_seal(struct damage *d, const struct place *p, uint8_t *buf);
 
 /* damage_cases.c: damages that take more than one change. False: nothing in this image suits. */

@@ -91,7 +91,8 @@ static unsigned dir_kind(const struct visit *v, blk64_t blk, e2_blkcnt_t lblk)
 		return K_DX_ROOT;
 	dmg_read(v->d, blk * bs, v->buf, 8);
 	rec_len = v->buf[4] | (unsigned)v->buf[5] << 8;
-	/* (A block that is one unused entry: a node, as there is no empty leaf in a sound index.) */
+	/* (A block that is one unused entry: a node, as there is no empty leaf in a sound
+	 * index.) */
 	return !v->buf[0] && !v->buf[1] && !v->buf[2] && !v->buf[3] && !v->buf[6] &&
 			       (rec_len == bs || !rec_len || rec_len == 65535)
 		       ? K_DX_NODE

@@ -209,7 +209,8 @@ struct file *imgtree_file(struct side *side, uint32_t ino)
 
 /* ---- content ---- */
 
-/* The bytes of one logical block; false: all zeros, and buf is. What is behind the size is zeros. */
+/* The bytes of one logical block; false: all zeros, and buf is. What is behind the size is
+ * zeros. */
 bool imgtree_read(struct side *side, const struct file *f, uint64_t lblk, uint8_t *buf)
 {
 	uint64_t at = lblk * side->block_size, size = size_of(f);

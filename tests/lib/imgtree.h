@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * imgtree - the names and files of one sound image, read with libext2fs (imgtree.c): what savedfiles
- * compares. Everything is kept until the program ends; what cannot be read ends it.
+ * imgtree - the names and files of one sound image, read with libext2fs (imgtree.c): what
+ * savedfiles compares. Everything is kept until the program ends; what cannot be read ends it.
  */
 #ifndef DAFS_TESTS_IMGTREE_H
 #define DAFS_TESTS_IMGTREE_H
@@ -63,7 +63,8 @@ void imgtree_free(struct side *side);
 /* NULL: not there, or the image was not loaded. */
 struct name *imgtree_name(struct side *side, const char *path);
 struct file *imgtree_file(struct side *side, uint32_t ino);
-/* The bytes of one logical block; false: all zeros, and buf is. What is behind the size is zeros. */
+/* The bytes of one logical block; false: all zeros, and buf is. What is behind the size is
+ * zeros. */
 bool imgtree_read(struct side *side, const struct file *f, uint64_t lblk, uint8_t *buf);
 /* The first mapped block at or after lblk that lies before the end; UINT64_MAX: none. */
 uint64_t imgtree_next(const struct side *side, const struct file *f, uint64_t lblk);

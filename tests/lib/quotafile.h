@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * quotafile - the entries of an image's quota files, read and set through libext2fs: for quotalimit and
- * for unit tests. A file is written within the blocks it has or gets from libext2fs; errors end the process.
+ * quotafile - the entries of an image's quota files, read and set through libext2fs: for quotalimit
+ * and for unit tests. A file is written within the blocks it has or gets from libext2fs; errors end
+ * the process.
  */
 #ifndef TESTS_LIB_QUOTAFILE_H
 #define TESTS_LIB_QUOTAFILE_H

@@ -7,9 +7,9 @@
  *   quotalimit -k DEVICE TYPE ID LIMITS         set, by the kernel, where it is mounted
  *   quotalimit -k DEVICE TYPE ID                USAGE, by the kernel
  *
- * TYPE is user, group or project. USAGE: KIB INODES. LIMITS: BLK_SOFT BLK_HARD INODE_SOFT INODE_HARD, in
- * KiB. ENDS of the grace times: BLK_END INODE_END, in seconds since the epoch. Setting in the image is
- * for files of few entries (quotafile.h).
+ * TYPE is user, group or project. USAGE: KIB INODES. LIMITS: BLK_SOFT BLK_HARD INODE_SOFT
+ * INODE_HARD, in KiB. ENDS of the grace times: BLK_END INODE_END, in seconds since the epoch.
+ * Setting in the image is for files of few entries (quotafile.h).
  */
 #include "config.h"
 

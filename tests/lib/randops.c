@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * randops SEED COUNT DIR DATADIR [coarse] - random file operations, done in DIR and printed as a dawrite script.
+ * randops SEED COUNT DIR DATADIR [coarse] - random file operations, done in DIR and printed as a
+ * dawrite script.
  *
- * What the script does to an image is what was done to DIR, so that the two can be compared afterwards. Only operations that
- * succeed on the host are printed. Bytes to write are kept as files in DATADIR, which the script reads. At the end every
- * entry gets a time from the seed, in both places; coarse: whole seconds before 2038, what small inodes can hold. Equal seeds
- * give equal scripts.
+ * What the script does to an image is what was done to DIR, so that the two can be compared
+ * afterwards. Only operations that succeed on the host are printed. Bytes to write are kept as
+ * files in DATADIR, which the script reads. At the end every entry gets a time from the seed, in
+ * both places; coarse: whole seconds before 2038, what small inodes can hold. Equal seeds give
+ * equal scripts.
  */
 #include "config.h"
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * savedfiles SOUND THEIRS OURS - are the files that one repair saved all there after another repair?
+ * savedfiles SOUND THEIRS OURS - are the files that one repair saved all there after another
+ * repair?
  *
- * Three images, read with libext2fs: before the damage (- : not known), repaired by e2fsck, repaired
- * by dafsck. Every name in THEIRS has to be in OURS: the same path, or one in lost+found where the
- * file has the same inode number or the same content, or any path if it is in lost+found in THEIRS or
- * has a name there that is not in SOUND (one that e2fsck made up, for a name that was there twice).
- * Of the file there: type, device, link target, mode, owner, size, content and attributes.
+ * Three images, read with libext2fs: before the damage (- : not known), repaired by e2fsck,
+ * repaired by dafsck. Every name in THEIRS has to be in OURS: the same path, or one in lost+found
+ * where the file has the same inode number or the same content, or any path if it is in lost+found
+ * in THEIRS or has a name there that is not in SOUND (one that e2fsck made up, for a name that was
+ * there twice). Of the file there: type, device, link target, mode, owner, size, content and
+ * attributes.
  *
  * What is not said (and no more than that):
  *  1. a property that is in OURS as it was in SOUND under that path, or under that inode number, is
@@ -14,10 +16,10 @@
  *  2. a block of THEIRS that is a copy of an extent node may be a hole;
  *  3. OURS may hold more: a longer file, bytes where THEIRS has zeros that are as in SOUND, more
  *     attributes, more names.
- * So bytes in OURS that are neither those of THEIRS nor those of SOUND are said, also where THEIRS has
- * nothing; and a name that is in its place in THEIRS and in lost+found in OURS ("moved"). Sizes of
- * directories, times, flags and inode numbers are not compared, nor the mode of lost+found, which
- * either may have made.
+ * So bytes in OURS that are neither those of THEIRS nor those of SOUND are said, also where THEIRS
+ * has nothing; and a name that is in its place in THEIRS and in lost+found in OURS ("moved"). Sizes
+ * of directories, times, flags and inode numbers are not compared, nor the mode of lost+found,
+ * which either may have made.
  *
  * A line a difference (at most 6), the kind first: lost, moved, type, device, target, mode, owner,
  * size, content, attribute. Exit status: 0 all there, 1 something is not, 2 trouble.

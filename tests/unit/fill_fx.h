@@ -370,7 +370,8 @@ static inline void flush_all(void)
 	check_image();
 }
 
-/* Some of it, up to a number of bytes: what was accepted and is still pending must stay flushable. */
+/* Some of it, up to a number of bytes: what was accepted and is still pending must stay
+ * flushable. */
 static inline void flush_part(void)
 {
 	struct dafs_flush_request req = { .opts.size = sizeof(req.opts) };

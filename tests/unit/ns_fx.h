@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ns_fx - what the tests of name space and cache share: an image opened with a store and a name space over it, operations by
- * path, the same operations on a host directory, and the comparison of the two.
+ * ns_fx - what the tests of name space and cache share: an image opened with a store and a name
+ * space over it, operations by path, the same operations on a host directory, and the comparison of
+ * the two.
  *
- * fx_open -> operations, fx_begin/fx_end, fx_flush -> fx_close. Operations return error codes; those of the host are made
- * comparable by fx_errno. One world at a time may be open on an image.
+ * fx_open -> operations, fx_begin/fx_end, fx_flush -> fx_close. Operations return error codes;
+ * those of the host are made comparable by fx_errno. One world at a time may be open on an image.
  */
 #ifndef TESTS_UNIT_NS_FX_H
 #define TESTS_UNIT_NS_FX_H
@@ -135,7 +136,8 @@ static inline void fx_verify(struct fx *fx)
 		fail_msg("the name space has problems");
 }
 
-/* Flush what sel says (NULL: everything). Ends with what dafs_plan_execute says; settled unless that failed. */
+/* Flush what sel says (NULL: everything). Ends with what dafs_plan_execute says; settled unless
+ * that failed. */
 static inline errcode_t fx_try_flush(struct fx *fx, const struct dafs_ns_selection *sel)
 {
 	struct dafs_flush_opts opts = { .size = sizeof(opts) };
@@ -391,7 +393,8 @@ static inline void fx_same_inode(struct fx *fx, const char *host, const char *pa
 	}
 }
 
-/* The trees below a host directory and a path are equal; lost+found is nobody's. The root's own mode is not compared. */
+/* The trees below a host directory and a path are equal; lost+found is nobody's. The root's own
+ * mode is not compared. */
 static inline void fx_same_tree(struct fx *fx, const char *host, const char *path)
 {
 	struct fx_list *ours = malloc(sizeof(*ours)), *theirs = malloc(sizeof(*theirs));
@@ -444,7 +447,8 @@ static inline void fx_random_path(struct rng *rng, char *path)
 	}
 }
 
-/* Does following path on the host pass through a symlink? Targets of the test's links are absolute in the image. */
+/* Does following path on the host pass through a symlink? Targets of the test's links are absolute
+ * in the image. */
 static inline bool fx_through_link(const char *host, const char *path)
 {
 	char at[8192];
@@ -492,7 +496,8 @@ static inline void fx_random_op(struct fx *fx, struct rng *rng, const char *host
 	fx_random_path(rng, b);
 	snprintf(ha, sizeof(ha), "%s%s", host, a);
 	snprintf(hb, sizeof(hb), "%s%s", host, b);
-	/* The host would follow a link out of the tree; renaming and removing links themselves is fine. */
+	/* The host would follow a link out of the tree; renaming and removing links themselves is
+	 * fine. */
 	if (fx_through_link(host, a) && what != 13 && what < 16)
 		return;
 	*strrchr(b, '/') = '\0';

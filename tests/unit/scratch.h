@@ -76,8 +76,9 @@ static inline const char *scratch_mke2fs(const char *name, const char *options, 
 	return path;
 }
 
-/* Mount an image: options "ro" or "rw". (mount -o loop takes a device that still has the file from a
- * mount before, and that may be read-only. What others do with loop devices may get in between.) */
+/* Mount an image: options "ro" or "rw". (mount -o loop takes a device that still has the file from
+ * a mount before, and that may be read-only. What others do with loop devices may get in
+ * between.) */
 static inline void scratch_mount(const char *path, const char *mnt, const char *options)
 {
 	assert_int_equal(

@@ -79,7 +79,8 @@ static inline void pending_image(struct fx *fx, const char *img)
 	fx_close(fx);
 }
 
-/* mke2fs and dafs have one clock, so that equal work gives equal bytes; nothing waits for the disk. */
+/* mke2fs and dafs have one clock, so that equal work gives equal bytes; nothing waits for the
+ * disk. */
 static inline int store_fx_setup(void **state)
 {
 	char now[32];

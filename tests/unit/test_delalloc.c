@@ -81,9 +81,9 @@ static void test_bigalloc_reserve(void **state)
 	wf_close();
 }
 
-/* The three states of a cluster, and what each way of giving up returns: the figures are those of the
- * kernel's rules (a cluster is paid for once; allocated ones are remembered as pending; the last
- * allocated block of such a one leaves a reserve behind). */
+/* The three states of a cluster, and what each way of giving up returns: the figures are those of
+ * the kernel's rules (a cluster is paid for once; allocated ones are remembered as pending; the
+ * last allocated block of such a one leaves a reserve behind). */
 static void test_bigalloc_pending(void **state)
 {
 	struct dafs_inode *f = fresh_file("-t ext4 -O bigalloc -C 65536 -b 4096", "64M");
@@ -95,7 +95,8 @@ static void test_bigalloc_pending(void **state)
 	assert_int_equal(wf.rs.dirty_clusters, 3);
 	wf_flush();
 	f = wf_lookup(wf_root(), "f");
-	/* Clusters 1 to 3 are allocated by a block or two; 0 is a hole. From 5 to 60 only 0 costs. */
+	/* Clusters 1 to 3 are allocated by a block or two; 0 is a hole. From 5 to 60 only 0
+	 * costs. */
 	scratch_ok(dafs_delalloc_write(&wf.w, f, 5 * 4096, buf, 56 * 4096));
 	assert_int_equal(wf.rs.dirty_clusters, 1);
 	assert_int_equal(f->u.file->npend, 3);
@@ -103,7 +104,8 @@ static void test_bigalloc_pending(void **state)
 	scratch_ok(dafs_delalloc_punch(&wf.w, f, 16 * 4096, 4096));
 	assert_int_equal(wf.rs.dirty_clusters, 2);
 	assert_int_equal(f->u.file->npend, 2);
-	/* The delayed ones of cluster 2 go, its allocated one stays: no longer pending, nothing back. */
+	/* The delayed ones of cluster 2 go, its allocated one stays: no longer pending, nothing
+	 * back. */
 	scratch_ok(dafs_delalloc_punch(&wf.w, f, 32 * 4096, 15 * 4096));
 	assert_int_equal(wf.rs.dirty_clusters, 2);
 	assert_int_equal(f->u.file->npend, 1);
@@ -127,7 +129,8 @@ static void test_bigalloc_pending(void **state)
 	wf_close();
 }
 
-/* The same by counting: a cluster costs one where it has delayed blocks and none that is allocated. */
+/* The same by counting: a cluster costs one where it has delayed blocks and none that is
+ * allocated. */
 static uint64_t count_clusters(struct dafs_inode *f, uint32_t blks)
 {
 	uint64_t n = 0;

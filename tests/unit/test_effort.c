@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A command on the offline cache costs what it changes: beside 50 pending names of its directory as beside 5,000, in a
- * directory of the image as in a new one. Counted, not timed: rows and pages read from the cache's database, steps of SQLite's
- * machine. Each command is a session of its own, as with the tool.
+ * A command on the offline cache costs what it changes: beside 50 pending names of its directory as
+ * beside 5,000, in a directory of the image as in a new one. Counted, not timed: rows and pages
+ * read from the cache's database, steps of SQLite's machine. Each command is a session of its own,
+ * as with the tool.
  */
 #include "config.h"
 
@@ -13,7 +14,8 @@
 #include "job/edit.h"
 #include "job/session.h"
 
-/* Trees of the database get deeper by one page, and SQLite looks at the page beside the one it divides. */
+/* Trees of the database get deeper by one page, and SQLite looks at the page beside the one it
+ * divides. */
 enum { FEW = 50, MANY = 5000, MORE_PAGES = 12, MORE_STEPS = 40 };
 
 static struct dafs *open_image(const char *image)

@@ -53,8 +53,8 @@ static bool try_dirty(const char *options, const char *path)
 			   path) == 0;
 }
 
-/* Run the workload under a mount and take the image away from under it. A sync of somebody else's at
- * the wrong moment turns fast commits into a whole one: then again. */
+/* Run the workload under a mount and take the image away from under it. A sync of somebody else's
+ * at the wrong moment turns fast commits into a whole one: then again. */
 static bool make_dirty(const char *options, const char *path)
 {
 	for (int tries = 0; tries < 10; tries++) {

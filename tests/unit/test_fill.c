@@ -90,7 +90,8 @@ static uint32_t add_blocks(uint32_t most)
 	return n;
 }
 
-/* What one file may have written anew in place, in an image with a journal of 1024 blocks of 1 KiB. */
+/* What one file may have written anew in place, in an image with a journal of 1024 blocks of 1
+ * KiB. */
 enum { OVER_BYTES = 450 << 10 };
 
 /* Rounds in which that did not fit the journal at once. */

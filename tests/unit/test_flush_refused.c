@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Flushes that fail before their commit: the image and the handle are as before. And overwriting that is
- * refused already at the write. */
+/* Flushes that fail before their commit: the image and the handle are as before. And overwriting
+ * that is refused already at the write. */
 #include "config.h"
 
 #include "write_fixture.h"

@@ -135,7 +135,8 @@ static void test_m25_refusals(void **state)
 	assert_int_equal(rs.dirty_clusters, 0);
 }
 
-/* m19: the kernel's formulas for low room, at their borders and with the figures that it was seen with. */
+/* m19: the kernel's formulas for low room, at their borders and with the figures that it was seen
+ * with. */
 static void test_m19_low(void **state)
 {
 	struct dafs_reserve rs = { .free_clusters = 431, .dirty_clusters = 192 };
@@ -196,8 +197,8 @@ static void trace_off(void)
 	scratch_ctx.trace = NULL;
 }
 
-/* m13: the image is asked once for each extent and each hole, whoever asks how often; the hole around a
- * miss is remembered whole. */
+/* m13: the image is asked once for each extent and each hole, whoever asks how often; the hole
+ * around a miss is remembered whole. */
 static void test_m13_cached(void **state)
 {
 	struct dafs_inode *f = fresh_file("-t ext4 -b 1024", "16M");
@@ -309,7 +310,8 @@ static errcode_t fail_read(struct dafs_source *src, struct dafs_ctx *ctx, void *
 	return dafs_fail(ctx, EIO, "spool");
 }
 
-/* m29: a file's writeback says where it begins and ends; where it fails, everything stays pending. */
+/* m29: a file's writeback says where it begins and ends; where it fails, everything stays
+ * pending. */
 static void test_m29_failure(void **state)
 {
 	static const struct dafs_source_ops failing = { .read = fail_read };
@@ -405,8 +407,8 @@ static int write_large(struct dafs_inode *f)
 	return wf_try_flush() ? 3 : 0;
 }
 
-/* m02 m23: a file costs what its ranges cost. 16 bytes for each of its 26 million blocks would be 400 MiB; it
- * takes about 40, with a sanitizer some more. */
+/* m02 m23: a file costs what its ranges cost. 16 bytes for each of its 26 million blocks would be
+ * 400 MiB; it takes about 40, with a sanitizer some more. */
 static void test_m02_memory(void **state)
 {
 	enum { MOST_KIB = 300 << 10 };

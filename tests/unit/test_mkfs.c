@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* mkfs: the reader of mke2fs.conf, and what is left behind when the device fails at any operation. */
+/* mkfs: the reader of mke2fs.conf, and what is left behind when the device fails at any
+ * operation. */
 #include "config.h"
 
 #include "job/mkfs.h"

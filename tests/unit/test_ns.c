@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The name space: against a host directory with random operations, over images, with whole and partial flushes between. */
+/* The name space: against a host directory with random operations, over images, with whole and
+ * partial flushes between. */
 #include "config.h"
 
 #include "ns_fx.h"
@@ -73,7 +74,8 @@ static void round_model(struct rng *rng, void *arg)
 		if (r->flushes && rng_below(rng, 100) == 0) {
 			struct dafs_ns_selection sel = { .size = sizeof(sel) };
 
-			/* Everything, or some of it: what is left must be as if nothing had happened. */
+			/* Everything, or some of it: what is left must be as if nothing had
+			 * happened. */
 			if (rng_below(rng, 3))
 				sel.max_inodes = 1 + rng_below(rng, 12);
 			fx_flush(&fx, &sel);

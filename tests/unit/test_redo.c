@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Beside a transaction: a superblock that was torn while it was committed, redo records in a file or
- * elsewhere, and the fingerprint by which a cache knows the image again. */
+/* Beside a transaction: a superblock that was torn while it was committed, redo records in a file
+ * or elsewhere, and the fingerprint by which a cache knows the image again. */
 #include "config.h"
 
 #include "image/txn.h"

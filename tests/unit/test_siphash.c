@@ -7,8 +7,8 @@
 
 static void test_known(void **state)
 {
-	/* Of the paper's appendix A and its reference code: bytes 0, 1, 2, .. under the key of bytes
-	 * 0 to 15. */
+	/* Of the paper's appendix A and its reference code: bytes 0, 1, 2, .. under the key of
+	 * bytes 0 to 15. */
 	static const struct {
 		size_t len;
 		uint64_t hash;
