@@ -92,8 +92,8 @@ static errcode_t end_lblk(struct dafs *fs, const struct dafs_inode *inode, uint6
 	errcode_t err;
 
 	*end = (inode->size + fs->img->block_size - 1) >> fs->img->block_bits;
-	for (uint64_t at = *end;
-	     file && dafs_es_find(&file->es, DAFS_ES_ANY & ~DAFS_ES_HOLE, (uint32_t)at, UINT32_MAX, &e);
+	for (uint64_t at = *end; file && dafs_es_find(&file->es, DAFS_ES_ANY & ~DAFS_ES_HOLE,
+						      (uint32_t)at, UINT32_MAX, &e);
 	     at = e.lblk + (uint64_t)e.len)
 		*end = e.lblk + (uint64_t)e.len;
 	if (inode->state & DAFS_I_NEW)
@@ -128,7 +128,8 @@ static errcode_t walk_es(struct dafs *fs, struct dafs_inode *inode, uint64_t end
 		if (!err)
 			err = dafs_cancelled(fs->ctx);
 	}
-	for (uint64_t at = 0; !err && dafs_es_find(&tree, DAFS_ES_ANY, (uint32_t)at, UINT32_MAX, &e);
+	for (uint64_t at = 0;
+	     !err && dafs_es_find(&tree, DAFS_ES_ANY, (uint32_t)at, UINT32_MAX, &e);
 	     at = e.lblk + (uint64_t)e.len)
 		put_entry(p, &e);
 	dafs_es_fini(&tree);

@@ -60,9 +60,9 @@ static void print_long(const struct dafs_inspect_dirent *de, const struct dafs_i
 		printf("%7u       0 (dirblock checksum: 0x%08x)\n", 0, de->csum);
 		return;
 	}
-	printf("%c%6u%c %6o (%u)  %5u  %5u   %5" PRIu64 " %s %s\n", de->deleted ? '<' : ' ', de->ino,
-	       de->deleted ? '>' : ' ', attr->mode, de->file_type, attr->uid, attr->gid, attr->size,
-	       in->ino ? when(&attr->mtime, text) : "                 ",
+	printf("%c%6u%c %6o (%u)  %5u  %5u   %5" PRIu64 " %s %s\n", de->deleted ? '<' : ' ',
+	       de->ino, de->deleted ? '>' : ' ', attr->mode, de->file_type, attr->uid, attr->gid,
+	       attr->size, in->ino ? when(&attr->mtime, text) : "                 ",
 	       dafsdebug_name_text(de->name, de->name_len, name));
 }
 

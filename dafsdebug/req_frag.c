@@ -201,8 +201,8 @@ static void put_summary(const struct dafs_image *img, const struct dafs_frag_sum
 	printf("Side by side:  %" PRIu64 " of %" PRIu64
 	       " neighbours in a directory (%.2f%%)\n",
 	       sum->adjacent, sum->pairs, percent(sum->adjacent, sum->pairs));
-	printf("Free:          %" PRIu64 " blocks (%.2f%%) in %" PRIu64 " runs, the largest %" PRIu64
-	       "\n",
+	printf("Free:          %" PRIu64 " blocks (%.2f%%) in %" PRIu64
+	       " runs, the largest %" PRIu64 "\n",
 	       sum->free_blks, percent(sum->free_blks, img->blocks), sum->free_runs,
 	       sum->largest_free_blks);
 	if (sum->damaged)

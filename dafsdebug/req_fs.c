@@ -386,7 +386,8 @@ errcode_t dafsdebug_testb(void *arg, const struct dafs_cli_args *args)
 			dafs_cli_json_u64(one, "block", pblk);
 			dafs_cli_json_bool(one, "in_use", used);
 		} else if (!err) {
-			printf("Block %" PRIu64 " %s\n", pblk, used ? "marked in use" : "not in use");
+			printf("Block %" PRIu64 " %s\n", pblk,
+			       used ? "marked in use" : "not in use");
 		}
 	}
 	dafsdebug_json_put(list);

@@ -51,11 +51,12 @@ static errcode_t text_tag(void *arg, uint32_t tid, uint64_t pblk, uint32_t lblk,
 	const struct logdump *ld = arg;
 
 	if (ld->one && ld->block == pblk)
-		printf("  FS block %" PRIu64 " logged at sequence %u, journal block %u (flags 0x%x)\n",
+		printf("  FS block %" PRIu64
+		       " logged at sequence %u, journal block %u (flags 0x%x)\n",
 		       pblk, tid, lblk, flags);
 	else if (ld->all && !ld->one)
-		printf("  FS block %" PRIu64 " logged at journal block %u (flags 0x%x)\n", pblk, lblk,
-		       flags);
+		printf("  FS block %" PRIu64 " logged at journal block %u (flags 0x%x)\n", pblk,
+		       lblk, flags);
 	return 0;
 }
 

@@ -143,7 +143,8 @@ static bool map_as_json(struct dafsdebug *dd, const struct dafs_inspect *in, err
 errcode_t dafsdebug_ex(void *arg, const struct dafs_cli_args *args)
 {
 	struct dafsdebug *dd = arg;
-	struct ex ex = { .nodes = !dafs_cli_value(args, 'l'), .leaves = !dafs_cli_value(args, 'n') };
+	struct ex ex = { .nodes = !dafs_cli_value(args, 'l'),
+			 .leaves = !dafs_cli_value(args, 'n') };
 	struct dafs_inspect in;
 	uint64_t blks;
 	errcode_t err = dafsdebug_inode(dd, args->argv[0], false, &in);

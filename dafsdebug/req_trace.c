@@ -23,12 +23,12 @@ static void print_sum(const struct dafs_tracesum *sum)
 	       sum->release_events);
 	printf("used          %" PRIu64 "\n", sum->used);
 	printf("chunks        %" PRIu64 " of %" PRIu64 " blocks\n", sum->chunks, sum->chunk_blks);
-	printf("data          %" PRIu64 " allocator calls for %" PRIu64 " blocks, %.1f a call, in %" PRIu64
-	       " pieces\n",
+	printf("data          %" PRIu64 " allocator calls for %" PRIu64
+	       " blocks, %.1f a call, in %" PRIu64 " pieces\n",
 	       sum->data_calls, sum->data_blks, per(sum->data_blks, sum->data_calls),
 	       sum->data_pieces);
-	printf("metadata      %" PRIu64 " allocator calls for %" PRIu64 " blocks\n", sum->meta_calls,
-	       sum->meta_blks);
+	printf("metadata      %" PRIu64 " allocator calls for %" PRIu64 " blocks\n",
+	       sum->meta_calls, sum->meta_blks);
 	printf("writes        %" PRIu64 " of %" PRIu64 " KiB\n", sum->writes,
 	       sum->written_bytes >> 10);
 }

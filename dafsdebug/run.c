@@ -73,7 +73,8 @@ static errcode_t run_row(struct dafsdebug *dd, const struct dafs_cli_cmd *row, i
 	if (row && !(row->flags & DAFSDEBUG_NO_IMAGE) && !dd->img)
 		return dafs_fail(ctx, DAFS_ET_SEQUENCE, "%s: no image is open", argv[0]);
 	if (row && row->flags & DAFSDEBUG_BITMAPS && dd->how.catastrophic)
-		return dafs_fail(ctx, DAFS_ET_SEQUENCE, "%s: bitmaps are not read with -c", argv[0]);
+		return dafs_fail(ctx, DAFS_ET_SEQUENCE, "%s: bitmaps are not read with -c",
+				 argv[0]);
 	if (row && dd->pending && !(row->flags & (DAFSDEBUG_PENDING | DAFSDEBUG_NO_IMAGE))) {
 		dafs_notice(ctx, "%s has pending work, which only es, cache and resv look at",
 			    dd->img->dev->address);

@@ -17,7 +17,9 @@ static void say_import(struct dawrite *dw, const struct dafs_import_stats *st)
 
 	if (!dw->cli.json) {
 		if (dw->cli.verbose)
-			dafs_cli_say(&dw->cli, "%" PRIu64 " entries, %" PRIu64 " directories, %" PRIu64 " files, %" PRIu64 " bytes\n",
+			dafs_cli_say(&dw->cli,
+				     "%" PRIu64 " entries, %" PRIu64 " directories, %" PRIu64
+				     " files, %" PRIu64 " bytes\n",
 				     st->entries, st->dirs, st->files, st->bytes);
 		return;
 	}
@@ -33,7 +35,8 @@ errcode_t dawrite_put(void *arg, const struct dafs_cli_args *args)
 {
 	struct dawrite *dw = arg;
 	struct dafs_import_stats st;
-	errcode_t err = dafs_put_run(dw->fs, args->argv, (size_t)args->argc - 1, args->argv[args->argc - 1], &st);
+	errcode_t err = dafs_put_run(dw->fs, args->argv, (size_t)args->argc - 1,
+				     args->argv[args->argc - 1], &st);
 
 	if (!err)
 		say_import(dw, &st);
@@ -44,7 +47,8 @@ errcode_t dawrite_import(void *arg, const struct dafs_cli_args *args)
 {
 	struct dawrite *dw = arg;
 	struct dafs_import_stats st;
-	errcode_t err = dafs_import_run(dw->fs, args->argv[0], args->argc > 1 ? args->argv[1] : "/", &st);
+	errcode_t err =
+		dafs_import_run(dw->fs, args->argv[0], args->argc > 1 ? args->argv[1] : "/", &st);
 
 	if (!err)
 		say_import(dw, &st);

@@ -23,7 +23,8 @@ static errcode_t name_line(struct dawrite *dw, errcode_t err, const char *file, 
 	char detail[sizeof(dw->cli.ctx.detail)];
 
 	memcpy(detail, dw->cli.ctx.detail, sizeof(detail));
-	return dafs_fail(&dw->cli.ctx, err, "%s:%lu%s%s", file, line, detail[0] ? ": " : "", detail);
+	return dafs_fail(&dw->cli.ctx, err, "%s:%lu%s%s", file, line, detail[0] ? ": " : "",
+			 detail);
 }
 
 static errcode_t run_lines(struct dawrite *dw, FILE *in, const char *file)
@@ -81,7 +82,10 @@ errcode_t dawrite_script(void *arg, const struct dafs_cli_args *args)
 
 static const char *kind_name(const struct dafs_inode *inode)
 {
-	return S_ISDIR(inode->mode) ? "directory" : S_ISREG(inode->mode) ? "file" : S_ISLNK(inode->mode) ? "symlink" : "special";
+	return S_ISDIR(inode->mode)   ? "directory"
+	       : S_ISREG(inode->mode) ? "file"
+	       : S_ISLNK(inode->mode) ? "symlink"
+				      : "special";
 }
 
 struct plan_print {
@@ -117,18 +121,22 @@ static uint64_t cuts_of(const struct dafs_plan_extent *ext, size_t n, uint64_t *
 static const char *why_cut(const struct plan_print *pp, uint64_t longest, char *buf, size_t size)
 {
 	if (!pp->room.longest_run_blks)
-		snprintf(buf, size, "no free run where it was to go holds %" PRIu64 " blocks", longest);
+		snprintf(buf, size, "no free run where it was to go holds %" PRIu64 " blocks",
+			 longest);
 	else if (longest > pp->room.longest_run_blks)
-		snprintf(buf, size, "no free run holds %" PRIu64 " blocks, the longest is of %" PRIu64, longest,
-			 pp->room.longest_run_blks);
+		snprintf(buf, size,
+			 "no free run holds %" PRIu64 " blocks, the longest is of %" PRIu64,
+			 longest, pp->room.longest_run_blks);
 	else
-		snprintf(buf, size, "longer free runs of the %" PRIu64 " blocks it takes save pieces of other files",
+		snprintf(buf, size,
+			 "longer free runs of the %" PRIu64
+			 " blocks it takes save pieces of other files",
 			 longest);
 	return buf;
 }
 
-static void plan_json(struct plan_print *pp, const char *path, const struct dafs_inode *inode, uint32_t ino,
-		      const struct dafs_plan_extent *ext, size_t n, uint32_t runs)
+static void plan_json(struct plan_print *pp, const char *path, const struct dafs_inode *inode,
+		      uint32_t ino, const struct dafs_plan_extent *ext, size_t n, uint32_t runs)
 {
 	struct json_object *one = json_object_new_object(), *list;
 	char why[160];
@@ -155,8 +163,8 @@ static void plan_json(struct plan_print *pp, const char *path, const struct dafs
 	json_object_array_add(pp->array, one);
 }
 
-static errcode_t plan_one(void *arg, const struct dafs_inode *inode, uint32_t ino, const struct dafs_plan_extent *ext, size_t n,
-			  uint32_t runs)
+static errcode_t plan_one(void *arg, const struct dafs_inode *inode, uint32_t ino,
+			  const struct dafs_plan_extent *ext, size_t n, uint32_t runs)
 {
 	struct plan_print *pp = arg;
 	char buf[4096], why[160];
@@ -172,11 +180,15 @@ static errcode_t plan_one(void *arg, const struct dafs_inode *inode, uint32_t in
 		plan_json(pp, path, inode, ino, ext, n, runs);
 		return 0;
 	}
-	printf("%s: inode %u, %s, %zu extent%s%s%s\n", path, ino, kind_name(inode), n, n == 1 ? "" : "s",
-	       cuts ? ", cut: " : "", cuts ? why_cut(pp, longest, why, sizeof(why)) : "");
+	printf("%s: inode %u, %s, %zu extent%s%s%s\n", path, ino, kind_name(inode), n,
+	       n == 1 ? "" : "s", cuts ? ", cut: " : "",
+	       cuts ? why_cut(pp, longest, why, sizeof(why)) : "");
 	for (size_t i = 0; i < n; i++)
-		printf("  %10u .. %10u -> %12" PRIu64 " (%u)%s\n", ext[i].lblk, ext[i].lblk + ext[i].len - 1, ext[i].pblk,
-		       ext[i].len, ext[i].unwritten ? " unwritten" : ext[i].live ? " journaled" : "");
+		printf("  %10u .. %10u -> %12" PRIu64 " (%u)%s\n", ext[i].lblk,
+		       ext[i].lblk + ext[i].len - 1, ext[i].pblk, ext[i].len,
+		       ext[i].unwritten ? " unwritten"
+		       : ext[i].live	? " journaled"
+					: "");
 	return 0;
 }
 
@@ -199,13 +211,14 @@ static errcode_t print_plan(void *arg, struct dafs *fs, struct dafs_plan *plan)
 		dafs_cli_json_u64(out, "metadata_clusters", dafs_plan_meta_clusters(plan));
 		dafs_cli_json_put(stdout, out);
 	} else if (!err) {
-		printf("%" PRIu64 " inodes, %" PRIu64 " extents, %" PRIu64 " blocks, %" PRIu64 " extra pieces, %" PRIu64
-		       " metadata clusters\n",
+		printf("%" PRIu64 " inodes, %" PRIu64 " extents, %" PRIu64 " blocks, %" PRIu64
+		       " extra pieces, %" PRIu64 " metadata clusters\n",
 		       pp.inodes, pp.extents, pp.blocks, pp.split, dafs_plan_meta_clusters(plan));
 		if (pp.split && pp.room.longest_run_blks && !pp.room.over_least)
 			printf("No other placement has fewer extents.\n");
 		else if (pp.split && pp.room.longest_run_blks)
-			printf("Another placement has at most %" PRIu64 " extents less.\n", pp.room.over_least);
+			printf("Another placement has at most %" PRIu64 " extents less.\n",
+			       pp.room.over_least);
 	}
 	return err;
 }
@@ -216,12 +229,15 @@ static void say_flush(struct dawrite *dw, const struct dafs_flush_stats *st)
 
 	if (!dw->cli.json) {
 		dafs_cli_say(&dw->cli,
-			     "flushed %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64 " removed: %" PRIu64
-			     " blocks in %" PRIu64 " extents, %" PRIu64 " allocator calls, %" PRIu64 " writes\n",
-			     st->files, st->dirs, st->others, st->removed, st->data_blks, st->extents, st->alloc_calls,
-			     st->data_writes);
+			     "flushed %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64
+			     " others, %" PRIu64 " removed: %" PRIu64 " blocks in %" PRIu64
+			     " extents, %" PRIu64 " allocator calls, %" PRIu64 " writes\n",
+			     st->files, st->dirs, st->others, st->removed, st->data_blks,
+			     st->extents, st->alloc_calls, st->data_writes);
 		if (st->transactions > 1)
-			dafs_cli_say(&dw->cli, "more than the journal holds at once: %u transactions\n", st->transactions);
+			dafs_cli_say(&dw->cli,
+				     "more than the journal holds at once: %u transactions\n",
+				     st->transactions);
 		return;
 	}
 	out = json_object_new_object();
@@ -276,7 +292,10 @@ errcode_t dawrite_flush_cmd(void *arg, const struct dafs_cli_args *args)
 	}
 	err = dawrite_flush(dw, &req);
 	if (err == DAFS_ET_JOURNAL_FULL && !req.opts.bypass_journal)
-		dafs_notice(&dw->cli.ctx, "%s: flush --redo commits without the journal what it does not hold; what is left is pending still", dw->image);
+		dafs_notice(&dw->cli.ctx,
+			    "%s: flush --redo commits without the journal what it does not hold; "
+			    "what is left is pending still",
+			    dw->image);
 	return err;
 }
 
@@ -317,9 +336,11 @@ static errcode_t status(struct dawrite *dw)
 		return 0;
 	}
 	printf("%s: pending in %s\n", dw->image, st.place);
-	printf("  inodes %" PRIu64 ", names %" PRIu64 ", data %" PRIu64 " bytes (spool %" PRIu64 " bytes), %" PRIu64 " commands\n",
+	printf("  inodes %" PRIu64 ", names %" PRIu64 ", data %" PRIu64 " bytes (spool %" PRIu64
+	       " bytes), %" PRIu64 " commands\n",
 	       st.inodes, st.names, st.spool_bytes - st.free_bytes, st.spool_bytes, st.commands);
-	printf("  clusters: %" PRIu64 " reserved, %" PRIu64 " promised for metadata, %" PRIu64 " free in the image\n",
+	printf("  clusters: %" PRIu64 " reserved, %" PRIu64 " promised for metadata, %" PRIu64
+	       " free in the image\n",
 	       rs->dirty_clusters, rs->promised_clusters, rs->free_clusters);
 	return 0;
 }
@@ -381,7 +402,8 @@ errcode_t dawrite_status(void *arg, const struct dafs_cli_args *args)
 
 	if (dafs_cli_value(args, 'r'))
 		return recover(dw, args->argc ? args->argv[0] : NULL);
-	return args->argc ? dafs_fail(&dw->cli.ctx, DAFS_ET_USAGE, "%s", args->argv[0]) : status(dw);
+	return args->argc ? dafs_fail(&dw->cli.ctx, DAFS_ET_USAGE, "%s", args->argv[0])
+			  : status(dw);
 }
 
 errcode_t dawrite_discard(void *arg, const struct dafs_cli_args *args)

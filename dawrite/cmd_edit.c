@@ -27,7 +27,8 @@ errcode_t dawrite_write(void *arg, const struct dafs_cli_args *args)
 	int fd = STDIN_FILENO;
 
 	if (at && dafs_cli_value(args, 'a'))
-		return dafs_fail(&dw->cli.ctx, DAFS_ET_USAGE, "write: -o and -a exclude each other");
+		return dafs_fail(&dw->cli.ctx, DAFS_ET_USAGE,
+				 "write: -o and -a exclude each other");
 	if (at)
 		err = size_of(dw, at, &off);
 	if (err)
@@ -54,7 +55,8 @@ errcode_t dawrite_truncate(void *arg, const struct dafs_cli_args *args)
 	return err ? err : dafs_truncate(dw->fs, args->argv[0], size);
 }
 
-static errcode_t range_of(struct dawrite *dw, const struct dafs_cli_args *args, uint64_t *off, uint64_t *len)
+static errcode_t range_of(struct dawrite *dw, const struct dafs_cli_args *args, uint64_t *off,
+			  uint64_t *len)
 {
 	errcode_t err = size_of(dw, args->argv[1], off);
 
@@ -67,7 +69,8 @@ errcode_t dawrite_fallocate(void *arg, const struct dafs_cli_args *args)
 	uint64_t off, len;
 	errcode_t err = range_of(dw, args, &off, &len);
 
-	return err ? err : dafs_fallocate(dw->fs, args->argv[0], off, len, dafs_cli_value(args, 'n'));
+	return err ? err
+		   : dafs_fallocate(dw->fs, args->argv[0], off, len, dafs_cli_value(args, 'n'));
 }
 
 errcode_t dawrite_punch(void *arg, const struct dafs_cli_args *args)
@@ -80,7 +83,8 @@ errcode_t dawrite_punch(void *arg, const struct dafs_cli_args *args)
 }
 
 /* The mode that -m asks for, or the default. */
-static errcode_t mode_of(struct dawrite *dw, const struct dafs_cli_args *args, mode_t plain, mode_t *mode)
+static errcode_t mode_of(struct dawrite *dw, const struct dafs_cli_args *args, mode_t plain,
+			 mode_t *mode)
 {
 	const char *text = dafs_cli_value(args, 'm');
 
@@ -105,7 +109,8 @@ errcode_t dawrite_rm(void *arg, const struct dafs_cli_args *args)
 	errcode_t err = 0;
 
 	for (int i = 0; i < args->argc && !err; i++)
-		err = dafs_remove(dw->fs, args->argv[i], dafs_cli_value(args, 'r'), dafs_cli_value(args, 'f'));
+		err = dafs_remove(dw->fs, args->argv[i], dafs_cli_value(args, 'r'),
+				  dafs_cli_value(args, 'f'));
 	return err;
 }
 
@@ -129,7 +134,10 @@ errcode_t dawrite_mknod(void *arg, const struct dafs_cli_args *args)
 		const char *name;
 		mode_t type;
 		bool device;
-	} kinds[] = { { "b", S_IFBLK, true }, { "c", S_IFCHR, true }, { "p", S_IFIFO, false }, { "s", S_IFSOCK, false } };
+	} kinds[] = { { "b", S_IFBLK, true },
+		      { "c", S_IFCHR, true },
+		      { "p", S_IFIFO, false },
+		      { "s", S_IFSOCK, false } };
 	struct dawrite *dw = arg;
 	struct dafs_ctx *ctx = &dw->cli.ctx;
 	uint64_t major = 0, minor = 0;
@@ -142,7 +150,8 @@ errcode_t dawrite_mknod(void *arg, const struct dafs_cli_args *args)
 	while (k < 4 && strcmp(kinds[k].name, args->argv[1]))
 		k++;
 	if (k == 4)
-		return dafs_fail(ctx, DAFS_ET_USAGE, "mknod: type %s is none of b c p s", args->argv[1]);
+		return dafs_fail(ctx, DAFS_ET_USAGE, "mknod: type %s is none of b c p s",
+				 args->argv[1]);
 	if (args->argc != (kinds[k].device ? 4 : 2))
 		return dafs_fail(ctx, DAFS_ET_USAGE, "mknod: type %s takes %s", kinds[k].name,
 				 kinds[k].device ? "MAJ and MIN" : "no device numbers");
@@ -151,7 +160,9 @@ errcode_t dawrite_mknod(void *arg, const struct dafs_cli_args *args)
 		if (!err)
 			err = dafs_cli_parse_u64(ctx, args->argv[3], 0, 0xfffff, &minor);
 	}
-	return err ? err : dafs_mknod(dw->fs, args->argv[0], kinds[k].type | mode, (unsigned)major, (unsigned)minor);
+	return err ? err
+		   : dafs_mknod(dw->fs, args->argv[0], kinds[k].type | mode, (unsigned)major,
+				(unsigned)minor);
 }
 
 errcode_t dawrite_chmod(void *arg, const struct dafs_cli_args *args)
@@ -163,7 +174,8 @@ errcode_t dawrite_chmod(void *arg, const struct dafs_cli_args *args)
 		struct dafs_inode *inode;
 		mode_t mode;
 
-		err = dafs_ns_lookup(dw->fs->ns, args->argv[i], DAFS_NS_FOLLOW | DAFS_NS_INO, &inode);
+		err = dafs_ns_lookup(dw->fs->ns, args->argv[i], DAFS_NS_FOLLOW | DAFS_NS_INO,
+				     &inode);
 		if (err)
 			return dafs_session_fail(dw->fs, err, args->argv[i]);
 		err = dafs_cli_parse_mode(&dw->cli.ctx, args->argv[0], inode->mode, &mode);
@@ -234,7 +246,8 @@ static ssize_t decode_hex(const char *text, uint8_t *out)
 /* "0s..." as setfattr(1) takes it. -1: not base64. */
 static ssize_t decode_base64(const char *text, uint8_t *out)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	uint32_t bits = 0;
 	unsigned nbits = 0;
 	size_t n = 0;
@@ -265,7 +278,8 @@ errcode_t dawrite_setfattr(void *arg, const struct dafs_cli_args *args)
 	errcode_t err;
 
 	if (!name || (text && remove))
-		return dafs_fail(ctx, DAFS_ET_USAGE, "setfattr: %s", name ? "-v and -x exclude each other" : "-n NAME is missing");
+		return dafs_fail(ctx, DAFS_ET_USAGE, "setfattr: %s",
+				 name ? "-v and -x exclude each other" : "-n NAME is missing");
 	if (remove)
 		return dafs_setxattr(dw->fs, args->argv[0], name, NULL, 0);
 	text = text ? text : "";

@@ -25,8 +25,10 @@ errcode_t dawrite_cat(void *arg, const struct dafs_cli_args *args)
 
 		err = dafs_edit_file(dw->fs, args->argv[i], &inode);
 		if (!err)
-			err = dafs_session_fail(dw->fs, dafs_listing_cat(dw->fs, inode, STDOUT_FILENO, "standard output"),
-						args->argv[i]);
+			err = dafs_session_fail(
+				dw->fs,
+				dafs_listing_cat(dw->fs, inode, STDOUT_FILENO, "standard output"),
+				args->argv[i]);
 	}
 	return err;
 }
@@ -110,10 +112,12 @@ static void json_inode(struct json_object *out, const char *name, const struct d
 		dafs_cli_json_bytes(out, "target", inode->u.target, strlen(inode->u.target));
 }
 
-static errcode_t print_entry(struct dawrite *dw, const char *name, struct dafs_inode *inode, bool lng, struct json_object *array)
+static errcode_t print_entry(struct dawrite *dw, const char *name, struct dafs_inode *inode,
+			     bool lng, struct json_object *array)
 {
 	char mode[11], size[32], when[64];
-	errcode_t err = S_ISLNK(inode->mode) && (lng || array) ? dafs_ns_target(dw->fs->ns, inode) : 0;
+	errcode_t err =
+		S_ISLNK(inode->mode) && (lng || array) ? dafs_ns_target(dw->fs->ns, inode) : 0;
 
 	if (err)
 		return err;
@@ -129,15 +133,16 @@ static errcode_t print_entry(struct dawrite *dw, const char *name, struct dafs_i
 		return 0;
 	}
 	size_text(inode, size, sizeof(size));
-	printf("%s %3u %5u %5u %12s %.19s %s", mode_text(inode->mode, mode), inode->nlink, inode->uid, inode->gid, size,
-	       time_text(&inode->mtime, when), name);
+	printf("%s %3u %5u %5u %12s %.19s %s", mode_text(inode->mode, mode), inode->nlink,
+	       inode->uid, inode->gid, size, time_text(&inode->mtime, when), name);
 	if (S_ISLNK(inode->mode))
 		printf(" -> %s", inode->u.target);
 	putchar('\n');
 	return 0;
 }
 
-static errcode_t print_dir(struct dawrite *dw, struct dafs_inode *dir, bool lng, struct json_object *array)
+static errcode_t print_dir(struct dawrite *dw, struct dafs_inode *dir, bool lng,
+			   struct json_object *array)
 {
 	struct dafs_listing list = { 0 };
 	errcode_t err = dafs_listing_read(dw->fs, dir, &list);
@@ -163,7 +168,8 @@ errcode_t dawrite_ls(void *arg, const struct dafs_cli_args *args)
 	errcode_t err = dafs_ns_lookup(dw->fs->ns, path, DAFS_NS_INO, &inode);
 
 	if (!err)
-		err = S_ISDIR(inode->mode) ? print_dir(dw, inode, lng, array) : print_entry(dw, path, inode, lng, array);
+		err = S_ISDIR(inode->mode) ? print_dir(dw, inode, lng, array)
+					   : print_entry(dw, path, inode, lng, array);
 	if (!err && array)
 		dafs_cli_json_put(stdout, json_object_get(array));
 	json_object_put(array);
@@ -173,23 +179,29 @@ errcode_t dawrite_ls(void *arg, const struct dafs_cli_args *args)
 static void print_stat(const char *path, const struct dafs_inode *inode)
 {
 	static const char *const kinds[16] = {
-		[S_IFREG >> 12] = "regular file", [S_IFDIR >> 12] = "directory", [S_IFLNK >> 12] = "symbolic link",
-		[S_IFCHR >> 12] = "character special file", [S_IFBLK >> 12] = "block special file",
-		[S_IFIFO >> 12] = "fifo", [S_IFSOCK >> 12] = "socket",
+		[S_IFREG >> 12] = "regular file",
+		[S_IFDIR >> 12] = "directory",
+		[S_IFLNK >> 12] = "symbolic link",
+		[S_IFCHR >> 12] = "character special file",
+		[S_IFBLK >> 12] = "block special file",
+		[S_IFIFO >> 12] = "fifo",
+		[S_IFSOCK >> 12] = "socket",
 	};
 	char mode[11], when[64];
 
 	printf("  File: %s", path);
 	if (S_ISLNK(inode->mode))
 		printf(" -> %s", inode->u.target);
-	printf("\n  Size: %-15" PRIu64 " %s\n", inode->size, kinds[inode->mode >> 12] ? kinds[inode->mode >> 12] : "unknown");
+	printf("\n  Size: %-15" PRIu64 " %s\n", inode->size,
+	       kinds[inode->mode >> 12] ? kinds[inode->mode >> 12] : "unknown");
 	if (inode->state & DAFS_I_NEW)
 		printf(" Inode: none yet        Links: %u\n", inode->nlink);
 	else
 		printf(" Inode: %-15" PRIu64 " Links: %u\n", inode->id, inode->nlink);
 	if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode))
 		printf("Device: %u,%u\n", inode->rdev_major, inode->rdev_minor);
-	printf("Access: (%04o/%s)  Uid: %u  Gid: %u\n", inode->mode & 07777u, mode_text(inode->mode, mode), inode->uid, inode->gid);
+	printf("Access: (%04o/%s)  Uid: %u  Gid: %u\n", inode->mode & 07777u,
+	       mode_text(inode->mode, mode), inode->uid, inode->gid);
 	printf("Access: %s\n", time_text(&inode->atime, when));
 	printf("Modify: %s\n", time_text(&inode->mtime, when));
 	printf("Change: %s\n", time_text(&inode->ctime, when));

@@ -22,19 +22,43 @@ enum {
 };
 
 static const struct dafs_cli_opt opts[] = {
-	{ .letter = 'f', .name = "flush", .help = "Flush after the command. What it imports is then read from the host only once." },
-	{ .letter = 'c', .name = "cache", .arg = "DIR", .help = "Keep pending work in DIR instead of IMAGE.dacache." },
-	{ .id = OPT_NODELALLOC, .name = "nodelalloc",
-	  .help = "Choose blocks at every write, one by one, and flush after the command: ext4 without delayed allocation, to compare with." },
-	{ .id = OPT_NONDA_SWITCH, .name = "nonda-switch",
-	  .help = "Choose blocks in the write, one by one, while room is low by the kernel's rule: to compare with." },
-	{ .id = OPT_ORDER, .name = "order", .arg = "ORDER", .help = "Place files by the plan (plan) or as they became dirty (dirty)." },
-	{ .id = OPT_MAX_CHUNK, .name = "max-chunk", .arg = "BLOCKS",
-	  .help = "Ask for at most this many blocks at a time when a file is placed (the kernel: 2048; default: no limit)." },
-	{ .id = OPT_DIRTY_LIMIT, .name = "dirty-limit", .arg = "SIZE", .help = "Write back after the command when more data than this is pending." },
-	{ .id = OPT_IGNORE_QUOTA, .name = "ignore-quota",
+	{ .letter = 'f',
+	  .name = "flush",
+	  .help = "Flush after the command. What it imports is then read from the host only "
+		  "once." },
+	{ .letter = 'c',
+	  .name = "cache",
+	  .arg = "DIR",
+	  .help = "Keep pending work in DIR instead of IMAGE.dacache." },
+	{ .id = OPT_NODELALLOC,
+	  .name = "nodelalloc",
+	  .help = "Choose blocks at every write, one by one, and flush after the command: ext4 "
+		  "without delayed allocation, to compare with." },
+	{ .id = OPT_NONDA_SWITCH,
+	  .name = "nonda-switch",
+	  .help = "Choose blocks in the write, one by one, while room is low by the kernel's rule: "
+		  "to compare with." },
+	{ .id = OPT_ORDER,
+	  .name = "order",
+	  .arg = "ORDER",
+	  .help = "Place files by the plan (plan) or as they became dirty (dirty)." },
+	{ .id = OPT_MAX_CHUNK,
+	  .name = "max-chunk",
+	  .arg = "BLOCKS",
+	  .help = "Ask for at most this many blocks at a time when a file is placed (the kernel: "
+		  "2048; default: no limit)." },
+	{ .id = OPT_DIRTY_LIMIT,
+	  .name = "dirty-limit",
+	  .arg = "SIZE",
+	  .help = "Write back after the command when more data than this is pending." },
+	{ .id = OPT_IGNORE_QUOTA,
+	  .name = "ignore-quota",
 	  .help = "Refuse nobody for a quota limit (usage is counted all the same)." },
-	{ .id = OPT_TRACE, .name = "trace", .arg = "FILE", .help = "Append a line an event, named after the kernel's tracepoints (-: standard error)." },
+	{ .id = OPT_TRACE,
+	  .name = "trace",
+	  .arg = "FILE",
+	  .help = "Append a line an event, named after the kernel's tracepoints (-: standard "
+		  "error)." },
 	{ 0 }
 };
 
@@ -48,7 +72,8 @@ static errcode_t set_max_chunk(struct dawrite *dw, const char *value)
 	return err;
 }
 
-static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_opt *opt, const char *value)
+static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_opt *opt,
+		       const char *value)
 {
 	struct dawrite *dw = arg;
 
@@ -67,7 +92,9 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 		return 0;
 	case OPT_ORDER:
 		dw->flush_opts.order_dirty = !strcmp(value, "dirty");
-		return dw->flush_opts.order_dirty || !strcmp(value, "plan") ? 0 : dafs_fail(&cli->ctx, DAFS_ET_USAGE, "%s", value);
+		return dw->flush_opts.order_dirty || !strcmp(value, "plan")
+			       ? 0
+			       : dafs_fail(&cli->ctx, DAFS_ET_USAGE, "%s", value);
 	case OPT_MAX_CHUNK:
 		return set_max_chunk(dw, value);
 	case OPT_IGNORE_QUOTA:
@@ -83,10 +110,12 @@ static errcode_t apply(struct dafs_cli *cli, void *arg, const struct dafs_cli_op
 
 static const struct dafs_cli_tool tool = {
 	.name = "dawrite",
-	.purpose = "Change an ext4 image offline; what is written stays pending until it is flushed.",
+	.purpose =
+		"Change an ext4 image offline; what is written stays pending until it is flushed.",
 	.synopsis = "[OPTION...] IMAGE COMMAND [ARGUMENT...]",
 	.opts = opts,
-	.shared = DAFS_CLI_JSON | DAFS_CLI_QUIET | DAFS_CLI_VERBOSE | DAFS_CLI_THREADS | DAFS_CLI_NO_SYNC | DAFS_CLI_LOCK_TIMEOUT,
+	.shared = DAFS_CLI_JSON | DAFS_CLI_QUIET | DAFS_CLI_VERBOSE | DAFS_CLI_THREADS |
+		  DAFS_CLI_NO_SYNC | DAFS_CLI_LOCK_TIMEOUT,
 	.cmds = dawrite_cmds,
 	.apply = apply,
 	.min_operands = 2,
@@ -123,7 +152,8 @@ static errcode_t keep_limit(struct dawrite *dw)
 {
 	struct dafs_flush_request req = { .opts = dw->flush_opts };
 	struct dafs_store_status st = { .size = sizeof(st) };
-	uint64_t pending = (dw->fs->reserve.dirty_clusters << dw->fs->img->cluster_bits) * dw->fs->img->block_size;
+	uint64_t pending = (dw->fs->reserve.dirty_clusters << dw->fs->img->cluster_bits) *
+			   dw->fs->img->block_size;
 	errcode_t err;
 
 	if (!dw->dirty_limit_bytes)

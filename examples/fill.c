@@ -20,7 +20,9 @@ static errcode_t fill(struct dafs *fs, const char *host_dir)
 
 int main(int argc, char **argv)
 {
-	struct dafs_mkfs_params params = { .size = sizeof(params), .fs_bytes = 64 << 20, .label = "example" };
+	struct dafs_mkfs_params params = { .size = sizeof(params),
+					   .fs_bytes = 64 << 20,
+					   .label = "example" };
 	struct dafs_ctx *ctx = NULL;
 	struct dafs *fs = NULL;
 	uint64_t problems = 0;
@@ -41,7 +43,8 @@ int main(int argc, char **argv)
 	if (!err)
 		err = dafs_check(ctx, argv[1], &problems);
 	if (err)
-		fprintf(stderr, "fill: %s: %s\n", ctx ? dafs_ctx_detail(ctx) : "", error_message(err));
+		fprintf(stderr, "fill: %s: %s\n", ctx ? dafs_ctx_detail(ctx) : "",
+			error_message(err));
 	else
 		printf("%s: filled, %llu problems\n", argv[1], (unsigned long long)problems);
 	dafs_ctx_free(ctx);

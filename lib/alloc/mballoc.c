@@ -262,7 +262,8 @@ static void trace_choice(const struct dafs_mballoc *ma, const struct dafs_alloc_
 {
 	static const char *const rules[] = { "GOAL", "BEST_FIT", "FIRST_FIT", "LONGEST", "KERNEL" };
 	struct place_text orig = place_text(ma, req->goal, req->len, req->lblk);
-	struct place_text goal = place_text(ma, req->goal, (uint64_t)req->len + req->more, req->lblk);
+	struct place_text goal =
+		place_text(ma, req->goal, (uint64_t)req->len + req->more, req->lblk);
 	struct place_text got = place_text(ma, pblk, len, lblk);
 
 	if (!ma->ctx->trace)
@@ -476,8 +477,8 @@ uint32_t dafs_mballoc_run_at(struct dafs_mballoc *ma, uint64_t pblk, uint32_t ma
 {
 	uint64_t len, c = pblk - ma->space.first_data_block;
 
-	if (ma->space.cluster_bits || pblk < ma->space.first_data_block || c >= ma->space.clusters ||
-	    dafs_spacemap_run_at(ma->map, c, max, &len))
+	if (ma->space.cluster_bits || pblk < ma->space.first_data_block ||
+	    c >= ma->space.clusters || dafs_spacemap_run_at(ma->map, c, max, &len))
 		return 0;
 	return (uint32_t)len;
 }

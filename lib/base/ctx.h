@@ -26,20 +26,21 @@ struct dafs_trace;	/* base/trace.h */
 typedef void (*dafs_progress_fn)(void *arg, const char *stage, uint64_t done, uint64_t total);
 
 struct dafs_ctx {
-	char detail[1024];		/* one line, no newline: path and cause of the last failure */
+	char detail[1024]; /* one line, no newline: path and cause of the last failure */
 	struct dafs_trace *trace;	/* NULL: no tracing */
 	dafs_progress_fn progress;	/* NULL: nobody watches */
 	void *progress_arg;
-	dafs_progress_fn notice;	/* one-line notices (waiting for a lock, replaying): stage is the text */
+	dafs_progress_fn
+		notice; /* one-line notices (waiting for a lock, replaying): stage is the text */
 	void *notice_arg;
 	int64_t now_sec;		/* the time that new inodes and superblocks get */
 	uint32_t now_nsec;
-	bool fixed_time;		/* SOURCE_DATE_EPOCH (or E2FSPROGS_FAKE_TIME): source times are clamped to now_sec */
-	bool no_sync;			/* --no-sync: ordering writes without waiting for the device */
-	bool as_root;			/* owner 0 may use root-reserved blocks: always true unless asked otherwise */
+	bool fixed_time; /* SOURCE_DATE_EPOCH (or E2FSPROGS_FAKE_TIME): source times are clamped to now_sec */
+	bool no_sync; /* --no-sync: ordering writes without waiting for the device */
+	bool as_root; /* owner 0 may use root-reserved blocks: always true unless asked otherwise */
 	unsigned threads;		/* worker threads wanted; 0: one per CPU */
 	unsigned lock_timeout_ms;	/* how long to wait for another process; ~0u: for ever */
-	volatile int cancel;		/* set by a signal handler; long loops poll dafs_cancelled() */
+	volatile int cancel; /* set by a signal handler; long loops poll dafs_cancelled() */
 };
 
 /* Make a context with the clock read (SOURCE_DATE_EPOCH, then E2FSPROGS_FAKE_TIME, through

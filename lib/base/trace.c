@@ -129,7 +129,8 @@ static void put_text(struct dafs_trace *trace, const char *fmt, ...)
 	va_end(ap);
 }
 
-void dafs_trace_event(struct dafs_trace *trace, const char *name, uint64_t ino, const char *fmt, ...)
+void dafs_trace_event(struct dafs_trace *trace, const char *name, uint64_t ino, const char *fmt,
+		      ...)
 {
 	va_list ap;
 

@@ -18,8 +18,8 @@ errcode_t dafs_trace_close(struct dafs_trace *trace);
 
 /* Write one event. ino is the image's inode number, or the pending id when none is placed yet.
  * Thread-safe. */
-void dafs_trace_event(struct dafs_trace *trace, const char *name, uint64_t ino, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+void dafs_trace_event(struct dafs_trace *trace, const char *name, uint64_t ino, const char *fmt,
+		      ...) __attribute__((format(printf, 4, 5)));
 
 /* The same for events that do not begin with an inode: the whole line but its end. */
 void dafs_trace_line(struct dafs_trace *trace, const char *fmt, ...)

@@ -331,7 +331,8 @@ uint32_t dafs_image_content_sum(const struct dafs_image *img, struct ext2_super_
 }
 
 /* The image's journal, NULL where it has none; *own: opened for the caller, who closes it. */
-static errcode_t journal_of(struct dafs_image *img, struct dafs_journal **j, struct dafs_journal **own)
+static errcode_t journal_of(struct dafs_image *img, struct dafs_journal **j,
+			    struct dafs_journal **own)
 {
 	errcode_t err;
 

@@ -24,7 +24,8 @@ static errcode_t make_file(struct dafs *fs, const char *path, struct dafs_inode 
 	return dafs_ns_create(fs->ns, dir, name, len, FILE_MODE, ret);
 }
 
-static errcode_t find_or_make(struct dafs *fs, const char *path, bool make, struct dafs_inode **ret, bool *made)
+static errcode_t find_or_make(struct dafs *fs, const char *path, bool make, struct dafs_inode **ret,
+			      bool *made)
 {
 	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_FOLLOW | DAFS_NS_INO, ret);
 
@@ -66,17 +67,20 @@ static errcode_t run_write(struct dafs_write *w, struct dafs_inode *inode, const
 	return dafs_delalloc_write(w, inode, op_offset(op, inode), op->buf, op->len);
 }
 
-static errcode_t run_write_fd(struct dafs_write *w, struct dafs_inode *inode, const struct data_op *op)
+static errcode_t run_write_fd(struct dafs_write *w, struct dafs_inode *inode,
+			      const struct data_op *op)
 {
 	return dafs_delalloc_write_fd(w, inode, op_offset(op, inode), op->fd, -1, UINT64_MAX);
 }
 
-static errcode_t run_truncate(struct dafs_write *w, struct dafs_inode *inode, const struct data_op *op)
+static errcode_t run_truncate(struct dafs_write *w, struct dafs_inode *inode,
+			      const struct data_op *op)
 {
 	return dafs_delalloc_truncate(w, inode, op->len);
 }
 
-static errcode_t run_fallocate(struct dafs_write *w, struct dafs_inode *inode, const struct data_op *op)
+static errcode_t run_fallocate(struct dafs_write *w, struct dafs_inode *inode,
+			       const struct data_op *op)
 {
 	return dafs_delalloc_fallocate(w, inode, op->off, op->len, op->keep_size);
 }
@@ -110,7 +114,9 @@ static errcode_t change_data(struct dafs *fs, const char *path, bool make, const
 
 	if (err)
 		return err;
-	err = dafs_ns_touch(fs->ns, inode, DAFS_I_ATTR | DAFS_I_DATA | (op->off == DAFS_EDIT_APPEND ? DAFS_NS_APPENDS : 0));
+	err = dafs_ns_touch(fs->ns, inode,
+			    DAFS_I_ATTR | DAFS_I_DATA |
+				    (op->off == DAFS_EDIT_APPEND ? DAFS_NS_APPENDS : 0));
 	if (!err)
 		err = op->run(&fs->write, inode, op);
 	if (err && made)
@@ -120,12 +126,15 @@ static errcode_t change_data(struct dafs *fs, const char *path, bool make, const
 
 errcode_t dafs_write(struct dafs *fs, const char *path, uint64_t off, const void *buf, size_t len)
 {
-	return change_data(fs, path, true, &(struct data_op){ .run = run_write, .off = off, .buf = buf, .len = len });
+	return change_data(
+		fs, path, true,
+		&(struct data_op){ .run = run_write, .off = off, .buf = buf, .len = len });
 }
 
 errcode_t dafs_edit_write_fd(struct dafs *fs, const char *path, uint64_t off, int fd)
 {
-	return change_data(fs, path, true, &(struct data_op){ .run = run_write_fd, .off = off, .fd = fd });
+	return change_data(fs, path, true,
+			   &(struct data_op){ .run = run_write_fd, .off = off, .fd = fd });
 }
 
 errcode_t dafs_truncate(struct dafs *fs, const char *path, uint64_t size)
@@ -133,18 +142,23 @@ errcode_t dafs_truncate(struct dafs *fs, const char *path, uint64_t size)
 	return change_data(fs, path, false, &(struct data_op){ .run = run_truncate, .len = size });
 }
 
-errcode_t dafs_fallocate(struct dafs *fs, const char *path, uint64_t off, uint64_t len, bool keep_size)
+errcode_t dafs_fallocate(struct dafs *fs, const char *path, uint64_t off, uint64_t len,
+			 bool keep_size)
 {
-	return change_data(fs, path, true,
-			   &(struct data_op){ .run = run_fallocate, .off = off, .len = len, .keep_size = keep_size });
+	return change_data(
+		fs, path, true,
+		&(struct data_op){
+			.run = run_fallocate, .off = off, .len = len, .keep_size = keep_size });
 }
 
 errcode_t dafs_punch(struct dafs *fs, const char *path, uint64_t off, uint64_t len)
 {
-	return change_data(fs, path, false, &(struct data_op){ .run = run_punch, .off = off, .len = len });
+	return change_data(fs, path, false,
+			   &(struct data_op){ .run = run_punch, .off = off, .len = len });
 }
 
-errcode_t dafs_read(struct dafs *fs, const char *path, uint64_t off, void *buf, size_t len, size_t *got)
+errcode_t dafs_read(struct dafs *fs, const char *path, uint64_t off, void *buf, size_t len,
+		    size_t *got)
 {
 	struct dafs_inode *inode;
 	errcode_t err = dafs_edit_file(fs, path, &inode);
@@ -180,7 +194,8 @@ errcode_t dafs_chown(struct dafs *fs, const char *path, uint32_t uid, uint32_t g
 	return dafs_session_fail(fs, err, path);
 }
 
-errcode_t dafs_edit_times(struct dafs *fs, const char *path, const struct dafs_time *atime, const struct dafs_time *mtime, bool make)
+errcode_t dafs_edit_times(struct dafs *fs, const char *path, const struct dafs_time *atime,
+			  const struct dafs_time *mtime, bool make)
 {
 	struct dafs_inode *inode;
 	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_INO, &inode);
@@ -207,7 +222,8 @@ errcode_t dafs_utimes(struct dafs *fs, const char *path, const struct timespec t
 	return dafs_edit_times(fs, path, &t[0], &t[1], false);
 }
 
-errcode_t dafs_setxattr(struct dafs *fs, const char *path, const char *name, const void *value, size_t len)
+errcode_t dafs_setxattr(struct dafs *fs, const char *path, const char *name, const void *value,
+			size_t len)
 {
 	struct dafs_inode *inode;
 	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_INO, &inode);

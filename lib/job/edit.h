@@ -29,17 +29,21 @@ errcode_t dafs_edit_move(struct dafs *fs, const char *from, const char *to);
 errcode_t dafs_edit_link(struct dafs *fs, const char *target, const char *path, bool symbolic);
 
 /* mode: a mode_t's permission bits and type: S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK. */
-errcode_t dafs_edit_mknod(struct dafs *fs, const char *path, uint16_t mode, uint32_t major, uint32_t minor);
+errcode_t dafs_edit_mknod(struct dafs *fs, const char *path, uint16_t mode, uint32_t major,
+			  uint32_t minor);
 
 /* Change times of path (not following a symlink): NULL leaves one as it is. make: an absent file is
  * made. */
-errcode_t dafs_edit_times(struct dafs *fs, const char *path, const struct dafs_time *atime, const struct dafs_time *mtime, bool make);
+errcode_t dafs_edit_times(struct dafs *fs, const char *path, const struct dafs_time *atime,
+			  const struct dafs_time *mtime, bool make);
 
 /* The directory at path, made with its parents when absent (0755, 0:0). made: says whether the last
  * one was. */
-errcode_t dafs_edit_make_dirs(struct dafs *fs, const char *path, uint16_t mode, struct dafs_inode **ret, bool *made);
+errcode_t dafs_edit_make_dirs(struct dafs *fs, const char *path, uint16_t mode,
+			      struct dafs_inode **ret, bool *made);
 
 /* Remove a name and everything under it. */
-errcode_t dafs_edit_remove_tree(struct dafs *fs, struct dafs_inode *dir, const char *name, size_t name_len);
+errcode_t dafs_edit_remove_tree(struct dafs *fs, struct dafs_inode *dir, const char *name,
+				size_t name_len);
 
 #endif

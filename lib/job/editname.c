@@ -31,7 +31,8 @@ static errcode_t make_dir(struct dafs *fs, const char *path, uint16_t mode, stru
 }
 
 /* The directory at path, made when absent; its parent is there. */
-static errcode_t need_dir(struct dafs *fs, const char *path, uint16_t mode, struct dafs_inode **ret, bool *made)
+static errcode_t need_dir(struct dafs *fs, const char *path, uint16_t mode, struct dafs_inode **ret,
+			  bool *made)
 {
 	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_FOLLOW, ret);
 
@@ -45,7 +46,8 @@ static errcode_t need_dir(struct dafs *fs, const char *path, uint16_t mode, stru
 	return dafs_session_fail(fs, err, path);
 }
 
-errcode_t dafs_edit_make_dirs(struct dafs *fs, const char *path, uint16_t mode, struct dafs_inode **ret, bool *made)
+errcode_t dafs_edit_make_dirs(struct dafs *fs, const char *path, uint16_t mode,
+			      struct dafs_inode **ret, bool *made)
 {
 	size_t len = strlen(path), at = 0;
 	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_FOLLOW, ret);
@@ -53,7 +55,8 @@ errcode_t dafs_edit_make_dirs(struct dafs *fs, const char *path, uint16_t mode, 
 
 	*made = false;
 	if (err != ENOENT)
-		return !err && !S_ISDIR((*ret)->mode) ? dafs_fail(fs->ctx, ENOTDIR, "%s", path) : dafs_session_fail(fs, err, path);
+		return !err && !S_ISDIR((*ret)->mode) ? dafs_fail(fs->ctx, ENOTDIR, "%s", path)
+						      : dafs_session_fail(fs, err, path);
 	fs->ctx->detail[0] = '\0';
 	part = strdup(path);
 	if (!part)
@@ -104,17 +107,24 @@ struct way {
 	struct level *top, *all;
 };
 
-static errcode_t enter(struct way *way, struct dafs_inode *dir, const char *name, size_t name_len, struct dafs_inode *inode)
+static errcode_t enter(struct way *way, struct dafs_inode *dir, const char *name, size_t name_len,
+		       struct dafs_inode *inode)
 {
 	struct level *level, *again;
 
 	HASH_FIND(hh, way->all, &inode->id, sizeof(inode->id), again);
 	if (again)
-		return dafs_fail(way->fs->ctx, DAFS_ET_CORRUPT_DIR, "%.*s: a directory that lies in itself", (int)name_len, name);
+		return dafs_fail(way->fs->ctx, DAFS_ET_CORRUPT_DIR,
+				 "%.*s: a directory that lies in itself", (int)name_len, name);
 	level = calloc(1, sizeof(*level));
 	if (!level)
 		return ENOMEM;
-	*level = (struct level){ .id = inode->id, .up = way->top, .dir = dir, .name = name, .name_len = name_len, .inode = inode };
+	*level = (struct level){ .id = inode->id,
+				 .up = way->top,
+				 .dir = dir,
+				 .name = name,
+				 .name_len = name_len,
+				 .inode = inode };
 	HASH_ADD(hh, way->all, id, sizeof(level->id), level);
 	if (!level->hh.tbl) {
 		free(level);
@@ -135,7 +145,8 @@ static void leave(struct way *way)
 }
 
 /* One name: taken away, or entered when it is a directory's. */
-static errcode_t remove_name(struct way *way, struct dafs_inode *dir, const char *name, size_t name_len)
+static errcode_t remove_name(struct way *way, struct dafs_inode *dir, const char *name,
+			     size_t name_len)
 {
 	struct dafs_inode *inode;
 	errcode_t err = dafs_ns_child(way->fs->ns, dir, name, name_len, &inode);
@@ -148,7 +159,8 @@ static errcode_t remove_name(struct way *way, struct dafs_inode *dir, const char
 }
 
 /* Not by recursion: how deep a tree is, is the image's to say. */
-errcode_t dafs_edit_remove_tree(struct dafs *fs, struct dafs_inode *dir, const char *name, size_t name_len)
+errcode_t dafs_edit_remove_tree(struct dafs *fs, struct dafs_inode *dir, const char *name,
+				size_t name_len)
 {
 	struct way way = { .fs = fs };
 	errcode_t err = remove_name(&way, dir, name, name_len);
@@ -205,8 +217,8 @@ static void last_name(const char *path, const char **name, size_t *len)
 
 /* Directory and name for something that is to be called path, or, when path is a directory, from's
  * last name in it. */
-static errcode_t target_place(struct dafs *fs, const char *path, const char *from, struct dafs_inode **dir, const char **name,
-			      size_t *len)
+static errcode_t target_place(struct dafs *fs, const char *path, const char *from,
+			      struct dafs_inode **dir, const char **name, size_t *len)
 {
 	struct dafs_inode *inode;
 	errcode_t err = dafs_ns_lookup(fs->ns, path, DAFS_NS_FOLLOW, &inode);
@@ -222,7 +234,8 @@ static errcode_t target_place(struct dafs *fs, const char *path, const char *fro
 	return dafs_ns_parent(fs->ns, path, dir, name, len);
 }
 
-static errcode_t rename_at(struct dafs *fs, const char *from, struct dafs_inode *to_dir, const char *to_name, size_t to_len)
+static errcode_t rename_at(struct dafs *fs, const char *from, struct dafs_inode *to_dir,
+			   const char *to_name, size_t to_len)
 {
 	struct dafs_ns_rename req = { .to_dir = to_dir, .to = to_name, .to_len = to_len };
 	errcode_t err = dafs_ns_parent(fs->ns, from, &req.from_dir, &req.from, &req.from_len);
@@ -244,17 +257,20 @@ errcode_t dafs_rename(struct dafs *fs, const char *from, const char *to)
 
 /* Is what a casefolded directory has under path the very thing called from? Then path is another
  * spelling of its name, and no directory to move it into. */
-static bool is_spelling(struct dafs *fs, const char *from, const char *path, struct dafs_inode **dir, const char **name, size_t *len)
+static bool is_spelling(struct dafs *fs, const char *from, const char *path,
+			struct dafs_inode **dir, const char **name, size_t *len)
 {
 	struct dafs_inode *from_dir, *inode, *same;
 	const char *from_name;
 	size_t from_len;
 
 	return !dafs_ns_parent(fs->ns, from, &from_dir, &from_name, &from_len) &&
-	       !dafs_ns_parent(fs->ns, path, dir, name, len) && from_dir == *dir && ((*dir)->iflags & EXT4_CASEFOLD_FL) &&
+	       !dafs_ns_parent(fs->ns, path, dir, name, len) && from_dir == *dir &&
+	       ((*dir)->iflags & EXT4_CASEFOLD_FL) &&
 	       (from_len != *len || memcmp(from_name, *name, *len)) &&
 	       !dafs_ns_child(fs->ns, from_dir, from_name, from_len, &inode) &&
-	       !dafs_ns_child(fs->ns, from_dir, *name, *len, &same) && inode == same && S_ISDIR(inode->mode);
+	       !dafs_ns_child(fs->ns, from_dir, *name, *len, &same) && inode == same &&
+	       S_ISDIR(inode->mode);
 }
 
 errcode_t dafs_edit_move(struct dafs *fs, const char *from, const char *to)
@@ -262,7 +278,9 @@ errcode_t dafs_edit_move(struct dafs *fs, const char *from, const char *to)
 	struct dafs_inode *dir;
 	const char *name;
 	size_t len;
-	errcode_t err = is_spelling(fs, from, to, &dir, &name, &len) ? 0 : target_place(fs, to, from, &dir, &name, &len);
+	errcode_t err = is_spelling(fs, from, to, &dir, &name, &len)
+				? 0
+				: target_place(fs, to, from, &dir, &name, &len);
 
 	if (err)
 		return dafs_session_fail(fs, err, to);
@@ -279,7 +297,8 @@ errcode_t dafs_edit_link(struct dafs *fs, const char *target, const char *path, 
 	if (err)
 		return dafs_session_fail(fs, err, path);
 	if (symbolic)
-		return dafs_session_fail(fs, dafs_ns_symlink(fs->ns, dir, name, len, target, &inode), path);
+		return dafs_session_fail(
+			fs, dafs_ns_symlink(fs->ns, dir, name, len, target, &inode), path);
 	err = dafs_ns_lookup(fs->ns, target, DAFS_NS_INO, &inode);
 	if (err)
 		return dafs_session_fail(fs, err, target);
@@ -296,7 +315,8 @@ errcode_t dafs_symlink(struct dafs *fs, const char *target, const char *path)
 	return dafs_edit_link(fs, target, path, true);
 }
 
-errcode_t dafs_edit_mknod(struct dafs *fs, const char *path, uint16_t mode, uint32_t major, uint32_t minor)
+errcode_t dafs_edit_mknod(struct dafs *fs, const char *path, uint16_t mode, uint32_t major,
+			  uint32_t minor)
 {
 	struct dafs_inode *dir, *inode;
 	const char *name;

@@ -37,7 +37,8 @@ struct dafs_extract_stats {
 
 struct dafs_extract_request {
 	uint32_t ino;	  /* what to extract, a tree if it is a directory */
-	const char *name; /* its name in the target; NULL: a directory's contents go there directly */
+	const char
+		*name; /* its name in the target; NULL: a directory's contents go there directly */
 	const char *target;
 	/* Told of everything that could not be extracted as it is, with the detail in the context;
 	 * the work goes on. */

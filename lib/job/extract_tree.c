@@ -433,8 +433,8 @@ static errcode_t make(struct extract *x, const struct object *ob)
 	case S_IFSOCK:
 		return make_special(x, ob);
 	default:
-		return note(x, dafs_fail(x->img->ctx, DAFS_ET_CORRUPT_INODE, "inode %u: /%s: file type",
-					 ob->in->ino, ob->path));
+		return note(x, dafs_fail(x->img->ctx, DAFS_ET_CORRUPT_INODE,
+					 "inode %u: /%s: file type", ob->in->ino, ob->path));
 	}
 }
 

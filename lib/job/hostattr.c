@@ -21,19 +21,22 @@
 
 errcode_t dafs_hostattr_stat(struct dafs_ctx *ctx, struct dafs_hostent *ent)
 {
-	if (statx(ent->dir_fd, ent->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &ent->st))
+	if (statx(ent->dir_fd, ent->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS,
+		  &ent->st))
 		return dafs_fail(ctx, errno, "%s", ent->path);
 	return 0;
 }
 
 static struct dafs_time clamp(const struct dafs_ctx *ctx, const struct statx_timestamp *t)
 {
-	if (ctx->fixed_time && (t->tv_sec > ctx->now_sec || (t->tv_sec == ctx->now_sec && t->tv_nsec > ctx->now_nsec)))
+	if (ctx->fixed_time &&
+	    (t->tv_sec > ctx->now_sec || (t->tv_sec == ctx->now_sec && t->tv_nsec > ctx->now_nsec)))
 		return dafs_time_at(ctx->now_sec, ctx->now_nsec);
 	return dafs_time_at(t->tv_sec, t->tv_nsec);
 }
 
-void dafs_hostattr_fill(const struct dafs_ctx *ctx, const struct statx *st, struct dafs_inode *inode)
+void dafs_hostattr_fill(const struct dafs_ctx *ctx, const struct statx *st,
+			struct dafs_inode *inode)
 {
 	inode->mode = (uint16_t)((inode->mode & S_IFMT) | (st->stx_mode & 07777));
 	inode->mtime = clamp(ctx, &st->stx_mtime);
@@ -67,11 +70,13 @@ static bool storable(const char *name)
 		if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
 			return true;
 	}
-	return !strcmp(name, "system.posix_acl_access") || !strcmp(name, "system.posix_acl_default");
+	return !strcmp(name, "system.posix_acl_access") ||
+	       !strcmp(name, "system.posix_acl_default");
 }
 
 /* One attribute's value; grows *buf. A value that vanished meanwhile is left out. */
-static errcode_t take_value(const char *path, const char *name, char **buf, size_t *room, struct dafs_xattr **set)
+static errcode_t take_value(const char *path, const char *name, char **buf, size_t *room,
+			    struct dafs_xattr **set)
 {
 	ssize_t len;
 
@@ -94,7 +99,8 @@ static errcode_t take_value(const char *path, const char *name, char **buf, size
 	}
 }
 
-static errcode_t take_values(const char *path, const char *names, size_t names_len, struct dafs_xattr **set)
+static errcode_t take_values(const char *path, const char *names, size_t names_len,
+			     struct dafs_xattr **set)
 {
 	size_t room = 4096;
 	char *buf = malloc(room);
@@ -110,7 +116,8 @@ static errcode_t take_values(const char *path, const char *names, size_t names_l
 
 /* listxattrat(2), of Linux 6.13: without the walk through /proc, a tenth of the time of an import
  * of small files. C libraries that are older than it do not know its number. */
-#if !defined(__NR_listxattrat) && (defined(__aarch64__) || defined(__riscv) || (defined(__x86_64__) && defined(__LP64__)))
+#if !defined(__NR_listxattrat) &&                                                                  \
+	(defined(__aarch64__) || defined(__riscv) || (defined(__x86_64__) && defined(__LP64__)))
 #define __NR_listxattrat 465
 #endif
 
@@ -123,7 +130,8 @@ static bool has_none(const struct dafs_hostent *ent)
 
 	if (atomic_load_explicit(&absent, memory_order_relaxed))
 		return false;
-	len = syscall(__NR_listxattrat, ent->dir_fd, ent->name, AT_SYMLINK_NOFOLLOW, NULL, (size_t)0);
+	len = syscall(__NR_listxattrat, ent->dir_fd, ent->name, AT_SYMLINK_NOFOLLOW, NULL,
+		      (size_t)0);
 	/* A sandbox may refuse what it does not know. */
 	if (len < 0 && (errno == ENOSYS || errno == EPERM))
 		atomic_store_explicit(&absent, true, memory_order_relaxed);
@@ -134,7 +142,8 @@ static bool has_none(const struct dafs_hostent *ent)
 #endif
 }
 
-errcode_t dafs_hostattr_xattrs(struct dafs_ctx *ctx, const struct dafs_hostent *ent, struct dafs_xattr **set)
+errcode_t dafs_hostattr_xattrs(struct dafs_ctx *ctx, const struct dafs_hostent *ent,
+			       struct dafs_xattr **set)
 {
 	char path_buf[XATTR_PATH_ROOM], small[1024];
 	char *names = small;
@@ -169,7 +178,8 @@ errcode_t dafs_hostattr_xattrs(struct dafs_ctx *ctx, const struct dafs_hostent *
 	return 0;
 }
 
-errcode_t dafs_hostattr_set_xattrs(struct dafs *fs, struct dafs_inode *inode, struct dafs_xattr *set)
+errcode_t dafs_hostattr_set_xattrs(struct dafs *fs, struct dafs_inode *inode,
+				   struct dafs_xattr *set)
 {
 	errcode_t err = 0;
 
@@ -183,8 +193,8 @@ errcode_t dafs_hostattr_set_xattrs(struct dafs *fs, struct dafs_inode *inode, st
 	return err;
 }
 
-errcode_t dafs_hostattr_data(struct dafs_ctx *ctx, int fd, const char *path, uint64_t size, uint32_t block_size,
-			     struct dafs_extlist *data, bool *whole)
+errcode_t dafs_hostattr_data(struct dafs_ctx *ctx, int fd, const char *path, uint64_t size,
+			     uint32_t block_size, struct dafs_extlist *data, bool *whole)
 {
 	uint64_t at = 0, blocks = (size + block_size - 1) / block_size, covered = 0;
 	errcode_t err = 0;
@@ -209,7 +219,8 @@ errcode_t dafs_hostattr_data(struct dafs_ctx *ctx, int fd, const char *path, uin
 			first = covered;
 		/* pblk follows lblk, so that neighbours merge. */
 		if (end > first)
-			err = dafs_extlist_append(data, first + 1, (uint32_t)first, (uint32_t)(end - first), false);
+			err = dafs_extlist_append(data, first + 1, (uint32_t)first,
+						  (uint32_t)(end - first), false);
 		covered = end > covered ? end : covered;
 		at = (uint64_t)to;
 	}

@@ -71,8 +71,8 @@ void dafs_hostscan_done(struct dafs_import *imp)
 }
 
 /* Bytes of an open host file into the spool: its data ranges, then the size. */
-static errcode_t spool_file(struct dafs_import *imp, int fd, const struct dafs_hostent *ent, const struct dafs_extlist *data,
-			    bool whole, struct dafs_inode *inode)
+static errcode_t spool_file(struct dafs_import *imp, int fd, const struct dafs_hostent *ent,
+			    const struct dafs_extlist *data, bool whole, struct dafs_inode *inode)
 {
 	struct dafs_write *w = &imp->fs->write;
 	uint64_t size = ent->st.stx_size, block_size = imp->fs->img->block_size;
@@ -81,15 +81,17 @@ static errcode_t spool_file(struct dafs_import *imp, int fd, const struct dafs_h
 	if (whole)
 		return dafs_delalloc_write_fd(w, inode, 0, fd, 0, size);
 	for (size_t i = 0; i < data->n && !err; i++) {
-		uint64_t from = data->v[i].lblk * block_size, to = from + data->v[i].len * block_size;
+		uint64_t from = data->v[i].lblk * block_size,
+			 to = from + data->v[i].len * block_size;
 
-		err = dafs_delalloc_write_fd(w, inode, from, fd, (int64_t)from, (to < size ? to : size) - from);
+		err = dafs_delalloc_write_fd(w, inode, from, fd, (int64_t)from,
+					     (to < size ? to : size) - from);
 	}
 	return err ? err : dafs_delalloc_truncate(w, inode, size);
 }
 
-static errcode_t file_data(struct dafs_import *imp, struct dafs_hostdir *hostdir, const struct dafs_hostent *ent,
-			   struct dafs_inode *inode)
+static errcode_t file_data(struct dafs_import *imp, struct dafs_hostdir *hostdir,
+			   const struct dafs_hostent *ent, struct dafs_inode *inode)
 {
 	struct dafs *fs = imp->fs;
 	uint64_t size = ent->st.stx_size;
@@ -107,7 +109,8 @@ static errcode_t file_data(struct dafs_import *imp, struct dafs_hostdir *hostdir
 			return dafs_fail(fs->ctx, errno, "%s", ent->path);
 	}
 	if (!whole)
-		err = dafs_hostattr_data(fs->ctx, fd, ent->path, size, fs->img->block_size, &data, &whole);
+		err = dafs_hostattr_data(fs->ctx, fd, ent->path, size, fs->img->block_size, &data,
+					 &whole);
 	if (!err && !fs->adopt)
 		err = spool_file(imp, fd, ent, &data, whole, inode);
 	else if (!err)
@@ -140,14 +143,16 @@ static errcode_t read_target(struct dafs_ctx *ctx, const struct dafs_hostent *en
 	return 0;
 }
 
-static errcode_t descend(struct dafs_import *imp, struct dafs_hostdir *hostdir, struct dafs_hostent *ent, struct dafs_inode *dir)
+static errcode_t descend(struct dafs_import *imp, struct dafs_hostdir *hostdir,
+			 struct dafs_hostent *ent, struct dafs_inode *dir)
 {
 	struct dafs_hostdir *sub;
 	int fd;
 	errcode_t err;
 
 	if (imp->depth == DEPTH_MOST)
-		return dafs_fail(imp->fs->ctx, ENAMETOOLONG, "more than %d directories deep: %s", DEPTH_MOST, ent->path);
+		return dafs_fail(imp->fs->ctx, ENAMETOOLONG, "more than %d directories deep: %s",
+				 DEPTH_MOST, ent->path);
 	fd = openat(ent->dir_fd, ent->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return dafs_fail(imp->fs->ctx, errno, "%s", ent->path);
@@ -161,7 +166,8 @@ static errcode_t descend(struct dafs_import *imp, struct dafs_hostdir *hostdir, 
 }
 
 /* A second name of a file that came before: *done says it was one. */
-static errcode_t link_again(struct dafs_import *imp, const struct dafs_hostent *ent, struct dafs_inode *dir, const char *name, bool *done)
+static errcode_t link_again(struct dafs_import *imp, const struct dafs_hostent *ent,
+			    struct dafs_inode *dir, const char *name, bool *done)
 {
 	struct dafs_hardlink *link = NULL;
 	struct dafs_inode *inode;
@@ -176,8 +182,8 @@ static errcode_t link_again(struct dafs_import *imp, const struct dafs_hostent *
 	return err ? err : dafs_import_link(imp, dir, name, inode);
 }
 
-errcode_t dafs_hostscan_entry(struct dafs_import *imp, struct dafs_hostdir *hostdir, struct dafs_hostent *ent,
-			      struct dafs_inode *dir, const char *name)
+errcode_t dafs_hostscan_entry(struct dafs_import *imp, struct dafs_hostdir *hostdir,
+			      struct dafs_hostent *ent, struct dafs_inode *dir, const char *name)
 {
 	struct dafs *fs = imp->fs;
 	char *target = NULL;
@@ -193,7 +199,8 @@ errcode_t dafs_hostscan_entry(struct dafs_import *imp, struct dafs_hostdir *host
 	if (!err && S_ISLNK(ent->st.stx_mode))
 		err = read_target(fs->ctx, ent, &target);
 	if (!err)
-		err = dafs_import_entry(imp, dir, name, ent->st.stx_mode, target ? target : "", &inode, &made);
+		err = dafs_import_entry(imp, dir, name, ent->st.stx_mode, target ? target : "",
+					&inode, &made);
 	free(target);
 	if (err)
 		return dafs_session_fail(fs, err, ent->path);
@@ -201,7 +208,8 @@ errcode_t dafs_hostscan_entry(struct dafs_import *imp, struct dafs_hostdir *host
 		dafs_progress(fs->ctx, "scanning", imp->stats->entries, 0);
 	if (S_ISDIR(ent->st.stx_mode))
 		return descend(imp, hostdir, ent, inode);
-	err = dafs_hostattr_apply(fs, &ent->st, inode);	/* the owner decides who pays for the blocks */
+	err = dafs_hostattr_apply(fs, &ent->st,
+				  inode); /* the owner decides who pays for the blocks */
 	if (!err && S_ISREG(ent->st.stx_mode) && ent->st.stx_size)
 		err = dafs_ns_touch(fs->ns, inode, DAFS_I_DATA);
 	if (!err && S_ISREG(ent->st.stx_mode))
@@ -216,8 +224,9 @@ errcode_t dafs_hostscan_entry(struct dafs_import *imp, struct dafs_hostdir *host
 	return dafs_session_fail(fs, err, ent->path);
 }
 
-static errcode_t scan_names(struct dafs_import *imp, struct dafs_hostdir *hostdir, int dir_fd, const char *dir_path,
-			    const struct dafs_names *names, struct dafs_inode *dir)
+static errcode_t scan_names(struct dafs_import *imp, struct dafs_hostdir *hostdir, int dir_fd,
+			    const char *dir_path, const struct dafs_names *names,
+			    struct dafs_inode *dir)
 {
 	size_t path_len = strlen(dir_path);
 	char *path = malloc(path_len + 258);
@@ -240,8 +249,8 @@ static errcode_t scan_names(struct dafs_import *imp, struct dafs_hostdir *hostdi
 	return err;
 }
 
-errcode_t dafs_hostscan_dir(struct dafs_import *imp, struct dafs_hostdir *hostdir, int dir_fd, const struct dafs_hostent *self,
-			    struct dafs_inode *dir)
+errcode_t dafs_hostscan_dir(struct dafs_import *imp, struct dafs_hostdir *hostdir, int dir_fd,
+			    const struct dafs_hostent *self, struct dafs_inode *dir)
 {
 	struct dafs_ctx *ctx = imp->fs->ctx;
 	struct dafs_names names = { 0 };

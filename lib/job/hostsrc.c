@@ -82,7 +82,8 @@ static struct dafs_hostsrcs *hosts_of(const struct dafs_hostdir *dir)
 {
 	while (dir->parent)
 		dir = dir->parent;
-	return ((const struct root_dir *)((const char *)dir - offsetof(struct root_dir, dir)))->hosts;
+	return ((const struct root_dir *)((const char *)dir - offsetof(struct root_dir, dir)))
+		->hosts;
 }
 
 static void *arena_take(struct dafs_hostsrcs *hosts, size_t bytes)
@@ -143,8 +144,8 @@ void dafs_hostsrcs_free(struct dafs_hostsrcs *hosts)
 	free(hosts);
 }
 
-errcode_t dafs_hostdir_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *parent, const char *name,
-			   struct dafs_hostdir **ret)
+errcode_t dafs_hostdir_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *parent,
+			   const char *name, struct dafs_hostdir **ret)
 {
 	size_t len = strlen(name) + 1;
 	size_t before = parent ? 0 : offsetof(struct root_dir, dir);
@@ -163,7 +164,8 @@ errcode_t dafs_hostdir_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *par
 	return 0;
 }
 
-const char *dafs_hostdir_path(const struct dafs_hostdir *dir, const char *name, char *buf, size_t room)
+const char *dafs_hostdir_path(const struct dafs_hostdir *dir, const char *name, char *buf,
+			      size_t room)
 {
 	size_t at = room - 1;
 	const char *part = name;
@@ -247,7 +249,8 @@ static errcode_t fail_at(struct dafs_ctx *ctx, const struct hostsrc *src, errcod
 {
 	char path[MAX_DEPTH_PATH];
 
-	return dafs_fail(ctx, err, "%s", dafs_hostdir_path(src->dir, name_of(src), path, sizeof(path)));
+	return dafs_fail(ctx, err, "%s",
+			 dafs_hostdir_path(src->dir, name_of(src), path, sizeof(path)));
 }
 
 static int hostsrc_get_fd(struct dafs_source *base, struct dafs_ctx *ctx, errcode_t *err)
@@ -279,7 +282,8 @@ static void hostsrc_put_fd(struct dafs_source *base, int fd)
 	close(fd);
 }
 
-static errcode_t hostsrc_read(struct dafs_source *base, struct dafs_ctx *ctx, void *buf, size_t len, uint64_t off)
+static errcode_t hostsrc_read(struct dafs_source *base, struct dafs_ctx *ctx, void *buf, size_t len,
+			      uint64_t off)
 {
 	struct hostsrc *src = (struct hostsrc *)base;
 	uint64_t size = size_of(src);
@@ -317,8 +321,8 @@ static errcode_t hostsrc_read(struct dafs_source *base, struct dafs_ctx *ctx, vo
 static const struct dafs_source_ops hostsrc_ops = { FUNCTIONS };
 static const struct dafs_source_ops large_ops = { FUNCTIONS };
 
-errcode_t dafs_hostsrc_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *dir, const char *name, uint64_t size_bytes,
-			   struct dafs_source **ret)
+errcode_t dafs_hostsrc_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *dir, const char *name,
+			   uint64_t size_bytes, struct dafs_source **ret)
 {
 	const uint32_t high = (uint32_t)(size_bytes >> 32);
 	size_t high_bytes = high ? sizeof(high) : 0, len = strlen(name) + 1;

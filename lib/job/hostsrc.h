@@ -22,13 +22,15 @@ errcode_t dafs_hostsrcs_new(struct dafs_hostsrcs **ret);
 void dafs_hostsrcs_free(struct dafs_hostsrcs *hosts);
 
 /* A directory: path relative to parent (one name), or any path without parent. */
-errcode_t dafs_hostdir_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *parent, const char *name, struct dafs_hostdir **ret);
+errcode_t dafs_hostdir_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *parent,
+			   const char *name, struct dafs_hostdir **ret);
 
 /* The bytes [0, size) of the file name in dir. Nothing is opened. */
-errcode_t dafs_hostsrc_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *dir, const char *name, uint64_t size_bytes,
-			   struct dafs_source **ret);
+errcode_t dafs_hostsrc_new(struct dafs_hostsrcs *hosts, struct dafs_hostdir *dir, const char *name,
+			   uint64_t size_bytes, struct dafs_source **ret);
 
 /* The path of name in dir, for messages. Returns buf. */
-const char *dafs_hostdir_path(const struct dafs_hostdir *dir, const char *name, char *buf, size_t room);
+const char *dafs_hostdir_path(const struct dafs_hostdir *dir, const char *name, char *buf,
+			      size_t room);
 
 #endif

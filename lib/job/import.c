@@ -18,7 +18,8 @@
 
 /* What is called name now, NULL when nothing is. New directories have nothing in the image: ns
  * answers from memory. */
-static errcode_t existing(struct dafs_import *imp, struct dafs_inode *dir, const char *name, struct dafs_inode **ret)
+static errcode_t existing(struct dafs_import *imp, struct dafs_inode *dir, const char *name,
+			  struct dafs_inode **ret)
 {
 	errcode_t err = dafs_ns_child(imp->fs->ns, dir, name, strlen(name), ret);
 
@@ -29,8 +30,8 @@ static errcode_t existing(struct dafs_import *imp, struct dafs_inode *dir, const
 	return 0;
 }
 
-errcode_t dafs_import_entry(struct dafs_import *imp, struct dafs_inode *dir, const char *name, uint16_t mode, const char *target,
-			    struct dafs_inode **ret, bool *made)
+errcode_t dafs_import_entry(struct dafs_import *imp, struct dafs_inode *dir, const char *name,
+			    uint16_t mode, const char *target, struct dafs_inode **ret, bool *made)
 {
 	struct dafs_ns *ns = imp->fs->ns;
 	size_t len = strlen(name);
@@ -56,7 +57,8 @@ errcode_t dafs_import_entry(struct dafs_import *imp, struct dafs_inode *dir, con
 	return dafs_ns_create(ns, dir, name, len, mode, ret);
 }
 
-errcode_t dafs_import_link(struct dafs_import *imp, struct dafs_inode *dir, const char *name, struct dafs_inode *inode)
+errcode_t dafs_import_link(struct dafs_import *imp, struct dafs_inode *dir, const char *name,
+			   struct dafs_inode *inode)
 {
 	struct dafs_inode *old;
 	errcode_t err = existing(imp, dir, name, &old);
@@ -76,7 +78,8 @@ static errcode_t need_hosts(struct dafs *fs)
 }
 
 /* The contents of the host directory that self names. */
-static errcode_t import_dir(struct dafs_import *imp, const struct dafs_hostent *self, struct dafs_inode *dst)
+static errcode_t import_dir(struct dafs_import *imp, const struct dafs_hostent *self,
+			    struct dafs_inode *dst)
 {
 	struct dafs_ctx *ctx = imp->fs->ctx;
 	struct dafs_hostdir *hostdir;
@@ -97,7 +100,8 @@ static errcode_t import_dir(struct dafs_import *imp, const struct dafs_hostent *
 	return err;
 }
 
-errcode_t dafs_import_run(struct dafs *fs, const char *src, const char *dst_dir, struct dafs_import_stats *stats)
+errcode_t dafs_import_run(struct dafs *fs, const char *src, const char *dst_dir,
+			  struct dafs_import_stats *stats)
 {
 	struct dafs_import imp = { .fs = fs, .stats = stats };
 	struct dafs_hostent self = { .dir_fd = AT_FDCWD, .name = src, .path = src };
@@ -138,7 +142,8 @@ static char *base_name(const char *path)
 	return strndup(path + start, end - start);
 }
 
-static errcode_t put_one(struct dafs_import *imp, const char *src, struct dafs_inode *dir, const char *name)
+static errcode_t put_one(struct dafs_import *imp, const char *src, struct dafs_inode *dir,
+			 const char *name)
 {
 	struct dafs_hostent ent = { .dir_fd = AT_FDCWD, .name = src, .path = src };
 	struct dafs_hostdir *hostdir = NULL;
@@ -167,7 +172,8 @@ static errcode_t put_place(struct dafs *fs, const char *dst, struct dafs_inode *
 	return *name ? 0 : ENOMEM;
 }
 
-errcode_t dafs_put_run(struct dafs *fs, char *const *srcs, size_t nsrcs, const char *dst, struct dafs_import_stats *stats)
+errcode_t dafs_put_run(struct dafs *fs, char *const *srcs, size_t nsrcs, const char *dst,
+		       struct dafs_import_stats *stats)
 {
 	struct dafs_import imp = { .fs = fs, .stats = stats };
 	struct dafs_inode *dir = NULL;

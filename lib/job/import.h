@@ -25,10 +25,12 @@ struct dafs_import_stats {
 /* The contents of directory src, or of the tar file src ("-": standard input), into dst_dir, which
  * is made when absent and takes the source's own attributes. Errors name the host path. On failure
  * the caller cancels the command (dafs_cancel). */
-errcode_t dafs_import_run(struct dafs *fs, const char *src, const char *dst_dir, struct dafs_import_stats *stats);
+errcode_t dafs_import_run(struct dafs *fs, const char *src, const char *dst_dir,
+			  struct dafs_import_stats *stats);
 
 /* cp -a SRC... DST: one source may become DST itself; into DST under their own names where DST is a
  * directory. */
-errcode_t dafs_put_run(struct dafs *fs, char *const *srcs, size_t nsrcs, const char *dst, struct dafs_import_stats *stats);
+errcode_t dafs_put_run(struct dafs *fs, char *const *srcs, size_t nsrcs, const char *dst,
+		       struct dafs_import_stats *stats);
 
 #endif

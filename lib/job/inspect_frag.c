@@ -91,7 +91,8 @@ static errcode_t gather(void *arg, const struct dafs_map_item *item)
 static errcode_t inline_piece(struct dafs_image *img, const struct dafs_inspect *in,
 			      struct dafs_pieces *pieces)
 {
-	struct dafs_piece piece = { .flags = FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_NOT_ALIGNED };
+	struct dafs_piece piece = { .flags =
+					    FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_NOT_ALIGNED };
 	struct dafs_inline parts;
 	uint64_t pblk;
 	uint32_t off;

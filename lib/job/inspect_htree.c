@@ -194,7 +194,8 @@ errcode_t dafs_inspect_htree(struct dafs_image *img, const struct dafs_inspect *
 	if (!S_ISDIR(dir->attr.mode))
 		return dafs_fail(img->ctx, ENOTDIR, "inode %u", dir->ino);
 	if (!(dir->attr.iflags & EXT2_INDEX_FL) || !dir->mapped || !dir->extents.n)
-		return dafs_fail(img->ctx, EINVAL, "inode %u: directory without an index", dir->ino);
+		return dafs_fail(img->ctx, EINVAL, "inode %u: directory without an index",
+				 dir->ino);
 	t.nblks = dafs_extent_end(&dir->extents.v[dir->extents.n - 1]);
 	t.entered = calloc(1, t.nblks / 8 + 1);
 	if (!t.entered)

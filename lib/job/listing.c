@@ -13,7 +13,8 @@
 
 #define CAT_BYTES (1u << 20)
 
-static errcode_t gather(void *arg, const char *name, uint8_t name_len, uint64_t id, uint8_t file_type)
+static errcode_t gather(void *arg, const char *name, uint8_t name_len, uint64_t id,
+			uint8_t file_type)
 {
 	struct dafs_listing *list = arg;
 
@@ -25,7 +26,8 @@ static errcode_t gather(void *arg, const char *name, uint8_t name_len, uint64_t 
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct dafs_listing_entry *)a)->name, ((const struct dafs_listing_entry *)b)->name);
+	return strcmp(((const struct dafs_listing_entry *)a)->name,
+		      ((const struct dafs_listing_entry *)b)->name);
 }
 
 errcode_t dafs_listing_read(struct dafs *fs, struct dafs_inode *dir, struct dafs_listing *list)
@@ -45,7 +47,8 @@ void dafs_listing_fini(struct dafs_listing *list)
 	memset(list, 0, sizeof(*list));
 }
 
-const struct dafs_listing_entry *dafs_listing_find(const struct dafs_listing *list, const char *name)
+const struct dafs_listing_entry *dafs_listing_find(const struct dafs_listing *list,
+						   const char *name)
 {
 	struct dafs_listing_entry key = { .name = (char *)name };
 

@@ -25,7 +25,8 @@ errcode_t dafs_listing_read(struct dafs *fs, struct dafs_inode *dir, struct dafs
 void dafs_listing_fini(struct dafs_listing *list);
 
 /* The entry called name, by binary search. NULL when there is none. */
-const struct dafs_listing_entry *dafs_listing_find(const struct dafs_listing *list, const char *name);
+const struct dafs_listing_entry *dafs_listing_find(const struct dafs_listing *list,
+						   const char *name);
 
 /* Write a regular file's bytes to fd (holes as zeros). where: for messages about fd. */
 errcode_t dafs_listing_cat(struct dafs *fs, struct dafs_inode *inode, int fd, const char *where);

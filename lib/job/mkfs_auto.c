@@ -469,8 +469,8 @@ errcode_t dafs_mkfs_auto(struct dafs_ctx *ctx, const char *address,
 	if (err)
 		return err;
 	if (!bytes)
-		return dafs_fail(ctx, DAFS_ET_NOSPC_RESERVE, "%s: no size holds it with these options",
-				 opts->src);
+		return dafs_fail(ctx, DAFS_ET_NOSPC_RESERVE,
+				 "%s: no size holds it with these options", opts->src);
 	mkfs->fs_bytes = bytes;
 	mkfs->inodes = s.mkfs.inodes;
 	return 0;

@@ -43,7 +43,8 @@ static errcode_t dry_plan(void *arg, uint64_t *meta_clusters)
 
 static errcode_t new_names(struct dafs *fs)
 {
-	return dafs_ns_new(fs->img, &fs->write, fs->cached ? dafs_store_backing() : NULL, fs->store, &fs->ns);
+	return dafs_ns_new(fs->img, &fs->write, fs->cached ? dafs_store_backing() : NULL, fs->store,
+			   &fs->ns);
 }
 
 static errcode_t open_names(struct dafs *fs)
@@ -60,7 +61,8 @@ static errcode_t open_names(struct dafs *fs)
 	fs->write.stash_arg = fs->store;
 	fs->write.dry_plan = dry_plan;
 	fs->write.dry_plan_arg = fs;
-	return dafs_ns_new(fs->img, &fs->write, fs->cached ? dafs_store_backing() : NULL, fs->store, &fs->ns);
+	return dafs_ns_new(fs->img, &fs->write, fs->cached ? dafs_store_backing() : NULL, fs->store,
+			   &fs->ns);
 }
 
 /* Owners with quota limits, and what they take by what is pending. */
@@ -86,7 +88,9 @@ static errcode_t refuse_pending(struct dafs *fs, const char *cache_dir, bool rw)
 		return err;
 	if (rw)
 		return dafs_fail(fs->ctx, DAFS_ET_CACHE_PENDING, "%s", fs->img->dev->address);
-	dafs_notice(fs->ctx, "%s has pending work in its offline cache, which is not looked at here", fs->img->dev->address);
+	dafs_notice(fs->ctx,
+		    "%s has pending work in its offline cache, which is not looked at here",
+		    fs->img->dev->address);
 	return 0;
 }
 
@@ -124,15 +128,16 @@ static struct dafs *session_alloc(struct dafs_ctx *ctx, struct dafs_image *img)
 	return fs;
 }
 
-static errcode_t open_session(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir,
-			      struct dafs **ret)
+static errcode_t open_session(struct dafs_ctx *ctx, const char *address, int flags,
+			      const char *cache_dir, struct dafs **ret)
 {
 	struct dafs_image *img = NULL;
 	struct dafs *fs;
 	errcode_t err;
 
 	*ret = NULL;
-	err = dafs_image_open(ctx, address, flags & DAFS_SESSION_RW ? DAFS_IMAGE_RW : 0, 0, 0, &img);
+	err = dafs_image_open(ctx, address, flags & DAFS_SESSION_RW ? DAFS_IMAGE_RW : 0, 0, 0,
+			      &img);
 	if (!err && flags & DAFS_SESSION_RW)
 		err = dafs_delalloc_supported(img);
 	if (err) {
@@ -158,13 +163,15 @@ static errcode_t open_session(struct dafs_ctx *ctx, const char *address, int fla
 	return 0;
 }
 
-errcode_t dafs_session_open(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir, struct dafs **ret)
+errcode_t dafs_session_open(struct dafs_ctx *ctx, const char *address, int flags,
+			    const char *cache_dir, struct dafs **ret)
 {
 	errcode_t err = open_session(ctx, address, flags, cache_dir, ret);
 
 	/* A flush of a part was interrupted behind its commit: that is finished first, by a writer,
 	 * also when this is a reader. */
-	if (err != DAFS_ET_NEEDS_RECOVERY || flags & DAFS_SESSION_RW || !(flags & DAFS_SESSION_CACHE))
+	if (err != DAFS_ET_NEEDS_RECOVERY || flags & DAFS_SESSION_RW ||
+	    !(flags & DAFS_SESSION_CACHE))
 		return err;
 	err = open_session(ctx, address, DAFS_SESSION_RW | DAFS_SESSION_CACHE, cache_dir, ret);
 	if (err)
@@ -244,7 +251,8 @@ void dafs_close(struct dafs *fs)
 	free(fs);
 }
 
-errcode_t dafs_open(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir, struct dafs **ret)
+errcode_t dafs_open(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir,
+		    struct dafs **ret)
 {
 	int mine = 0;
 
@@ -332,7 +340,8 @@ void dafs_session_ignore_quota(struct dafs *fs)
 }
 
 /* The plan is made: write it, with the cache's bracket around it. */
-static errcode_t execute(struct dafs *fs, struct dafs_plan *plan, struct dafs_changeset *cs, struct dafs_flush_stats *stats)
+static errcode_t execute(struct dafs *fs, struct dafs_plan *plan, struct dafs_changeset *cs,
+			 struct dafs_flush_stats *stats)
 {
 	errcode_t err = dafs_store_flush_begin(fs->store, cs, plan, &cs->tag, &cs->tag_len);
 
@@ -365,7 +374,8 @@ static errcode_t check_held(struct dafs *fs, const struct dafs_changeset *cs)
 	}
 	if (held <= fs->reserve.dirty_clusters)
 		return 0;
-	return dafs_fail(fs->ctx, DAFS_ET_CACHE_DAMAGED, "%s: its files hold more than is reserved", fs->img->dev->address);
+	return dafs_fail(fs->ctx, DAFS_ET_CACHE_DAMAGED, "%s: its files hold more than is reserved",
+			 fs->img->dev->address);
 }
 
 /* How a flush goes about its next change set. */
@@ -381,8 +391,9 @@ struct pass {
 };
 
 /* One change set: collected, planned, and executed unless this is a dry run. */
-static errcode_t flush_once(struct dafs *fs, const struct dafs_flush_request *req, const struct way *way,
-			    struct dafs_flush_stats *stats, struct pass *pass)
+static errcode_t flush_once(struct dafs *fs, const struct dafs_flush_request *req,
+			    const struct way *way, struct dafs_flush_stats *stats,
+			    struct pass *pass)
 {
 	struct dafs_plan *plan = NULL;
 	struct dafs_changeset cs;
@@ -429,7 +440,8 @@ static void add_stats(struct dafs_flush_stats *sum, const struct dafs_flush_stat
  * one inode is too much by itself, a piece of it: of what is to be freed, or of what is to be
  * written. What is too much even so goes by a redo record: names that only make sense together,
  * say; if the caller lets it. False: that was too much as well. */
-static bool ask_for_less(const struct dafs *fs, const struct dafs_flush_request *req, struct way *way, size_t n)
+static bool ask_for_less(const struct dafs *fs, const struct dafs_flush_request *req,
+			 struct way *way, size_t n)
 {
 	unsigned cluster_bits = fs->img->cluster_bits + fs->img->block_bits;
 	struct dafs_ns_selection *sel = &way->sel;
@@ -439,7 +451,8 @@ static bool ask_for_less(const struct dafs *fs, const struct dafs_flush_request 
 		return false;
 	sel->everything = false;
 	if (n > 1 && sel->max_inodes != 1) {
-		sel->max_inodes = sel->max_inodes && sel->max_inodes < n ? sel->max_inodes / 2 : n / 2;
+		sel->max_inodes =
+			sel->max_inodes && sel->max_inodes < n ? sel->max_inodes / 2 : n / 2;
 		return true;
 	}
 	sel->max_inodes = 1;
@@ -468,11 +481,15 @@ static void ask_for_more(struct way *way)
 	way->sel.shrink = way->opts.bypass_journal = false;
 }
 
-errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *req, struct dafs_flush_stats *stats)
+errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *req,
+			     struct dafs_flush_stats *stats)
 {
 	struct way way = {
-		.sel = { .size = sizeof(way.sel), .paths = req->npaths ? req->paths : NULL, .npaths = req->npaths,
-			 .max_data_bytes = req->opts.max_data_bytes, .order_dirty = req->opts.order_dirty },
+		.sel = { .size = sizeof(way.sel),
+			 .paths = req->npaths ? req->paths : NULL,
+			 .npaths = req->npaths,
+			 .max_data_bytes = req->opts.max_data_bytes,
+			 .order_dirty = req->opts.order_dirty },
 		.opts = req->opts,
 	};
 	struct dafs_flush_stats once;
@@ -495,13 +512,15 @@ errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *r
 		if (err == DAFS_ET_JOURNAL_FULL && ask_for_less(fs, req, &way, pass.n))
 			continue;
 		add_stats(stats, &once);
-		if (err || !way.sel.max_inodes || !pass.n || (req->opts.max_data_bytes && !way.sel.everything))
+		if (err || !way.sel.max_inodes || !pass.n ||
+		    (req->opts.max_data_bytes && !way.sel.everything))
 			return err;
 		if (pass.piece)
 			continue;
 		/* A pass that leaves as much as it found would do so for ever. */
 		if (dafs_ns_pending(fs->ns) == before)
-			return dafs_fail(fs->ctx, DAFS_ET_JOURNAL_FULL, "%s: what is left goes together", fs->img->dev->address);
+			return dafs_fail(fs->ctx, DAFS_ET_JOURNAL_FULL,
+					 "%s: what is left goes together", fs->img->dev->address);
 		ask_for_more(&way);
 	}
 }

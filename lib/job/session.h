@@ -34,9 +34,10 @@ struct dafs {
 	struct dafs_ns *ns;
 	struct dafs_reserve reserve;
 	struct dafs_write write;
-	struct dafs_hostsrcs *hosts;	/* host files that pending ranges refer to; NULL until the first */
+	struct dafs_hostsrcs
+		*hosts; /* host files that pending ranges refer to; NULL until the first */
 	bool cached;			/* the offline cache keeps what is pending */
-	bool adopt;			/* the flush comes in this process: refer to host files instead of spooling them */
+	bool adopt; /* the flush comes in this process: refer to host files instead of spooling them */
 	bool in_command;
 	bool ignore_quota;		/* nobody is refused for a quota limit */
 	bool no_xattrs;			/* imports leave extended attributes out */
@@ -51,7 +52,8 @@ enum dafs_session_flags {
 /* Open address. With CACHE and not RW: an absent cache is no error, there is just nothing pending.
  * Without CACHE: an image with a cache that holds something is refused (DAFS_ET_CACHE_PENDING), or,
  * read-only, announced by a notice. */
-errcode_t dafs_session_open(struct dafs_ctx *ctx, const char *address, int flags, const char *cache_dir, struct dafs **ret);
+errcode_t dafs_session_open(struct dafs_ctx *ctx, const char *address, int flags,
+			    const char *cache_dir, struct dafs **ret);
 
 /* A session in memory over an image that is already open (mkfs -d). Takes img over, on failure
  * too. */
@@ -71,7 +73,8 @@ struct dafs_flush_request {
 
 /* Collect, plan, write, commit, settle. Outside a bracket. On failure image and cache are as they
  * were. */
-errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *req, struct dafs_flush_stats *stats);
+errcode_t dafs_session_flush(struct dafs *fs, const struct dafs_flush_request *req,
+			     struct dafs_flush_stats *stats);
 
 /* Name a failure that has no detail yet: "path" (operations of lower layers may have said more
  * already). */

@@ -59,7 +59,8 @@ static bool set_within(const struct dafs_xattr *a, const struct dafs_xattr *b)
 }
 
 /* Attributes as the image would have them after an import, beside those it has. */
-static bool same_attrs(struct sync *sy, const struct dafs_hostent *ent, const struct dafs_inode *inode)
+static bool same_attrs(struct sync *sy, const struct dafs_hostent *ent,
+		       const struct dafs_inode *inode)
 {
 	struct dafs_inode want = *inode;
 
@@ -67,11 +68,13 @@ static bool same_attrs(struct sync *sy, const struct dafs_hostent *ent, const st
 	if (dafs_inode_is_dev(inode) &&
 	    (want.rdev_major != inode->rdev_major || want.rdev_minor != inode->rdev_minor))
 		return false;
-	return want.mode == inode->mode && ent->st.stx_uid == inode->uid && ent->st.stx_gid == inode->gid &&
+	return want.mode == inode->mode && ent->st.stx_uid == inode->uid &&
+	       ent->st.stx_gid == inode->gid &&
 	       (S_ISLNK(want.mode) || same_time(want.mtime, inode->mtime));
 }
 
-static errcode_t set_attrs(struct sync *sy, const struct dafs_hostent *ent, struct dafs_inode *inode, struct dafs_xattr *set)
+static errcode_t set_attrs(struct sync *sy, const struct dafs_hostent *ent,
+			   struct dafs_inode *inode, struct dafs_xattr *set)
 {
 	errcode_t err = dafs_ns_touch(sy->fs->ns, inode, DAFS_I_ATTR);
 
@@ -87,14 +90,17 @@ static errcode_t set_attrs(struct sync *sy, const struct dafs_hostent *ent, stru
 
 /* Write the blocks of the host file that differ; then the size. Counts in *differ without writing
  * in a dry run. */
-static errcode_t sync_data(struct sync *sy, const struct dafs_hostent *ent, struct dafs_inode *inode, bool *differ)
+static errcode_t sync_data(struct sync *sy, const struct dafs_hostent *ent,
+			   struct dafs_inode *inode, bool *differ)
 {
 	struct dafs *fs = sy->fs;
 	struct dafs_write *w = &fs->write;
 	uint64_t size = ent->st.stx_size;
 	char *ours = malloc(COMPARE_BYTES), *theirs = malloc(COMPARE_BYTES);
 	int fd = openat(ent->dir_fd, ent->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	errcode_t err = !ours || !theirs ? ENOMEM : fd < 0 ? dafs_fail(fs->ctx, errno, "%s", ent->path) : 0;
+	errcode_t err = !ours || !theirs ? ENOMEM
+			: fd < 0	 ? dafs_fail(fs->ctx, errno, "%s", ent->path)
+					 : 0;
 
 	*differ = inode->size != size;
 	for (uint64_t off = 0; off < size && !err; off += COMPARE_BYTES) {
@@ -102,7 +108,8 @@ static errcode_t sync_data(struct sync *sy, const struct dafs_hostent *ent, stru
 		size_t got;
 
 		if (len <= 0) {
-			err = dafs_fail(fs->ctx, len ? errno : DAFS_ET_SOURCE_CHANGED, "%s", ent->path);
+			err = dafs_fail(fs->ctx, len ? errno : DAFS_ET_SOURCE_CHANGED, "%s",
+					ent->path);
 			break;
 		}
 		err = dafs_delalloc_read(w, inode, ours, (size_t)len, off, &got);
@@ -128,7 +135,8 @@ static errcode_t sync_data(struct sync *sy, const struct dafs_hostent *ent, stru
 	return err;
 }
 
-static errcode_t same_target(struct sync *sy, const struct dafs_hostent *ent, struct dafs_inode *inode, bool *same)
+static errcode_t same_target(struct sync *sy, const struct dafs_hostent *ent,
+			     struct dafs_inode *inode, bool *same)
 {
 	char target[4097];
 	ssize_t len = readlinkat(ent->dir_fd, ent->name, target, sizeof(target) - 1);
@@ -143,11 +151,13 @@ static errcode_t same_target(struct sync *sy, const struct dafs_hostent *ent, st
 	return err;
 }
 
-static errcode_t sync_dir(struct sync *sy, struct dafs_hostdir *hostdir, const struct dafs_hostent *self, struct dafs_inode *dir,
+static errcode_t sync_dir(struct sync *sy, struct dafs_hostdir *hostdir,
+			  const struct dafs_hostent *self, struct dafs_inode *dir,
 			  const char *path);
 
 /* Both sides have the name, with the same type. */
-static errcode_t sync_same_type(struct sync *sy, const struct dafs_hostent *ent, struct dafs_inode *inode, const char *path)
+static errcode_t sync_same_type(struct sync *sy, const struct dafs_hostent *ent,
+				struct dafs_inode *inode, const char *path)
 {
 	struct dafs_xattr *set;
 	bool data = false, attrs;
@@ -155,14 +165,16 @@ static errcode_t sync_same_type(struct sync *sy, const struct dafs_hostent *ent,
 
 	if (S_ISREG(inode->mode) &&
 	    (inode->size != ent->st.stx_size ||
-	     !same_time(inode->mtime, dafs_time_at(ent->st.stx_mtime.tv_sec, ent->st.stx_mtime.tv_nsec))))
+	     !same_time(inode->mtime,
+			dafs_time_at(ent->st.stx_mtime.tv_sec, ent->st.stx_mtime.tv_nsec))))
 		err = sync_data(sy, ent, inode, &data);
 	if (!err)
 		err = dafs_hostattr_xattrs(sy->fs->ctx, ent, &set);
 	if (err)
 		return err;
 	err = dafs_ns_xattrs(sy->fs->ns, inode);
-	attrs = !err && (!same_attrs(sy, ent, inode) || !set_within(set, inode->xattrs) || !set_within(inode->xattrs, set));
+	attrs = !err && (!same_attrs(sy, ent, inode) || !set_within(set, inode->xattrs) ||
+			 !set_within(inode->xattrs, set));
 	if (data)
 		tell(sy, DAFS_SYNC_UPDATE, path);
 	else if (attrs)
@@ -175,15 +187,16 @@ static errcode_t sync_same_type(struct sync *sy, const struct dafs_hostent *ent,
 	return err;
 }
 
-static errcode_t add_entry(struct sync *sy, struct dafs_hostdir *hostdir, struct dafs_hostent *ent, struct dafs_inode *dir,
-			   const char *path)
+static errcode_t add_entry(struct sync *sy, struct dafs_hostdir *hostdir, struct dafs_hostent *ent,
+			   struct dafs_inode *dir, const char *path)
 {
 	tell(sy, DAFS_SYNC_ADD, path);
 	return sy->req->dry_run ? 0 : dafs_hostscan_entry(&sy->imp, hostdir, ent, dir, ent->name);
 }
 
-static errcode_t sync_entry(struct sync *sy, struct dafs_hostdir *hostdir, struct dafs_hostent *ent, struct dafs_inode *dir,
-			    const struct dafs_listing_entry *have, const char *path)
+static errcode_t sync_entry(struct sync *sy, struct dafs_hostdir *hostdir, struct dafs_hostent *ent,
+			    struct dafs_inode *dir, const struct dafs_listing_entry *have,
+			    const char *path)
 {
 	struct dafs_hostdir *sub;
 	struct dafs_inode *inode;
@@ -215,8 +228,8 @@ static errcode_t sync_entry(struct sync *sy, struct dafs_hostdir *hostdir, struc
 }
 
 /* Names of the image's directory that the source does not have. */
-static errcode_t remove_extra(struct sync *sy, const struct dafs_listing *have, const bool *seen, struct dafs_inode *dir,
-			      const char *path)
+static errcode_t remove_extra(struct sync *sy, const struct dafs_listing *have, const bool *seen,
+			      struct dafs_inode *dir, const char *path)
 {
 	char *sub;
 	errcode_t err = 0;
@@ -229,14 +242,16 @@ static errcode_t remove_extra(struct sync *sy, const struct dafs_listing *have, 
 			return ENOMEM;
 		tell(sy, DAFS_SYNC_DELETE, sub);
 		if (!sy->req->dry_run)
-			err = dafs_edit_remove_tree(sy->fs, dir, have->v[i].name, strlen(have->v[i].name));
+			err = dafs_edit_remove_tree(sy->fs, dir, have->v[i].name,
+						    strlen(have->v[i].name));
 		free(sub);
 	}
 	return err;
 }
 
-static errcode_t sync_names(struct sync *sy, struct dafs_hostdir *hostdir, int fd, const struct dafs_hostent *self,
-			    struct dafs_inode *dir, const char *path)
+static errcode_t sync_names(struct sync *sy, struct dafs_hostdir *hostdir, int fd,
+			    const struct dafs_hostent *self, struct dafs_inode *dir,
+			    const char *path)
 {
 	struct dafs_listing have = { 0 };
 	struct dafs_names names = { 0 };
@@ -249,7 +264,8 @@ static errcode_t sync_names(struct sync *sy, struct dafs_hostdir *hostdir, int f
 		err = ENOMEM;
 	if (!err && sy->req->remove_extra) {
 		for (size_t i = 0; i < names.n; i++) {
-			const struct dafs_listing_entry *e = dafs_listing_find(&have, dafs_names_get(&names, i));
+			const struct dafs_listing_entry *e =
+				dafs_listing_find(&have, dafs_names_get(&names, i));
 
 			if (e)
 				seen[e - have.v] = true;
@@ -266,7 +282,8 @@ static errcode_t sync_names(struct sync *sy, struct dafs_hostdir *hostdir, int f
 		if (!err) {
 			struct dafs_hostent ent = { .dir_fd = fd, .name = name, .path = host };
 
-			err = sync_entry(sy, hostdir, &ent, dir, dafs_listing_find(&have, name), sub);
+			err = sync_entry(sy, hostdir, &ent, dir, dafs_listing_find(&have, name),
+					 sub);
 		}
 		free(host);
 		free(sub);
@@ -278,8 +295,8 @@ static errcode_t sync_names(struct sync *sy, struct dafs_hostdir *hostdir, int f
 }
 
 /* self names the host directory (dir_fd and name); its attributes come last. */
-static errcode_t sync_dir(struct sync *sy, struct dafs_hostdir *hostdir, const struct dafs_hostent *self, struct dafs_inode *dir,
-			  const char *path)
+static errcode_t sync_dir(struct sync *sy, struct dafs_hostdir *hostdir,
+			  const struct dafs_hostent *self, struct dafs_inode *dir, const char *path)
 {
 	struct dafs_hostent inside = *self;
 	int fd = openat(self->dir_fd, self->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -296,7 +313,8 @@ static errcode_t sync_dir(struct sync *sy, struct dafs_hostdir *hostdir, const s
 	return err;
 }
 
-errcode_t dafs_sync_run(struct dafs *fs, const struct dafs_sync_request *req, struct dafs_sync_stats *stats)
+errcode_t dafs_sync_run(struct dafs *fs, const struct dafs_sync_request *req,
+			struct dafs_sync_stats *stats)
 {
 	struct sync sy = { .fs = fs, .req = req, .stats = stats };
 	struct dafs_hostent self = { .dir_fd = AT_FDCWD, .name = req->src, .path = req->src };

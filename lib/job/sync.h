@@ -34,6 +34,7 @@ struct dafs_sync_stats {
 };
 
 /* Run it. On failure the caller cancels the command (dafs_cancel). */
-errcode_t dafs_sync_run(struct dafs *fs, const struct dafs_sync_request *req, struct dafs_sync_stats *stats);
+errcode_t dafs_sync_run(struct dafs *fs, const struct dafs_sync_request *req,
+			struct dafs_sync_stats *stats);
 
 #endif

@@ -43,7 +43,8 @@ static errcode_t fail_archive(struct tar_import *ti)
 {
 	const char *text = dafs_tarlib.error_string(ti->ar);
 
-	return dafs_fail(ti->imp->fs->ctx, DAFS_ET_TAR, "%s: %s", ti->src, text ? text : "unknown format");
+	return dafs_fail(ti->imp->fs->ctx, DAFS_ET_TAR, "%s: %s", ti->src,
+			 text ? text : "unknown format");
 }
 
 /* A time of the archive. libarchive gives the fraction of a time before 1970 as what is to be taken
@@ -51,7 +52,8 @@ static errcode_t fail_archive(struct tar_import *ti)
 static struct statx_timestamp entry_time(int64_t sec, long nsec)
 {
 	if (sec < 0 && nsec > 0)
-		return (struct statx_timestamp){ .tv_sec = sec - 1, .tv_nsec = (uint32_t)(1000000000 - nsec) };
+		return (struct statx_timestamp){ .tv_sec = sec - 1,
+						 .tv_nsec = (uint32_t)(1000000000 - nsec) };
 	return (struct statx_timestamp){ .tv_sec = sec, .tv_nsec = (uint32_t)nsec };
 }
 
@@ -64,7 +66,8 @@ static void entry_statx(struct archive_entry *ae, struct statx *st)
 	st->stx_mtime = entry_time(dafs_tarlib.entry_mtime(ae), dafs_tarlib.entry_mtime_nsec(ae));
 	st->stx_atime = st->stx_mtime;
 	if (dafs_tarlib.entry_atime_is_set(ae))
-		st->stx_atime = entry_time(dafs_tarlib.entry_atime(ae), dafs_tarlib.entry_atime_nsec(ae));
+		st->stx_atime =
+			entry_time(dafs_tarlib.entry_atime(ae), dafs_tarlib.entry_atime_nsec(ae));
 	st->stx_rdev_major = (uint32_t)dafs_tarlib.entry_rdevmajor(ae);
 	st->stx_rdev_minor = (uint32_t)dafs_tarlib.entry_rdevminor(ae);
 }
@@ -102,7 +105,8 @@ static int by_tag_and_id(const void *a, const void *b)
 	return le32toh(x->id) < le32toh(y->id) ? -1 : le32toh(x->id) > le32toh(y->id);
 }
 
-static errcode_t take_acl(struct archive_entry *ae, int type, const char *xattr, struct dafs_xattr **set)
+static errcode_t take_acl(struct archive_entry *ae, int type, const char *xattr,
+			  struct dafs_xattr **set)
 {
 	int count = dafs_tarlib.entry_acl_reset(ae, type), perm, tag, id, n = 0;
 	const char *name;
@@ -118,7 +122,8 @@ static errcode_t take_acl(struct archive_entry *ae, int type, const char *xattr,
 		return ENOMEM;
 	*(uint32_t *)(void *)value = htole32(2);
 	v = (struct acl_entry *)(void *)(value + 4);
-	while (n < count && dafs_tarlib.entry_acl_next(ae, type, &type, &perm, &tag, &id, &name) == ARCHIVE_OK) {
+	while (n < count &&
+	       dafs_tarlib.entry_acl_next(ae, type, &type, &perm, &tag, &id, &name) == ARCHIVE_OK) {
 		uint16_t t = acl_tag(tag);
 
 		v[n++] = (struct acl_entry){ htole16(t), htole16((uint16_t)(perm & 7)),
@@ -141,11 +146,13 @@ static void mask_mode(struct archive_entry *ae, struct statx *st)
 		return;
 	while (dafs_tarlib.entry_acl_next(ae, type, &type, &perm, &tag, &id, &name) == ARCHIVE_OK) {
 		if (tag == ARCHIVE_ENTRY_ACL_MASK)
-			st->stx_mode = (uint16_t)((st->stx_mode & ~S_IRWXG) | (unsigned)(perm & 7) << 3);
+			st->stx_mode =
+				(uint16_t)((st->stx_mode & ~S_IRWXG) | (unsigned)(perm & 7) << 3);
 	}
 }
 
-static errcode_t entry_xattrs(struct tar_import *ti, struct archive_entry *ae, struct dafs_xattr **set)
+static errcode_t entry_xattrs(struct tar_import *ti, struct archive_entry *ae,
+			      struct dafs_xattr **set)
 {
 	const char *name;
 	const void *value;
@@ -156,7 +163,8 @@ static errcode_t entry_xattrs(struct tar_import *ti, struct archive_entry *ae, s
 	dafs_tarlib.entry_xattr_reset(ae);
 	while (!err && dafs_tarlib.entry_xattr_next(ae, &name, &value, &len) == ARCHIVE_OK) {
 		if (len > UINT32_MAX)
-			err = dafs_fail(ti->imp->fs->ctx, DAFS_ET_XATTR_TOO_BIG, "%s: %s", dafs_tarlib.entry_pathname(ae), name);
+			err = dafs_fail(ti->imp->fs->ctx, DAFS_ET_XATTR_TOO_BIG, "%s: %s",
+					dafs_tarlib.entry_pathname(ae), name);
 		else
 			err = dafs_xattr_put(set, name, value, (uint32_t)len);
 	}
@@ -171,7 +179,8 @@ static errcode_t entry_xattrs(struct tar_import *ti, struct archive_entry *ae, s
 
 /* The directory that a path of the archive lies in, and the path's last name in buf (256 bytes).
  * *name empty: the root itself. */
-static errcode_t locate(struct tar_import *ti, const char *path, struct dafs_inode **dir, char *name)
+static errcode_t locate(struct tar_import *ti, const char *path, struct dafs_inode **dir,
+			char *name)
 {
 	struct dafs *fs = ti->imp->fs;
 	const char *at = path;
@@ -199,7 +208,8 @@ static errcode_t locate(struct tar_import *ti, const char *path, struct dafs_ino
 
 			if (err == ENOENT) {
 				fs->ctx->detail[0] = '\0';
-				err = dafs_ns_create(fs->ns, *dir, name, strlen(name), S_IFDIR | 0755, &next);
+				err = dafs_ns_create(fs->ns, *dir, name, strlen(name),
+						     S_IFDIR | 0755, &next);
 			}
 			if (!err && !S_ISDIR(next->mode))
 				err = ENOTDIR;
@@ -213,7 +223,8 @@ static errcode_t locate(struct tar_import *ti, const char *path, struct dafs_ino
 	}
 }
 
-static errcode_t entry_data(struct tar_import *ti, struct archive_entry *ae, struct dafs_inode *inode)
+static errcode_t entry_data(struct tar_import *ti, struct archive_entry *ae,
+			    struct dafs_inode *inode)
 {
 	struct dafs_write *w = &ti->imp->fs->write;
 	uint64_t size = (uint64_t)dafs_tarlib.entry_size(ae);
@@ -241,7 +252,8 @@ static errcode_t entry_data(struct tar_import *ti, struct archive_entry *ae, str
 	return inode->size == size ? 0 : dafs_delalloc_truncate(w, inode, size);
 }
 
-static errcode_t entry_hardlink(struct tar_import *ti, const char *target, struct dafs_inode *dir, const char *name)
+static errcode_t entry_hardlink(struct tar_import *ti, const char *target, struct dafs_inode *dir,
+				const char *name)
 {
 	struct dafs *fs = ti->imp->fs;
 	struct dafs_inode *target_dir, *inode;
@@ -253,7 +265,8 @@ static errcode_t entry_hardlink(struct tar_import *ti, const char *target, struc
 	return err ? err : dafs_import_link(ti->imp, dir, name, inode);
 }
 
-static errcode_t keep_late(struct tar_import *ti, uint64_t id, const struct statx *st, struct dafs_xattr *set)
+static errcode_t keep_late(struct tar_import *ti, uint64_t id, const struct statx *st,
+			   struct dafs_xattr *set)
 {
 	struct late_dir *late = calloc(1, sizeof(*late));
 
@@ -288,12 +301,14 @@ static errcode_t import_entry(struct tar_import *ti, struct archive_entry *ae)
 	entry_statx(ae, &st);
 	mask_mode(ae, &st);
 	if (dafs_tarlib.entry_hardlink(ae))
-		return dafs_session_fail(fs, entry_hardlink(ti, dafs_tarlib.entry_hardlink(ae), dir, name), path);
+		return dafs_session_fail(
+			fs, entry_hardlink(ti, dafs_tarlib.entry_hardlink(ae), dir, name), path);
 	if (!(st.stx_mode & S_IFMT))
 		return dafs_fail(fs->ctx, DAFS_ET_SOURCE_TYPE, "%s: %s", ti->src, path);
 	inode = dir;
 	if (name[0])
-		err = dafs_import_entry(ti->imp, dir, name, st.stx_mode, dafs_tarlib.entry_symlink(ae), &inode, &made);
+		err = dafs_import_entry(ti->imp, dir, name, st.stx_mode,
+					dafs_tarlib.entry_symlink(ae), &inode, &made);
 	else if (!S_ISDIR(st.stx_mode))
 		err = EISDIR;
 	if (!err)
@@ -380,7 +395,8 @@ errcode_t dafs_tarin_run(struct dafs_import *imp, const char *src, struct dafs_i
 	dafs_tarlib.read_support_filter_all(ti.ar);
 	dafs_tarlib.read_support_format_tar(ti.ar);
 	dafs_tarlib.read_support_format_empty(ti.ar);
-	if (dafs_tarlib.read_open_filename(ti.ar, strcmp(src, "-") ? src : NULL, READ_BYTES) != ARCHIVE_OK)
+	if (dafs_tarlib.read_open_filename(ti.ar, strcmp(src, "-") ? src : NULL, READ_BYTES) !=
+	    ARCHIVE_OK)
 		err = fail_archive(&ti);
 	if (!err)
 		err = read_entries(&ti);

@@ -38,7 +38,8 @@ enum dafs_inode_state {
 	DAFS_I_WHOLE = 64,    /* u.whole holds */
 	DAFS_I_XLOADED = 128, /* .xattrs is valid (an image inode's were read) */
 	DAFS_I_TRUNC0 = 256,  /* an image file whose old blocks all go (truncated to 0 once) */
-	DAFS_I_PART = 512,    /* an image file that a flush wrote in part: what is pending goes on from there */
+	DAFS_I_PART =
+		512, /* an image file that a flush wrote in part: what is pending goes on from there */
 };
 #define DAFS_I_DIRTY                                                                               \
 	(DAFS_I_NEW | DAFS_I_ATTR | DAFS_I_DATA | DAFS_I_NAMES | DAFS_I_XATTR | DAFS_I_GONE)

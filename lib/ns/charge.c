@@ -313,7 +313,8 @@ errcode_t dafs_ns_chown(struct dafs_ns *ns, struct dafs_inode *inode, uint32_t u
 		return 0;
 	inode->uid = old_uid;
 	inode->gid = old_gid;
-	return dafs_qlimit_fail(ns->ctx, ns->w->limits, err, dafs_ns_path(ns, inode, path, sizeof(path)));
+	return dafs_qlimit_fail(ns->ctx, ns->w->limits, err,
+				dafs_ns_path(ns, inode, path, sizeof(path)));
 }
 
 /* --- all that is pending --- */

@@ -52,7 +52,8 @@ struct dafs_dir {
 	uint32_t del_names; /* pending names that the image has (replaced, taken away) */
 	uint32_t
 		held_nlink; /* change set that leaves subdirectories out: nlink as it was before; 0: not touched */
-	uint32_t pending_asked, image_asked; /* names looked up in the backing, in the image, one by one */
+	uint32_t pending_asked,
+		image_asked; /* names looked up in the backing, in the image, one by one */
 	uint8_t flags;
 	uint8_t *raw; /* the image's inode, for look-ups; NULL: not read yet */
 };

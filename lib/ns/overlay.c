@@ -125,7 +125,9 @@ errcode_t dafs_ns_load_pending(struct dafs_ns *ns, struct dafs_inode *inode)
 /* Look-ups that cost as much as reading all pending names does; none when that was done. */
 static uint32_t lookups_for_pending(const struct dafs_dir *dir)
 {
-	return dir->flags & DAFS_DIR_PENDING_ALL ? 0 : (dir->add_names + dir->del_names) / NAMES_PER_LOOKUP;
+	return dir->flags & DAFS_DIR_PENDING_ALL
+		       ? 0
+		       : (dir->add_names + dir->del_names) / NAMES_PER_LOOKUP;
 }
 
 static errcode_t name_from_backing(struct load *load, const char *name, uint8_t len)
@@ -221,7 +223,8 @@ static errcode_t remember_absent(struct load *load, const char *name, uint8_t le
 {
 	struct dafs_dir *dir = load->inode->u.dir;
 
-	if (dir->flags & (DAFS_DIR_COMPLETE | DAFS_DIR_IMAGE_ALL) && dir->flags & DAFS_DIR_PENDING_ALL)
+	if (dir->flags & (DAFS_DIR_COMPLETE | DAFS_DIR_IMAGE_ALL) &&
+	    dir->flags & DAFS_DIR_PENDING_ALL)
 		return 0;
 	return dafs_dir_get(dir, &load->ns->pool, load->fold, name, len, ret);
 }

@@ -133,7 +133,8 @@ static errcode_t respell(struct dafs_ns *ns, const struct rename *r)
 	dafs_ns_mark(ns, r->inode, DAFS_I_ATTR);
 	err = dafs_ns_charge_take(&charge);
 	if (!err)
-		err = dafs_ns_repromise(ns, q->to_dir, before, dafs_ns_promised(ns->img, q->to_dir));
+		err = dafs_ns_repromise(ns, q->to_dir, before,
+					dafs_ns_promised(ns->img, q->to_dir));
 	if (err) {
 		dafs_ns_charge_undo(&charge);
 		spell(ns, q->to_dir, r->inode, q->from, q->from_len, &record);

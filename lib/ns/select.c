@@ -77,8 +77,8 @@ static bool replaces(const struct dafs_ns *ns, const struct dafs_inode *inode)
 
 	if (inode->state & DAFS_I_TRUNC0)
 		return true;
-	if (S_ISREG(inode->mode) && !(inode->state & (DAFS_I_NEW | DAFS_I_WHOLE)) && inode->u.file &&
-	    !inode->u.file->image_end_lblk)
+	if (S_ISREG(inode->mode) && !(inode->state & (DAFS_I_NEW | DAFS_I_WHOLE)) &&
+	    inode->u.file && !inode->u.file->image_end_lblk)
 		return true;
 	DAFS_PTAB_EACH(&ns->inodes, i, dir) {
 		if (!S_ISDIR(dir->mode) || !dir->u.dir || (dir->state & DAFS_I_GONE))

@@ -43,7 +43,8 @@ errcode_t dafs_ns_shrink_choose(struct dafs_ns *ns, struct dafs_inode *inode,
 	if (what.end_lblk == DAFS_RANGE_END && (!what.punched || !what.punched->n))
 		return 0;
 	/* A bitmap a group, and as much again for descriptors and whatever else. */
-	err = dafs_part_shrink(ns->img, inode->ino, &what, dafs_txn_capacity_blks(ns->img) / 2, &cut);
+	err = dafs_part_shrink(ns->img, inode->ino, &what, dafs_txn_capacity_blks(ns->img) / 2,
+			       &cut);
 	if (err || cut == DAFS_RANGE_END)
 		return err;
 	inode->marks |= DAFS_NS_QUEUED | DAFS_NS_LOSING;

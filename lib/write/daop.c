@@ -353,7 +353,8 @@ static errcode_t note_punch(struct dafs_daop *op, uint32_t lblk, uint32_t end)
 	errcode_t err = 0;
 
 	for (size_t i = dafs_extlist_search(punched, lblk); lblk < end && !err; i++) {
-		uint32_t stop = i < punched->n && punched->v[i].lblk < end ? punched->v[i].lblk : end;
+		uint32_t stop =
+			i < punched->n && punched->v[i].lblk < end ? punched->v[i].lblk : end;
 
 		if (lblk < stop)
 			err = dafs_extlist_set(&op->punched, lblk, lblk, stop - lblk, false, NULL);
@@ -374,7 +375,8 @@ errcode_t dafs_daop_unmap_image(struct dafs_daop *op, uint32_t lblk, uint32_t en
 		return 0;
 	op->cuts = op->splits = true;
 	err = note_punch(op, lblk, end);
-	return err ? err : dafs_extlist_set(&op->file->punched, lblk, lblk, end - lblk, false, NULL);
+	return err ? err
+		   : dafs_extlist_set(&op->file->punched, lblk, lblk, end - lblk, false, NULL);
 }
 
 /* Back to what was: newest first. */

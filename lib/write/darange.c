@@ -69,7 +69,8 @@ struct held {
 };
 
 /* The same for what the file is to become, while truncation can still be refused. */
-static errcode_t hold_truncated(struct dafs_daop *op, uint64_t size, uint32_t end, struct held *held)
+static errcode_t hold_truncated(struct dafs_daop *op, uint64_t size, uint32_t end,
+				struct held *held)
 {
 	struct dafs_inode *inode = op->inode;
 	uint32_t image_end_lblk = op->file->image_end_lblk;
@@ -227,9 +228,9 @@ errcode_t dafs_delalloc_fallocate(struct dafs_write *w, struct dafs_inode *inode
 		inode->size = off + len;
 	err = dafs_daop_end(&op, err);
 	if (!err)
-		DAFS_TRACE(w->img->ctx, "ext4_fallocate_exit", inode->id, "pos %llu blocks %llu ret 0",
-			   (unsigned long long)off, (unsigned long long)(((off + len - 1) >> bits) -
-									 (off >> bits) + 1));
+		DAFS_TRACE(w->img->ctx, "ext4_fallocate_exit", inode->id,
+			   "pos %llu blocks %llu ret 0", (unsigned long long)off,
+			   (unsigned long long)(((off + len - 1) >> bits) - (off >> bits) + 1));
 	assert(err || dafs_delalloc_verify_op(w, inode));
 	return err;
 }

@@ -30,8 +30,8 @@ uint64_t dafs_datrace_i_blocks(struct dafs_write *w, const struct dafs_inode *in
 	return dafs_icodec_blocks512(w->img, &buf.raw) + placed512;
 }
 
-void dafs_datrace_write(struct dafs_write *w, const struct dafs_inode *inode, bool end, uint64_t off,
-			uint64_t len)
+void dafs_datrace_write(struct dafs_write *w, const struct dafs_inode *inode, bool end,
+			uint64_t off, uint64_t len)
 {
 	struct dafs_trace *trace = w->img->ctx->trace;
 

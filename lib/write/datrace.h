@@ -13,8 +13,8 @@
 
 /* ext4_da_write_begin and _end, or ext4_write_begin and _end without delayed allocation: one piece
  * of a write, cut where blocks covered in part begin and end. */
-void dafs_datrace_write(struct dafs_write *w, const struct dafs_inode *inode, bool end, uint64_t off,
-			uint64_t len);
+void dafs_datrace_write(struct dafs_write *w, const struct dafs_inode *inode, bool end,
+			uint64_t off, uint64_t len);
 
 /* ext4_da_reserve_space: n clusters were taken, the file has so many now. */
 void dafs_datrace_reserve(struct dafs_write *w, const struct dafs_inode *inode, uint64_t n,

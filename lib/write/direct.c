@@ -120,8 +120,8 @@ static errcode_t place_one(struct dafs_write *w, struct dafs_inode *inode, uint3
 	struct dafs_es_extent ext = { .lblk = lblk, .len = 1, .type = DAFS_ES_WRITTEN };
 	errcode_t err;
 
-	DAFS_TRACE(w->img->ctx, "ext4_ext_map_blocks_enter", inode->id, "lblk %u len 1 flags CREATE",
-		   lblk);
+	DAFS_TRACE(w->img->ctx, "ext4_ext_map_blocks_enter", inode->id,
+		   "lblk %u len 1 flags CREATE", lblk);
 	if (w->img->ctx->trace)
 		name_neighbours(file, &req);
 	err = dafs_mballoc_place(w->direct->ma, &req, &out);

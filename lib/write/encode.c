@@ -125,7 +125,8 @@ static struct slot slot_at(const struct slots *s, uint32_t which)
 
 static int by_ino(const void *a, const void *b, void *arg)
 {
-	uint32_t x = slot_at(arg, *(const uint32_t *)a).ino, y = slot_at(arg, *(const uint32_t *)b).ino;
+	uint32_t x = slot_at(arg, *(const uint32_t *)a).ino,
+		 y = slot_at(arg, *(const uint32_t *)b).ino;
 
 	return x < y ? -1 : x > y;
 }
@@ -144,7 +145,8 @@ static errcode_t list_values(struct slots *s)
 		const struct dafs_plan_extra *extra = dafs_plan_extra_of(plan, i);
 
 		for (uint32_t x = 0; extra && extra->xattrs && x < extra->xattrs->lay.nvalues; x++)
-			s->values[s->nvalues++] = (struct slot){ extra->xattrs->values[x].ino, i, x + 1 };
+			s->values[s->nvalues++] =
+				(struct slot){ extra->xattrs->values[x].ino, i, x + 1 };
 	}
 	return 0;
 }

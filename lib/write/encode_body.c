@@ -30,7 +30,8 @@ static uint64_t xattr512_new(const struct dafs_image *img, const struct dafs_pla
 		 clusters = extra->xattrs->lay.use_block;
 
 	for (uint32_t v = 0; v < extra->xattrs->lay.nvalues; v++)
-		clusters += (extra->xattrs->values[v].attr->value_len + cluster_bytes - 1) / cluster_bytes;
+		clusters += (extra->xattrs->values[v].attr->value_len + cluster_bytes - 1) /
+			    cluster_bytes;
 	return clusters512(img, clusters);
 }
 
@@ -73,8 +74,8 @@ static errcode_t blocks512_of(struct dafs_plan *plan, size_t item,
 		err = xattr512_old(plan, inode->ino, raw, &map512, &xattr512);
 	}
 	if (map)
-		map512 = clusters512(plan->img,
-				     dafs_etree_clusters(plan->img, map) + (extra ? extra->nodes.n : 0));
+		map512 = clusters512(plan->img, dafs_etree_clusters(plan->img, map) +
+							(extra ? extra->nodes.n : 0));
 	if (extra && extra->xattrs)
 		xattr512 = xattr512_new(plan->img, extra);
 	if (extra && extra->target_pblk)
@@ -243,7 +244,8 @@ static errcode_t encode_xattrs(struct dafs_plan *plan, size_t item, struct ext2_
 		if (!block)
 			return ENOMEM;
 	}
-	err = dafs_xcodec_emit(plan->img, inode, extra->xattrs->values, extra->xattrs->pblk, block, raw);
+	err = dafs_xcodec_emit(plan->img, inode, extra->xattrs->values, extra->xattrs->pblk, block,
+			       raw);
 	if (!err && block)
 		err = dafs_txn_put_new(plan->img, extra->xattrs->pblk, 1, block);
 	free(block);
@@ -269,8 +271,8 @@ errcode_t dafs_encode_bytes(struct dafs_plan *plan, uint32_t ino, const struct d
 	}
 	free(block);
 	raw->i_size = (uint32_t)len;
-	raw->i_blocks = (uint32_t)clusters512(plan->img,
-					      dafs_etree_clusters(plan->img, &body->map) + body->nodes.n);
+	raw->i_blocks = (uint32_t)clusters512(
+		plan->img, dafs_etree_clusters(plan->img, &body->map) + body->nodes.n);
 	return err ? err
 		   : dafs_etree_encode(plan->img, ino, raw->i_generation, &body->map, &body->nodes,
 				       0, raw);

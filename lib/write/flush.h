@@ -41,7 +41,8 @@ struct dafs_changeset {
 	 * room, they can go on where they ended. */
 	struct dafs_inode **waiting;
 	size_t nwaiting;
-	const struct dafs_qlimit *limits; /* owners with limits, as of what is pending; NULL: none */
+	const struct dafs_qlimit
+		*limits; /* owners with limits, as of what is pending; NULL: none */
 };
 
 struct dafs_flush_opts {
@@ -50,7 +51,7 @@ struct dafs_flush_opts {
 	bool kernel_place;	 /* comparison mode */
 	uint32_t max_chunk_blks; /* 0: unlimited; 2048 as the kernel does */
 	uint64_t max_data_bytes; /* stop after about this much (flush --max-bytes); 0: all */
-	bool bypass_journal;	 /* what only goes together and is more than the journal holds: by a redo record (image/txn.h) */
+	bool bypass_journal; /* what only goes together and is more than the journal holds: by a redo record (image/txn.h) */
 };
 
 struct dafs_plan_extent { /* one placed piece, as printed by --dry-run */

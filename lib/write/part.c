@@ -349,8 +349,10 @@ errcode_t dafs_part_shrink(struct dafs_image *img, uint32_t ino, const struct da
 	return err;
 }
 
-errcode_t dafs_part_piece(const struct dafs_part_freed *what, uint32_t cut_lblk, struct dafs_file *piece)
+errcode_t dafs_part_piece(const struct dafs_part_freed *what, uint32_t cut_lblk,
+			  struct dafs_file *piece)
 {
 	piece->image_end_lblk = what->end_lblk > cut_lblk ? what->end_lblk : cut_lblk;
-	return what->punched ? copy_list(what->punched, cut_lblk, DAFS_LBLK_END, &piece->punched) : 0;
+	return what->punched ? copy_list(what->punched, cut_lblk, DAFS_LBLK_END, &piece->punched)
+			     : 0;
 }

@@ -66,6 +66,7 @@ errcode_t dafs_part_shrink(struct dafs_image *img, uint32_t ino, const struct da
 
 /* piece, an empty file part, loses what lies at or behind cut_lblk of what, and nothing else.
  * ENOMEM: piece is to be freed. */
-errcode_t dafs_part_piece(const struct dafs_part_freed *what, uint32_t cut_lblk, struct dafs_file *piece);
+errcode_t dafs_part_piece(const struct dafs_part_freed *what, uint32_t cut_lblk,
+			  struct dafs_file *piece);
 
 #endif

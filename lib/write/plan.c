@@ -368,7 +368,8 @@ errcode_t dafs_plan_walk(struct dafs_plan *plan,
 			ext[r] = (struct dafs_plan_extent){ .lblk = run[r].lblk,
 							    .len = run[r].len,
 							    .pblk = run[r].pblk,
-							    .unwritten = run[r].kind == DAFS_RUN_UNWRITTEN,
+							    .unwritten = run[r].kind ==
+									 DAFS_RUN_UNWRITTEN,
 							    .live = run[r].kind == DAFS_RUN_LIVE };
 			asked += !r || run[r - 1].lblk + run[r - 1].len != run[r].lblk;
 		}

@@ -60,7 +60,8 @@ static errcode_t consider(struct dafs_plan *plan, const struct dafs_extlist *map
 	part.unwritten = run->kind == DAFS_WB_UNWRITTEN || freed->unwritten;
 	reach = part;
 	if (end == run->lblk + run->len)
-		reach.len += more < dafs_extent_end(freed) - end ? more : dafs_extent_end(freed) - end;
+		reach.len +=
+			more < dafs_extent_end(freed) - end ? more : dafs_extent_end(freed) - end;
 	if (!joins(map, back, &reach))
 		return 0;
 	if (!part.unwritten) {

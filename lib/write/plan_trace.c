@@ -131,10 +131,11 @@ void dafs_plan_trace_implied(const struct dafs_plan *plan, const struct dafs_pla
 			     const struct dafs_extent *e)
 {
 	if (plan->img->ctx->trace && req->flags & DAFS_ALLOC_DATA)
-		dafs_trace_line(plan->img->ctx->trace,
-				"ext4_get_implied_cluster_alloc_exit: dev 0,0 m_lblk %u m_pblk %llu "
-				"m_len %u m_flags M ret 1",
-				e->lblk, (ull)e->pblk, (unsigned)e->len);
+		dafs_trace_line(
+			plan->img->ctx->trace,
+			"ext4_get_implied_cluster_alloc_exit: dev 0,0 m_lblk %u m_pblk %llu "
+			"m_len %u m_flags M ret 1",
+			e->lblk, (ull)e->pblk, (unsigned)e->len);
 }
 
 void dafs_plan_trace_freed(const struct dafs_plan *plan, uint32_t ino, uint16_t mode,
@@ -193,10 +194,11 @@ static void trace_done(const struct dafs_plan *plan, size_t item)
 	if (plan->cs->part && plan->cs->part->inode == inode)
 		before += plan->cs->part->later->reserved_clusters;
 	if (used)
-		dafs_trace_event(trace, "ext4_da_update_reserve_space", it->ino,
-				 "mode 0%o i_blocks %llu used_blocks %llu reserved_data_blocks %llu "
-				 "quota_claim 1",
-				 inode->mode, (ull)i_blocks_of(plan, item), (ull)used, (ull)before);
+		dafs_trace_event(
+			trace, "ext4_da_update_reserve_space", it->ino,
+			"mode 0%o i_blocks %llu used_blocks %llu reserved_data_blocks %llu "
+			"quota_claim 1",
+			inode->mode, (ull)i_blocks_of(plan, item), (ull)used, (ull)before);
 	if (it->nruns)
 		dafs_trace_event(trace, "ext4_writepages_result", it->ino,
 				 "ret 0 pages_written %llu pages_skipped 0 sync_mode 1 "

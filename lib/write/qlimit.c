@@ -208,7 +208,8 @@ static bool allowed(const struct dafs_qlimit *ql, uint64_t use, uint64_t hard, u
 static errcode_t refuse(struct dafs_qlimit *ql, unsigned type, const struct owner *o, bool inodes,
 			bool soft)
 {
-	ql->refused = (struct refusal){ .type = type, .id = o->base.id, .inodes = inodes, .soft = soft };
+	ql->refused =
+		(struct refusal){ .type = type, .id = o->base.id, .inodes = inodes, .soft = soft };
 	if (inodes)
 		ql->refused.limit = soft ? o->base.inode_soft : o->base.inode_hard;
 	else
@@ -241,8 +242,9 @@ static errcode_t check(struct dafs_qlimit *ql, const struct dafs_qlimit_use *fro
 		if (!o || !more)
 			continue;
 		if (inodes)
-			ok = allowed(ql, plus(used(o->base.inodes, o->inodes), more), o->base.inode_hard,
-				     o->base.inode_soft, o->inode_sec, &by_soft);
+			ok = allowed(ql, plus(used(o->base.inodes, o->inodes), more),
+				     o->base.inode_hard, o->base.inode_soft, o->inode_sec,
+				     &by_soft);
 		else
 			ok = allowed(ql, plus(used(o->base.bytes, o->bytes), more),
 				     limit_bytes(o->base.blk_hard),
@@ -434,7 +436,8 @@ static void uses_of(const struct dafs_write *w, const struct dafs_inode *inode, 
 		to->bytes = (uint64_t)clusters << bits;
 }
 
-errcode_t dafs_qlimit_reserve(struct dafs_write *w, const struct dafs_inode *inode, int64_t clusters)
+errcode_t dafs_qlimit_reserve(struct dafs_write *w, const struct dafs_inode *inode,
+			      int64_t clusters)
 {
 	struct dafs_qlimit_use from, to;
 
@@ -509,7 +512,8 @@ bool dafs_qlimit_same(const struct dafs_qlimit *a, const struct dafs_qlimit *b)
 		for (size_t i = 0; i < a->kinds[t].n; i++) {
 			const struct owner *x = &a->kinds[t].v[i], *y = &b->kinds[t].v[i];
 
-			if (x->base.id != y->base.id || x->inodes != y->inodes || x->bytes != y->bytes)
+			if (x->base.id != y->base.id || x->inodes != y->inodes ||
+			    x->bytes != y->bytes)
 				return false;
 		}
 	}

@@ -82,7 +82,8 @@ errcode_t dafs_qlimit_held(struct dafs_image *img, const struct dafs_inode *inod
 
 /* A file's reserve changes by so many clusters: for dareserve and its users. reserve may refuse
  * (DAFS_ET_QUOTA_SPACE), shift does not ask. */
-errcode_t dafs_qlimit_reserve(struct dafs_write *w, const struct dafs_inode *inode, int64_t clusters);
+errcode_t dafs_qlimit_reserve(struct dafs_write *w, const struct dafs_inode *inode,
+			      int64_t clusters);
 void dafs_qlimit_shift(struct dafs_write *w, const struct dafs_inode *inode, int64_t clusters);
 
 /* A file's blocks of the image went from held_before to held_now bytes (not more): given back. */

@@ -282,7 +282,8 @@ static void set_times(const struct dafs_plan *plan, struct type *type, enum dafs
 		uint64_t blk_sec = e->blk_sec, inode_sec = e->inode_sec;
 
 		dafs_qlimit_times(plan->cs->limits, which, e->id, &blk_sec, &inode_sec);
-		e->blk_sec = grace_end(e->bytes, e->blk_soft << 10, blk_sec, now + type->grace.blk_sec);
+		e->blk_sec =
+			grace_end(e->bytes, e->blk_soft << 10, blk_sec, now + type->grace.blk_sec);
 		e->inode_sec = grace_end(e->inodes, e->inode_soft, inode_sec,
 					 now + type->grace.inode_sec);
 	}

@@ -50,11 +50,13 @@ static int run_e2fsck(const char *options, bool silent)
 	char cmd[3 * PATH_MAX];
 	int status;
 
-	snprintf(cmd, sizeof(cmd), "PATH=$PATH:/sbin:/usr/sbin; e2fsck %s %s >%s.e2fsck 2>/dev/null", options,
+	snprintf(cmd, sizeof(cmd),
+		 "PATH=$PATH:/sbin:/usr/sbin; e2fsck %s %s >%s.e2fsck 2>/dev/null", options,
 		 child_image, child_folder);
 	if (silent)
 		snprintf(cmd + strlen(cmd), sizeof(cmd) - strlen(cmd),
-			 " && ! grep -vE '^Pass [1-5]|: [0-9]+/[0-9]+ files|^$' %s.e2fsck", child_folder);
+			 " && ! grep -vE '^Pass [1-5]|: [0-9]+/[0-9]+ files|^$' %s.e2fsck",
+			 child_folder);
 	status = system(cmd);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 999;
 }
@@ -66,9 +68,12 @@ static int mount_once(const char *options)
 	int status;
 
 	snprintf(cmd, sizeof(cmd),
-		 "PATH=$PATH:/sbin:/usr/sbin; exec >%s.e2fsck 2>&1; dev=$(losetup -f --show %s) && mkdir %s.mnt && "
-		 "mount -t ext4 -o %s $dev %s.mnt && umount %s.mnt; bad=$?; rmdir %s.mnt; losetup -d $dev; exit $bad",
-		 child_folder, child_image, child_folder, options, child_folder, child_folder, child_folder);
+		 "PATH=$PATH:/sbin:/usr/sbin; exec >%s.e2fsck 2>&1; dev=$(losetup -f --show %s) && "
+		 "mkdir %s.mnt && "
+		 "mount -t ext4 -o %s $dev %s.mnt && umount %s.mnt; bad=$?; rmdir %s.mnt; losetup "
+		 "-d $dev; exit $bad",
+		 child_folder, child_image, child_folder, options, child_folder, child_folder,
+		 child_folder);
 	status = system(cmd);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 999;
 }
@@ -352,12 +357,14 @@ static const char *others(const struct prepared *prep, const struct try *t)
 		/* A superblock torn by the sector is one that e2fsck does not open, and only dafs
 		 * settles. */
 		if (status > 1 && !(status == 8 && sectors))
-			return say("e2fsck %s ended with %d (%s.e2fsck)", checks[who - 1], status, child_folder);
+			return say("e2fsck %s ended with %d (%s.e2fsck)", checks[who - 1], status,
+				   child_folder);
 		return NULL;
 	}
 	status = mount_once(mounts[who - 4]);
 	if (status && !sectors)
-		return say("mounting %s ended with %d (%s.e2fsck)", mounts[who - 4], status, child_folder);
+		return say("mounting %s ended with %d (%s.e2fsck)", mounts[who - 4], status,
+			   child_folder);
 	return NULL;
 }
 

@@ -39,7 +39,8 @@ struct prepared {
 	struct snap *base, *pending;
 	struct digest after[WORK_STEPS_MOST + 1]; /* flushed after so many steps */
 	struct digest part;
-	struct digest between[STATES_MOST]; /* a flush that the journal splits: before each of its transactions */
+	struct digest between
+		[STATES_MOST]; /* a flush that the journal splits: before each of its transactions */
 	unsigned nbetween;
 	bool kernel_writes; /* the kernel of this host mounts it for writing */
 	uint64_t ops[PHASE_COUNT]; /* of the undisturbed run; 0: no such phase */

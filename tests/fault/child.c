@@ -28,10 +28,13 @@ int child_open(const char *where)
 	snprintf(child_folder, sizeof(child_folder), "%s", where);
 	if (mkdir(child_folder, 0700))
 		return errno;
-	if (snprintf(child_image, sizeof(child_image), "%s/img", where) >= (int)sizeof(child_image) ||
-	    snprintf(child_cache, sizeof(child_cache), "%s/img.dacache", where) >= (int)sizeof(child_cache))
+	if (snprintf(child_image, sizeof(child_image), "%s/img", where) >=
+		    (int)sizeof(child_image) ||
+	    snprintf(child_cache, sizeof(child_cache), "%s/img.dacache", where) >=
+		    (int)sizeof(child_cache))
 		return ENAMETOOLONG;
-	child_told = mmap(NULL, sizeof(*child_told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	child_told = mmap(NULL, sizeof(*child_told), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	return child_told == MAP_FAILED ? errno : 0;
 }
 
@@ -61,7 +64,8 @@ typedef errcode_t (*child_fn)(struct dafs_ctx *ctx, const void *arg);
 static errcode_t tell(struct dafs_ctx *ctx, errcode_t err)
 {
 	if (err)
-		snprintf(child_told->text, sizeof(child_told->text), "%s: %s", ctx->detail, error_message(err));
+		snprintf(child_told->text, sizeof(child_told->text), "%s: %s", ctx->detail,
+			 error_message(err));
 	return err;
 }
 
@@ -136,7 +140,8 @@ errcode_t child_commands(struct dafs_ctx *ctx, const void *arg)
 	for (unsigned i = 0; i < steps->n && !err; i++) {
 		struct dafs *fs;
 
-		err = dafs_session_open(ctx, child_image, DAFS_SESSION_RW | DAFS_SESSION_CACHE, NULL, &fs);
+		err = dafs_session_open(ctx, child_image, DAFS_SESSION_RW | DAFS_SESSION_CACHE,
+					NULL, &fs);
 		if (err)
 			break;
 		err = one_step(fs, steps->work->step[i]);
@@ -147,7 +152,8 @@ errcode_t child_commands(struct dafs_ctx *ctx, const void *arg)
 	return err;
 }
 
-static const struct dafs_flush_opts flush_opts = { .size = sizeof(flush_opts), .bypass_journal = true };
+static const struct dafs_flush_opts flush_opts = { .size = sizeof(flush_opts),
+						   .bypass_journal = true };
 
 /* A transaction is about to be made: whatever was made before is in the image. One that is found
  * too large comes by again. */
@@ -168,11 +174,14 @@ static errcode_t watch_state(void *arg, struct dafs *fs, struct dafs_plan *plan)
 errcode_t child_flush(struct dafs_ctx *ctx, const void *arg)
 {
 	char *path = (char *)(uintptr_t)arg;
-	struct dafs_flush_request req = { .opts = flush_opts, .paths = &path,
-					  .npaths = path ? 1 : 0, .plan_fn = child_watched ? watch_state : NULL };
+	struct dafs_flush_request req = { .opts = flush_opts,
+					  .paths = &path,
+					  .npaths = path ? 1 : 0,
+					  .plan_fn = child_watched ? watch_state : NULL };
 	struct dafs_flush_stats stats;
 	struct dafs *fs;
-	errcode_t err = dafs_session_open(ctx, child_image, DAFS_SESSION_RW | DAFS_SESSION_CACHE, NULL, &fs);
+	errcode_t err = dafs_session_open(ctx, child_image, DAFS_SESSION_RW | DAFS_SESSION_CACHE,
+					  NULL, &fs);
 
 	if (err)
 		return err;
@@ -189,7 +198,8 @@ errcode_t child_flush(struct dafs_ctx *ctx, const void *arg)
 errcode_t child_settle(struct dafs_ctx *ctx, const void *arg)
 {
 	struct dafs *fs;
-	errcode_t err = dafs_session_open(ctx, child_image, DAFS_SESSION_RW | DAFS_SESSION_CACHE, NULL, &fs);
+	errcode_t err = dafs_session_open(ctx, child_image, DAFS_SESSION_RW | DAFS_SESSION_CACHE,
+					  NULL, &fs);
 
 	(void)arg;
 	if (!err)
@@ -200,7 +210,8 @@ errcode_t child_settle(struct dafs_ctx *ctx, const void *arg)
 errcode_t child_memory(struct dafs_ctx *ctx, const void *arg)
 {
 	const struct child_steps *steps = arg;
-	struct dafs_flush_request req = { .opts = flush_opts, .plan_fn = child_watched ? watch_state : NULL };
+	struct dafs_flush_request req = { .opts = flush_opts,
+					  .plan_fn = child_watched ? watch_state : NULL };
 	struct dafs_flush_stats stats;
 	struct dafs *fs;
 	errcode_t err = dafs_session_open(ctx, child_image, DAFS_SESSION_RW, NULL, &fs);
@@ -226,14 +237,16 @@ static void note_problem(void *arg, const char *line)
 errcode_t child_verify(struct dafs_ctx *ctx, const void *arg)
 {
 	struct dafs *fs;
-	errcode_t err = dafs_session_open(ctx, child_image, DAFS_SESSION_RW | DAFS_SESSION_CACHE, NULL, &fs);
+	errcode_t err = dafs_session_open(ctx, child_image, DAFS_SESSION_RW | DAFS_SESSION_CACHE,
+					  NULL, &fs);
 
 	(void)arg;
 	if (err)
 		return err;
 	err = dafs_store_verify(fs->store, note_problem, NULL, &child_told->problems);
 	if (!err)
-		child_told->problems += dafs_ns_check(fs->ns, DAFS_NS_VERIFY_ALL, note_problem, NULL);
+		child_told->problems +=
+			dafs_ns_check(fs->ns, DAFS_NS_VERIFY_ALL, note_problem, NULL);
 	dafs_close(fs);
 	return err;
 }

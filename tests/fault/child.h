@@ -18,7 +18,8 @@ struct told {
 	unsigned acknowledged; /* steps, or 1 for a flush */
 	uint64_t problems;
 	char text[1200];
-	struct digest states[STATES_MOST]; /* with child_watched: the image before each transaction of a flush */
+	struct digest states
+		[STATES_MOST]; /* with child_watched: the image before each transaction of a flush */
 	unsigned nstates;
 };
 
@@ -45,12 +46,19 @@ struct child_steps {
 	unsigned n; /* the first so many */
 };
 
-errcode_t child_base(struct dafs_ctx *ctx, const void *arg);	 /* struct work: image and what it holds before */
-errcode_t child_commands(struct dafs_ctx *ctx, const void *arg); /* struct child_steps: each as a process of its own would do it */
-errcode_t child_memory(struct dafs_ctx *ctx, const void *arg);	 /* struct child_steps: and flush, without a cache */
-errcode_t child_flush(struct dafs_ctx *ctx, const void *arg);	 /* all, a path, or a number of bytes, as of struct work's part */
+errcode_t child_base(struct dafs_ctx *ctx,
+		     const void *arg); /* struct work: image and what it holds before */
+errcode_t
+child_commands(struct dafs_ctx *ctx,
+	       const void *arg); /* struct child_steps: each as a process of its own would do it */
+errcode_t child_memory(struct dafs_ctx *ctx,
+		       const void *arg); /* struct child_steps: and flush, without a cache */
+errcode_t
+child_flush(struct dafs_ctx *ctx,
+	    const void *arg); /* all, a path, or a number of bytes, as of struct work's part */
 errcode_t child_settle(struct dafs_ctx *ctx, const void *arg);	 /* open and close */
-errcode_t child_verify(struct dafs_ctx *ctx, const void *arg);	 /* open, which settles, and look at the cache: problems */
+errcode_t child_verify(struct dafs_ctx *ctx,
+		       const void *arg); /* open, which settles, and look at the cache: problems */
 errcode_t child_check(struct dafs_ctx *ctx, const void *arg);	 /* dafsck's status: problems */
 
 #endif

@@ -70,7 +70,8 @@ static errcode_t mix_file(struct walk *w, ext2_ino_t ino, uint64_t *sum)
 
 /* The blocks of an extent that are not zero, each with its place: how a file lies in extents does
  * not count. */
-static errcode_t mix_extent(struct walk *w, const struct ext2fs_extent *e, uint64_t size, uint64_t *sum)
+static errcode_t mix_extent(struct walk *w, const struct ext2fs_extent *e, uint64_t size,
+			    uint64_t *sum)
 {
 	unsigned block_size = w->fs->blocksize;
 	char *buf = calloc(2, block_size);
@@ -89,7 +90,8 @@ static errcode_t mix_extent(struct walk *w, const struct ext2fs_extent *e, uint6
 }
 
 /* A file with extents: of one that is mostly holes and unwritten blocks only the rest is read. */
-static errcode_t mix_extents(struct walk *w, ext2_ino_t ino, struct ext2_inode *inode, uint64_t *sum)
+static errcode_t mix_extents(struct walk *w, ext2_ino_t ino, struct ext2_inode *inode,
+			     uint64_t *sum)
 {
 	struct ext2fs_extent e;
 	ext2_extent_handle_t handle;
@@ -188,13 +190,14 @@ static errcode_t one_inode(struct walk *w, ext2_ino_t ino, bool *folder)
 		err = mix_xattrs(w, ino, &sum);
 	layout = mix64(mix(ino, w->path, strlen(w->path)), inode->i_file_acl);
 	if (!err && ext2fs_inode_has_valid_blocks2(w->fs, inode))
-		err = ext2fs_block_iterate3(w->fs, ino, BLOCK_FLAG_READ_ONLY, NULL, mix_block, &layout);
+		err = ext2fs_block_iterate3(w->fs, ino, BLOCK_FLAG_READ_ONLY, NULL, mix_block,
+					    &layout);
 	w->out->tree += sum;
 	w->out->layout += layout;
 	if (w->list)
 		fprintf(w->list,
-			"%-24s ino %5u mode %06o links %u size %8" PRIu64 " mtime %u ctime %u sum %016" PRIx64
-			" layout %016" PRIx64 "\n",
+			"%-24s ino %5u mode %06o links %u size %8" PRIu64
+			" mtime %u ctime %u sum %016" PRIx64 " layout %016" PRIx64 "\n",
 			*w->path ? w->path : "/", ino, inode->i_mode, inode->i_links_count,
 			(uint64_t)EXT2_I_SIZE(inode), inode->i_mtime, inode->i_ctime, sum, layout);
 	return err;

@@ -79,10 +79,10 @@ static void try_one(const struct prepared *prep, const struct try *t, struct row
 		return;
 	cell->failures++;
 	failures++;
-	printf("FAIL --work %s --phase %s --fault %s --at %" PRIu64 " --first %" PRIu64 " --seed %" PRIu64
-	       ": %s\n",
-	       prep->work->name, phase_names[t->phase], fault_names[t->fault], t->at, t->first, t->seed,
-	       bad);
+	printf("FAIL --work %s --phase %s --fault %s --at %" PRIu64 " --first %" PRIu64
+	       " --seed %" PRIu64 ": %s\n",
+	       prep->work->name, phase_names[t->phase], fault_names[t->fault], t->at, t->first,
+	       t->seed, bad);
 	fflush(stdout);
 	if (opts.keep) {
 		printf("kept: %s\n", child_folder);
@@ -239,8 +239,8 @@ static uint64_t run_all(void)
 	print_row("all", &sum);
 	for (enum fault f = 0; f < FAULT_COUNT; f++)
 		total += sum.cell[f].tries;
-	printf("%" PRIu64 " tries, %" PRIu64 " failures, seed %" PRIu64 ", %.0f s\n", total, failures,
-	       opts.seed, now_seconds() - begin);
+	printf("%" PRIu64 " tries, %" PRIu64 " failures, seed %" PRIu64 ", %.0f s\n", total,
+	       failures, opts.seed, now_seconds() - begin);
 	return many;
 }
 

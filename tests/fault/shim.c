@@ -237,7 +237,8 @@ int ftruncate(int fd, off_t size)
 	if (what)
 		return (int)failed(what);
 	if (loses())
-		undo_before(fd, path, (uint64_t)(size < st.st_size ? size : st.st_size), UINT64_MAX);
+		undo_before(fd, path, (uint64_t)(size < st.st_size ? size : st.st_size),
+			    UINT64_MAX);
 	got = syscall(SYS_ftruncate, fd, size);
 	if (loses())
 		undo_after(fd);

@@ -119,7 +119,8 @@ static void move_places(const char *from, const char *to)
 	for (size_t i = 0; i < nplaces; i++) {
 		char *now;
 
-		if (strncmp(places[i].path, from, n) || (places[i].path[n] && places[i].path[n] != '/'))
+		if (strncmp(places[i].path, from, n) ||
+		    (places[i].path[n] && places[i].path[n] != '/'))
 			continue;
 		if (asprintf(&now, "%s%s", to, places[i].path + n) < 0)
 			die("out of memory");
@@ -303,7 +304,8 @@ static void put_bytes(const struct record *rec, const struct bytes *bytes)
 	if (bytes->len && syscall(SYS_pwrite64, fd, bytes->v, bytes->len, rec->off) !=
 				  (ssize_t)bytes->len)
 		die(path);
-	if (rec->was.file_bytes != rec->is.file_bytes && syscall(SYS_ftruncate, fd, bytes->file_bytes))
+	if (rec->was.file_bytes != rec->is.file_bytes &&
+	    syscall(SYS_ftruncate, fd, bytes->file_bytes))
 		die(path);
 	syscall(SYS_close, fd);
 }

@@ -18,7 +18,8 @@ struct work {
 	struct dafs_mkfs_opts mkfs;
 	work_fn before;		       /* flushed into the image */
 	work_fn step[WORK_STEPS_MOST]; /* each a command of its own; NULL ends */
-	const char *part; /* a path that can be flushed alone, or a number of bytes; NULL: no such test */
+	const char *
+		part; /* a path that can be flushed alone, or a number of bytes; NULL: no such test */
 	work_fn again[2]; /* flushed after before, each by itself; NULL: nothing */
 	bool split; /* more than the journal holds at once: a flush may be cut off between its transactions */
 };

@@ -479,7 +479,9 @@ static void write_seeds(void)
 			}
 	/* Less is reserved than the files hold. */
 	for (unsigned s = 0; s < STARTS; s++) {
-		struct fuzz_record rec = { .kind = 3, .owner = 0x05, .bytes = (const uint8_t *)"\1", .len = 1 };
+		struct fuzz_record rec = {
+			.kind = 3, .owner = 0x05, .bytes = (const uint8_t *)"\1", .len = 1
+		};
 
 		fuzz_input_begin(&in, s, FUZZ_FIX | FUZZ_REPAIR);
 		fuzz_input_add(&in, &rec);

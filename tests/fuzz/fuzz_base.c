@@ -69,7 +69,8 @@ static void write_config(void)
 
 	snprintf(path, sizeof(path), "%s/mke2fs.conf", fuzz_folder());
 	file = fopen(path, "w");
-	if (!file || fputs("[defaults]\n\tbase_features = none\n[fs_types]\n\text4 = {\n\t}\n", file) < 0 ||
+	if (!file ||
+	    fputs("[defaults]\n\tbase_features = none\n[fs_types]\n\text4 = {\n\t}\n", file) < 0 ||
 	    fclose(file))
 		fuzz_die(path, errno);
 	setenv("MKE2FS_CONFIG", path, 1);

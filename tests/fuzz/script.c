@@ -95,7 +95,8 @@ static void make_host(void)
 	host = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	fd = openat(host, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	if (here < 0 || fd < 0 || write(fd, "a file of the host\n", 19) != 19 ||
-	    ftruncate(fd, 50000) || mkdirat(host, "dir", 0755) || symlinkat("file", host, "dir/link"))
+	    ftruncate(fd, 50000) || mkdirat(host, "dir", 0755) ||
+	    symlinkat("file", host, "dir/link"))
 		fuzz_die(path, 0);
 	close(fd);
 	fd = open("/dev/null", O_RDONLY);
@@ -143,10 +144,14 @@ static void write_seeds(void)
 {
 	static const char *const texts[] = {
 		"mkdir -p /a/b/c\nwrite --from file f\nwrite -o 5000 --from file f\n",
-		"put file /new\nput dir /d2\nimport dir /d3\nsync --delete dir d3\nsync -n dir d2\n",
-		"# comment\n\nmkdir '/with space' \"/quo\\\"ted\"\nmv '/with space' /lin\nrm -r /big\n",
-		"truncate /frag 5M\npunch /frag 1k 64k\nfallocate -n /tiny 0 100k\ntruncate /whole 0\n",
-		"ln -s target /s\nln /tiny /lin/hard\nmknod -m 600 /p p\nmknod /c c 5 1\nmknod /q b 8 0\n",
+		"put file /new\nput dir /d2\nimport dir /d3\nsync --delete dir d3\nsync -n dir "
+		"d2\n",
+		"# comment\n\nmkdir '/with space' \"/quo\\\"ted\"\nmv '/with space' /lin\nrm -r "
+		"/big\n",
+		"truncate /frag 5M\npunch /frag 1k 64k\nfallocate -n /tiny 0 100k\ntruncate /whole "
+		"0\n",
+		"ln -s target /s\nln /tiny /lin/hard\nmknod -m 600 /p p\nmknod /c c 5 1\nmknod /q "
+		"b 8 0\n",
 		"chmod u+s,g-w,o=rx /tiny\nchmod 0644 /whole\nchown 5:6 /tiny\nchown :7 /frag\n"
 		"touch -d '2001-02-03 04:05:06' /tiny\ntouch /made\n",
 		"setfattr -n user.a -v 0x00ff /tiny\nsetfattr -n user.b -v 0sQUJD /tiny\n"

@@ -411,7 +411,8 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	if (argc - optind != 2 || !least || most < least)
-		errx(2, "usage: damage [-l LEAST] [-n MOST] [-k KIND] [-s always|never] SEED IMAGE");
+		errx(2,
+		     "usage: damage [-l LEAST] [-n MOST] [-k KIND] [-s always|never] SEED IMAGE");
 	d.rng = strtoull(argv[optind], NULL, 0);
 	code = ext2fs_open(argv[optind + 1],
 			   EXT2_FLAG_64BITS | EXT2_FLAG_IGNORE_CSUM_ERRORS | EXT2_FLAG_FORCE |

@@ -49,7 +49,8 @@ static inline bool quotafile_load(ext2_filsys fs, enum dafs_quota_type type, str
 	quotafile_ok(ext2fs_file_open(fs, qf->ino, 0, &file), "open");
 	quotafile_ok(ext2fs_file_read(file, bytes, (unsigned)EXT2_I_SIZE(&inode), &got), "read");
 	ext2fs_file_close(file);
-	quotafile_ok(dafs_qcodec_decode(NULL, type, bytes, got, &qf->v, &qf->n, &qf->grace), "decode");
+	quotafile_ok(dafs_qcodec_decode(NULL, type, bytes, got, &qf->v, &qf->n, &qf->grace),
+		     "decode");
 	free(bytes);
 	return true;
 }

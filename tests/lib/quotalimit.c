@@ -62,7 +62,8 @@ static int ask_kernel(char **argv)
 {
 	struct dqblk usage;
 
-	if (quotactl(QCMD(Q_GETQUOTA, (int)type_of(argv[1])), argv[0], (int)number(argv[2]), (void *)&usage))
+	if (quotactl(QCMD(Q_GETQUOTA, (int)type_of(argv[1])), argv[0], (int)number(argv[2]),
+		     (void *)&usage))
 		err(1, "%s", argv[0]);
 	printf("%llu %llu\n", (unsigned long long)usage.dqb_curspace >> 10,
 	       (unsigned long long)usage.dqb_curinodes);
@@ -111,7 +112,8 @@ int main(int argc, char **argv)
 	if (kernel && argc == 9)
 		return by_kernel(argv + 2);
 	if (kernel || (argc != 2 && argc != 8 && argc != 10))
-		errx(2, "IMAGE [TYPE ID BLK_SOFT BLK_HARD INODE_SOFT INODE_HARD [BLK_END INODE_END]]");
+		errx(2,
+		     "IMAGE [TYPE ID BLK_SOFT BLK_HARD INODE_SOFT INODE_HARD [BLK_END INODE_END]]");
 	if (argc > 2)
 		return set(argv[1], argv + 2);
 	fs = quotafile_open(argv[1], false);

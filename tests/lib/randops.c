@@ -79,7 +79,8 @@ static struct entry *pick(enum kind kind)
 /* A path that is new most of the time, in some directory. */
 static char *new_path(void)
 {
-	static const char *const odd[] = { " ", "'", "\"", "\\", "#", "\x01", "\xff", "%", "*", "\xc3\xa9" };
+	static const char *const odd[] = { " ",	   "'",	   "\"", "\\", "#",
+					   "\x01", "\xff", "%",	 "*",  "\xc3\xa9" };
 	struct entry *dir = rnd(4) ? pick(K_DIR) : NULL;
 	char name[300], *path;
 	int len = snprintf(name, sizeof(name), "%c%u", (int)('a' + rnd(6)), (unsigned)rnd(200));
@@ -106,7 +107,8 @@ static void forget(const char *path)
 	char *copy = strdup(path);
 
 	for (size_t i = 0; i < count; i++) {
-		if (!strncmp(entries[i].path, copy, len) && (entries[i].path[len] == '/' || !entries[i].path[len]))
+		if (!strncmp(entries[i].path, copy, len) &&
+		    (entries[i].path[len] == '/' || !entries[i].path[len]))
 			free(entries[i].path);
 		else
 			entries[kept++] = entries[i];
@@ -216,7 +218,9 @@ static void op_range(bool punch)
 	uint64_t off = rnd(MAX_SIZE), len = rnd(40000) + 1;
 	bool keep = punch || rnd(2);
 	int fd = e ? open(e->path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK) : -1;
-	int mode = punch ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : keep ? FALLOC_FL_KEEP_SIZE : 0;
+	int mode = punch  ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+		   : keep ? FALLOC_FL_KEEP_SIZE
+			  : 0;
 
 	if (fd < 0)
 		return;
@@ -234,7 +238,8 @@ static void remove_tree(const char *path)
 	for (size_t i = count; i-- > 0;) {
 		size_t len = strlen(path);
 
-		if (!strncmp(entries[i].path, path, len) && entries[i].path[len] == '/' && entries[i].kind != K_DIR)
+		if (!strncmp(entries[i].path, path, len) && entries[i].path[len] == '/' &&
+		    entries[i].kind != K_DIR)
 			unlink(entries[i].path);
 	}
 	for (int again = 1; again;) {
@@ -242,7 +247,8 @@ static void remove_tree(const char *path)
 		for (size_t i = 0; i < count; i++) {
 			size_t len = strlen(path);
 
-			if (!strncmp(entries[i].path, path, len) && entries[i].path[len] == '/' && entries[i].kind == K_DIR)
+			if (!strncmp(entries[i].path, path, len) && entries[i].path[len] == '/' &&
+			    entries[i].kind == K_DIR)
 				again |= !rmdir(entries[i].path);
 		}
 	}
@@ -272,7 +278,8 @@ static void moved(const char *from, const char *to)
 	for (size_t i = 0; i < count; i++) {
 		char *path;
 
-		if (strncmp(entries[i].path, from, len) || (entries[i].path[len] && entries[i].path[len] != '/'))
+		if (strncmp(entries[i].path, from, len) ||
+		    (entries[i].path[len] && entries[i].path[len] != '/'))
 			continue;
 		if (asprintf(&path, "%s%s", to, entries[i].path + len) < 0)
 			err(2, "memory");
@@ -287,7 +294,8 @@ static void op_mv(void)
 	char *to = new_path(), *from;
 	struct stat st;
 
-	if (!e || (!lstat(to, &st) && (S_ISDIR(st.st_mode) || e->kind == K_DIR)) || rename(e->path, to)) {
+	if (!e || (!lstat(to, &st) && (S_ISDIR(st.st_mode) || e->kind == K_DIR)) ||
+	    rename(e->path, to)) {
 		free(to);
 		return;
 	}
@@ -388,7 +396,8 @@ static void end_times(bool coarse)
 
 			if ((entries[i].kind == K_DIR) != dirs)
 				continue;
-			t[0].tv_sec = (time_t)rnd(coarse ? UINT64_C(2000000000) : UINT64_C(4000000000));
+			t[0].tv_sec =
+				(time_t)rnd(coarse ? UINT64_C(2000000000) : UINT64_C(4000000000));
 			t[0].tv_nsec = coarse ? 0 : (long)rnd(1000000000);
 			t[1] = t[0];
 			if (utimensat(AT_FDCWD, entries[i].path, t, AT_SYMLINK_NOFOLLOW))
@@ -402,8 +411,9 @@ static void end_times(bool coarse)
 
 int main(int argc, char **argv)
 {
-	static void (*const ops[])(void) = { op_mkdir, op_write, op_write, op_write, op_truncate, op_rm, op_mv, op_link,
-					     op_symlink, op_fifo, op_chmod, op_xattr };
+	static void (*const ops[])(void) = { op_mkdir,	  op_write, op_write, op_write,
+					     op_truncate, op_rm,    op_mv,    op_link,
+					     op_symlink,  op_fifo,  op_chmod, op_xattr };
 	unsigned long steps;
 
 	if (argc != 5 && (argc != 6 || strcmp(argv[5], "coarse")))

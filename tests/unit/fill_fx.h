@@ -48,8 +48,8 @@ static inline bool is_over(errcode_t err)
 /* Is this "no room", and not something that must not happen? */
 static inline bool is_full(errcode_t err)
 {
-	return err == DAFS_ET_NOSPC_RESERVE || err == DAFS_ET_NOSPC_META || err == DAFS_ET_NOINODES ||
-	       is_over(err);
+	return err == DAFS_ET_NOSPC_RESERVE || err == DAFS_ET_NOSPC_META ||
+	       err == DAFS_ET_NOINODES || is_over(err);
 }
 
 static inline void open_fs(void)

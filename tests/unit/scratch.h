@@ -82,11 +82,12 @@ static inline const char *scratch_mke2fs(const char *name, const char *options, 
 static inline void scratch_mount(const char *path, const char *mnt, const char *options)
 {
 	assert_int_equal(
-		scratch_run("PATH=$PATH:/sbin:/usr/sbin; i=0; "
-			    "until dev=$(losetup -f --show '%s') && { mount -o %s $dev '%s'; bad=$?; "
-			    "losetup -d $dev; [ $bad = 0 ]; }; do "
-			    "i=$((i + 1)); [ $i -lt 50 ] || exit 1; sleep 0.1; done 2>/dev/null",
-			    path, options, mnt),
+		scratch_run(
+			"PATH=$PATH:/sbin:/usr/sbin; i=0; "
+			"until dev=$(losetup -f --show '%s') && { mount -o %s $dev '%s'; bad=$?; "
+			"losetup -d $dev; [ $bad = 0 ]; }; do "
+			"i=$((i + 1)); [ $i -lt 50 ] || exit 1; sleep 0.1; done 2>/dev/null",
+			path, options, mnt),
 		0);
 }
 

@@ -167,7 +167,8 @@ static const char *pending_image(const char *name, unsigned n)
 	scratch_ok(dafs_mkdir(fs, "/new", 0755, false));
 	for (unsigned i = 0; i < 2 * n; i++) {
 		snprintf(path, sizeof(path), "/%s/file%u", i % 2 ? "new" : "ex", i / 2);
-		scratch_ok(i < 40 ? dafs_write(fs, path, 0, "new", 3) : dafs_mknod(fs, path, S_IFIFO | 0644, 0, 0));
+		scratch_ok(i < 40 ? dafs_write(fs, path, 0, "new", 3)
+				  : dafs_mknod(fs, path, S_IFIFO | 0644, 0, 0));
 	}
 	scratch_ok(dafs_end(fs));
 	dafs_close(fs);
@@ -188,12 +189,16 @@ static void measure(const char *image, const char *dir, struct dafs_store_effort
 	}
 }
 
-static void compare(const char *what, const struct dafs_store_effort *few, const struct dafs_store_effort *many)
+static void compare(const char *what, const struct dafs_store_effort *few,
+		    const struct dafs_store_effort *many)
 {
-	if (many->rows > few->rows || many->pages > few->pages + MORE_PAGES || many->steps > few->steps + MORE_STEPS)
-		fail_msg("%s: %llu rows, %llu pages, %llu steps beside many names, %llu, %llu, %llu beside few", what,
-			 (unsigned long long)many->rows, (unsigned long long)many->pages, (unsigned long long)many->steps,
-			 (unsigned long long)few->rows, (unsigned long long)few->pages, (unsigned long long)few->steps);
+	if (many->rows > few->rows || many->pages > few->pages + MORE_PAGES ||
+	    many->steps > few->steps + MORE_STEPS)
+		fail_msg("%s: %llu rows, %llu pages, %llu steps beside many names, %llu, %llu, "
+			 "%llu beside few",
+			 what, (unsigned long long)many->rows, (unsigned long long)many->pages,
+			 (unsigned long long)many->steps, (unsigned long long)few->rows,
+			 (unsigned long long)few->pages, (unsigned long long)few->steps);
 }
 
 static void test_names(void **state)

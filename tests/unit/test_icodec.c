@@ -159,7 +159,8 @@ static void test_time_limits(void **state)
 			scratch_ok(
 				dafs_icodec_encode(fx.img, &in, 0, &buf.raw, fx.img->inode_size));
 			scratch_ok(dafs_icodec_decode(fx.img, 12, &buf.raw, &out));
-			assert_int_equal(dafs_time_sec(out.mtime), small ? rows[i].small : rows[i].large);
+			assert_int_equal(dafs_time_sec(out.mtime),
+					 small ? rows[i].small : rows[i].large);
 			if (dafs_time_sec(out.mtime) != rows[i].sec || small)
 				assert_int_equal(out.mtime.nsec, 0);
 		}

@@ -126,8 +126,16 @@ static void test_xattr_name_too_long(void **state)
 /* Eight bytes hold what ext4 holds; what lies outside becomes the nearest end. */
 static void test_time(void **state)
 {
-	static const int64_t inside[] = { 0, 1, -1, INT32_MAX, INT64_C(1) << 31, INT64_C(1) << 33,
-					  DAFS_TIME_MIN, DAFS_TIME_MIN + 1, DAFS_TIME_MAX - 1, DAFS_TIME_MAX };
+	static const int64_t inside[] = { 0,
+					  1,
+					  -1,
+					  INT32_MAX,
+					  INT64_C(1) << 31,
+					  INT64_C(1) << 33,
+					  DAFS_TIME_MIN,
+					  DAFS_TIME_MIN + 1,
+					  DAFS_TIME_MAX - 1,
+					  DAFS_TIME_MAX };
 	struct dafs_time t = { 0 };
 
 	(void)state;
