@@ -278,18 +278,24 @@ EOF
   for i in {0..599}; do echo "ln /one /w/d$i/one"; done >links
   echo "rm /r/f1099" >rotate
   for i in {1098..0}; do echo "mv /r/f$i /r/f$((i + 1))"; done >>rotate
-  dawrite -q img mkdir -p /w /r
+  dawrite -q img mkdir -p /w /r /zz
   echo linked | dawrite -q img write /one
   dawrite -q img script make
   dawrite -q img flush
   dawrite -q img script links
-  dawrite -q img write /beside <<<beside
+  dawrite -q img write /r/beside <<<beside
+  dawrite -q img write /a-first <<<first
   run_tool 1 dawrite img flush
   has_stderr "img: flush --redo commits without the journal"
   assert_fsck_clean img
   [ -e img.dacache ]
+  dawrite -q img write /zz/after <<<after
+  before=$(dumpe2fs -h img | sed -n 's/^Journal sequence: *//p')
   run_tool 0 dawrite --json img flush --redo
   [ "$(jq .journaled_blocks <<<"$output")" -gt 1004 ]
+  # All but the one set went by the journal.
+  [ $(($(dumpe2fs -h img | sed -n 's/^Journal sequence: *//p') - before)) -eq $((2 * ($(jq .transactions <<<"$output") - 1))) ]
+  [ "$(jq .transactions <<<"$output")" -gt 1 ]
   assert_fsck_clean img
   run_tool 0 dawrite img stat /w/d599/one
   has_output "Links: 601"

@@ -352,10 +352,12 @@ static const char *others(const struct prepared *prep, const struct try *t)
 
 	if (!case_others || !who || !digest_needs_recovery(child_image))
 		return NULL;
+	/* To e2fsck that is damage: it goes on with a backup, and the cache is refused for it. */
+	if (sectors && digest_super_torn(child_image))
+		return NULL;
 	if (who < 4) {
 		status = run_e2fsck(checks[who - 1], false);
-		/* A superblock torn by the sector is one that e2fsck does not open, and only dafs
-		 * settles. */
+		/* Nor does it open a journal whose superblock is torn. */
 		if (status > 1 && !(status == 8 && sectors))
 			return say("e2fsck %s ended with %d (%s.e2fsck)", checks[who - 1], status,
 				   child_folder);

@@ -256,6 +256,16 @@ errcode_t digest_image(const char *path, struct digest *out, FILE *list)
 	return err;
 }
 
+bool digest_super_torn(const char *path)
+{
+	ext2_filsys fs = NULL;
+	errcode_t err = ext2fs_open(path, EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &fs);
+
+	if (fs)
+		ext2fs_free(fs);
+	return err == EXT2_ET_SB_CSUM_INVALID;
+}
+
 bool digest_needs_recovery(const char *path)
 {
 	struct ext2_super_block sb;

@@ -22,5 +22,7 @@ errcode_t digest_image(const char *path, struct digest *out, FILE *list);
 
 /* Does its superblock say that the journal is to be replayed? */
 bool digest_needs_recovery(const char *path);
+/* Is its superblock torn, as its checksum tells? */
+bool digest_super_torn(const char *path);
 
 #endif
