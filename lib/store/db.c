@@ -128,7 +128,9 @@ static errcode_t code_of(struct dafs_db *db, int rc)
 	case SQLITE_IOERR:
 	case SQLITE_CANTOPEN:
 		host = db->handle ? sqlite3_system_errno(db->handle) : 0;
-		return host ? host : EIO;
+		/* A journal that cannot be made is tried for reading by SQLite, and is not there:
+		 * that is not the cause, and ENOENT says "no cache" here. */
+		return host && host != ENOENT ? host : EIO;
 	default:
 		return DAFS_ET_INTERNAL;
 	}

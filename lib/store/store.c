@@ -142,17 +142,23 @@ static errcode_t open_db(struct dafs_store *st)
 	return err ? err : dafs_db_open(st->ctx, st->place.path, how, &st->db);
 }
 
-static errcode_t open_existing(struct dafs_store *st)
+/* *none: there is no cache, or one that nothing was ever committed to (ENOENT). */
+static errcode_t open_existing(struct dafs_store *st, bool *none)
 {
 	errcode_t err = open_db(st);
 
+	*none = err == ENOENT;
 	if (!err)
 		err = dafs_state_load(st);
 	if (!err)
 		err = dafs_state_check_uuid(st);
 	if (!err && st->state.spool_blks)
 		err = dafs_store_need_spool(st);
-	return err ? err : dafs_bracket_settle(st);
+	if (!err)
+		err = dafs_bracket_settle(st);
+	if (err == ENOENT && !*none && !(st->flags & DAFS_STORE_RDONLY))
+		err = dafs_fail(st->ctx, DAFS_ET_INTERNAL, "%s", st->path);
+	return err;
 }
 
 /* There is no cache; what somebody left who died while making or removing one goes. */
@@ -209,6 +215,7 @@ errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int fla
 			  struct dafs_store **ret)
 {
 	struct dafs_store *st = store_new(img, cache_dir, flags);
+	bool none = false;
 	errcode_t err = 0;
 
 	*ret = NULL;
@@ -217,8 +224,8 @@ errcode_t dafs_store_open(struct dafs_image *img, const char *cache_dir, int fla
 	if (!(flags & DAFS_STORE_EPHEMERAL)) {
 		err = dafs_place_path(img, cache_dir, &st->path);
 		if (!err)
-			err = open_existing(st);
-		if (err == ENOENT && !(flags & DAFS_STORE_RDONLY))
+			err = open_existing(st, &none);
+		if (err == ENOENT && none && !(flags & DAFS_STORE_RDONLY))
 			err = clear_leftovers(st, flags & DAFS_STORE_CREATE);
 	}
 	if (err) {

@@ -84,6 +84,33 @@ killed_flush() { # N COMMAND...
   [ "$checked" -ge 1 ] || skip "this e2fsck marks no groups"
 }
 
+@test "the database's journal cannot be made while a flush of a part is settled: the cache stays" {
+  local at n tried=0
+  need strace
+  need sqlite3
+  undisturbed rename-over flush
+  for at in $(seq 30 2 70); do
+    cut_off rename-over part "$at"
+    # What a killed writer left in the database is taken back; its journal goes.
+    [ "$(sqlite3 left/img.dacache/cache.db 'SELECT count(*) FROM flushed')" -gt 0 ] || continue
+    [ ! -e left/img.dacache/cache.db-journal ] || rm left/img.dacache/cache.db-journal
+    # One of the calls that open it fails, and only that one.
+    for n in {1..6}; do
+      rm -rf try
+      cp -a left try
+      strace -f -qq -o trace -P "$PWD/try/img.dacache/cache.db-journal" -e trace=openat \
+        -e "inject=openat:error=ENOSPC:when=$n" dawrite -q try/img ls / >/dev/null || true
+      grep -q INJECTED trace || break
+      run_tool 0 dawrite -q try/img flush
+      assert_fsck_clean try/img
+      tree_of try/img | cmp - want.rename-over
+      tried=$((tried + 1))
+    done
+    [ "$tried" -lt 8 ] || break
+  done
+  [ "$tried" -gt 0 ]
+}
+
 @test "a replay that was cut off itself and came again is no change; a transaction more is" {
   local at tried=0
   for at in $(seq 20 2 60); do
