@@ -12,10 +12,11 @@
  */
 #include "config.h"
 
-#include "check/check_int.h"
+#include "check/bits.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PAGE_WORDS (DAFS_CK_PAGE_BITS / 64)
 
