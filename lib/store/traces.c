@@ -112,6 +112,7 @@ void dafs_traces_from_row(const int64_t row[DAFS_TRACES], struct dafs_traces *t)
 {
 	*t = (struct dafs_traces){ row[0], row[1], row[2], row[3], row[4],
 				    row[5], row[6], row[7], row[8], row[7] < 0 };
+	/* The least number has no opposite, and is none of ours. */
 	if (t->by_redo)
-		t->sequence = -t->sequence;
+		t->sequence = t->sequence == INT64_MIN ? 0 : -t->sequence;
 }

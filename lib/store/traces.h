@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * traces - who else was at the image since a flush was begun? What others leave behind, taken
- * before the flush and looked at by
- * who settles it after a crash.
+ * before the flush and looked at by who settles it after a crash.
  *
  * Somebody who mounts the image or runs e2fsck after the crash replays its journal first, as they
- * must; that is not a change
- * behind the cache's back. What tells a replay from more:
+ * must; that is not a change behind the cache's back. What tells a replay from more:
  *  1. the journal's sequence number. A flush takes one number and leaves one (so +2), who replays
  *     goes on by at most one more; every transaction of the kernel takes at least two. A mount that
  *     wrote nothing but superblocks takes none. A replay may have been cut off itself, and then
  *     comes again: the log has no commit block then but the flush's.
  *  2. the write time. e2fsck stamps it together with the time of the last check or a sequence
- * number, a mount together with its
- *     own time; one that moved alone is that of another tool (debugfs, tune2fs).
+ *     number, a mount together with its own time; one that moved alone is that of another tool
+ *     (debugfs, tune2fs).
  *  3. the sum of size, free counts and descriptors, as it was before or as the flush has put it
- * into the image.
+ *     into the image.
  * A redo record (of an image without a journal, or of a flush that its journal does not hold) is
  * not replayed by others: there nothing may have moved.
  */
