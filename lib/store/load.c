@@ -53,14 +53,23 @@ static errcode_t load_segments(struct dafs_store *st, struct dafs_inode *inode)
 	return err;
 }
 
+/* Can there be an inode of this id, in the image or pending? */
+static bool is_id(const struct dafs_store *st, uint64_t id)
+{
+	return id >= DAFS_ID_NEW || (id && id <= st->img->fs->super->s_inodes_count);
+}
+
 errcode_t dafs_load_row(struct dafs_store *st, const void *rec, size_t len,
 			struct dafs_inode *inode)
 {
 	const struct dafs_rec_env env = dafs_store_env(st);
 	bool segs;
-	errcode_t err =
-		rec ? dafs_rec_get_inode(&env, rec, len, inode, &segs) : DAFS_ET_CACHE_DAMAGED;
+	errcode_t err = rec && is_id(st, inode->id)
+				? dafs_rec_get_inode(&env, rec, len, inode, &segs)
+				: DAFS_ET_CACHE_DAMAGED;
 
+	if (!err && inode->parent && !is_id(st, inode->parent))
+		err = DAFS_ET_CACHE_DAMAGED;
 	if (!err && segs)
 		err = load_segments(st, inode);
 	return err == DAFS_ET_CACHE_DAMAGED ? dafs_db_damaged(&st->db, "row of inode", inode->id)

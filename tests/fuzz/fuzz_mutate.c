@@ -65,6 +65,8 @@ static size_t mutate_bytes(uint8_t *data, size_t size, size_t max_size, const ui
 	behind = size - (size_t)(bytes - data) - len;
 	if (len + room > UINT16_MAX)
 		room = UINT16_MAX - len;
+	if (!(len + room)) /* libFuzzer would write a byte all the same */
+		return size;
 	/* What is behind moves to the end of the room, and back when the length is known. */
 	memmove(bytes + len + room, bytes + len, behind);
 	now = LLVMFuzzerMutate(bytes, len, len + room);
