@@ -5,7 +5,9 @@
  *
  * A bitmap is accepted when its descriptor and its own checksum hold, the static metadata in it is
  * marked, and its free bits are as many as the descriptor says (the kernel's tests before it
- * allocates from a group). With DAFS_IMAGE_IGNORE_CSUM it is taken as it is.
+ * allocates from a group). The count holds for a bitmap that is worked out, too: a group in use
+ * whose descriptor says by mistake that its bitmap was never written would be taken for free. With
+ * DAFS_IMAGE_IGNORE_CSUM it is taken as it is.
  */
 #include "config.h"
 
@@ -52,23 +54,28 @@ static errcode_t read_bits(struct dafs_image *img, uint32_t grp, enum dafs_bits_
 	return dafs_image_read_blks(img, pblk, 1, bits);
 }
 
-/* The tests of a bitmap that was read. The descriptor is the committed one: a group is read before
- * it is changed. */
-static errcode_t check_bits(struct dafs_image *img, uint32_t grp, enum dafs_bits_kind kind,
-			    const uint8_t *bits)
+/* As many free as the descriptor says? It is the committed one: a group is read before it is
+ * changed. */
+static errcode_t check_count(struct dafs_image *img, uint32_t grp, enum dafs_bits_kind kind,
+			     const uint8_t *bits)
 {
 	uint32_t nbits = bits_of(img, grp, kind), nfree;
 
-	if (img->flags & DAFS_IMAGE_IGNORE_CSUM)
-		return 0;
-	if (!checksum_ok(img, grp, kind, bits))
-		return corrupt(img, grp, kind, "checksum");
-	if (kind == DAFS_BLOCK_BITS && !dafs_meta_marked(img, grp, bits))
-		return corrupt(img, grp, kind, "metadata is marked as free");
 	nfree = kind == DAFS_BLOCK_BITS ? ext2fs_bg_free_blocks_count(img->fs, grp)
 					: ext2fs_bg_free_inodes_count(img->fs, grp);
 	if (dafs_bits_count_clear(bits, nbits) != nfree)
 		return corrupt(img, grp, kind, "does not have as many free as its descriptor says");
+	return 0;
+}
+
+/* The tests of a bitmap that was read. */
+static errcode_t check_bits(struct dafs_image *img, uint32_t grp, enum dafs_bits_kind kind,
+			    const uint8_t *bits)
+{
+	if (!checksum_ok(img, grp, kind, bits))
+		return corrupt(img, grp, kind, "checksum");
+	if (kind == DAFS_BLOCK_BITS && !dafs_meta_marked(img, grp, bits))
+		return corrupt(img, grp, kind, "metadata is marked as free");
 	return 0;
 }
 
@@ -78,6 +85,7 @@ static errcode_t make_bits(struct dafs_image *img, uint32_t grp, enum dafs_bits_
 	uint16_t uninit = kind == DAFS_BLOCK_BITS ? EXT2_BG_BLOCK_UNINIT : EXT2_BG_INODE_UNINIT;
 	uint32_t nbits = bits_of(img, grp, kind);
 	uint8_t *bits = calloc(1, img->block_size);
+	bool strict = !(img->flags & DAFS_IMAGE_IGNORE_CSUM);
 	errcode_t err = bits ? 0 : ENOMEM;
 
 	*ret = NULL;
@@ -88,9 +96,11 @@ static errcode_t make_bits(struct dafs_image *img, uint32_t grp, enum dafs_bits_
 			dafs_meta_mark(img, grp, bits);
 	} else if (!err) {
 		err = read_bits(img, grp, kind, bits);
-		if (!err)
+		if (!err && strict)
 			err = check_bits(img, grp, kind, bits);
 	}
+	if (!err && strict)
+		err = check_count(img, grp, kind, bits);
 	if (err) {
 		free(bits);
 		return err;

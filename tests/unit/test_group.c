@@ -277,12 +277,33 @@ static void test_damaged_bitmap(void **state)
 	dafs_image_close(img);
 }
 
+/* A group in use, whose descriptor says that its bitmaps were never written. */
+static void test_falsely_uninit(void **state)
+{
+	const char *path = scratch_mke2fs("uninit.img", "-t ext4 -b 1024", "32M");
+	struct dafs_image *img;
+	const uint8_t *bits;
+	(void)state;
+
+	assert_int_equal(scratch_run("printf 'set_bg 0 flags 3\\nset_bg 0 checksum calc\\n' | "
+				     "/sbin/debugfs -w -f - '%s' >/dev/null 2>&1",
+				     path),
+			 0);
+	scratch_ok(dafs_image_open(&scratch_ctx, path, 0, 0, 0, &img));
+	assert_err(DAFS_ET_CORRUPT_BITMAP, dafs_group_block_bits(img, 0, &bits));
+	assert_null(bits);
+	assert_non_null(strstr(scratch_ctx.detail, "group 0: block bitmap"));
+	assert_err(DAFS_ET_CORRUPT_BITMAP, dafs_group_inode_bits(img, 0, &bits));
+	assert_null(bits);
+	dafs_image_close(img);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_layouts),	       cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_wrong_state),    cmocka_unit_test(test_data_ranges),
-		cmocka_unit_test(test_damaged_bitmap),
+		cmocka_unit_test(test_damaged_bitmap), cmocka_unit_test(test_falsely_uninit),
 	};
 
 	return cmocka_run_group_tests_name("group", tests, scratch_setup, scratch_teardown);
