@@ -291,15 +291,14 @@ static errcode_t next_candidate(struct dafs_spacemap *sm, const struct dafs_span
 	return err;
 }
 
-errcode_t dafs_spacemap_best_fit(struct dafs_spacemap *sm, enum dafs_spacemap_view which,
-				 uint64_t from, uint64_t n, uint64_t *start)
+/* The shortest run among the candidates, by what is known of the groups that it goes on into. */
+static errcode_t best_candidate(struct dafs_spacemap *sm, const struct dafs_span *view,
+				uint64_t from, uint64_t n, uint64_t *start)
 {
-	const struct dafs_span *view = view_of(sm, which);
 	struct tour t = { .origin = dafs_spacemap_start(sm, dafs_spacemap_group_of(sm, from)),
 			  .n = n };
 	uint64_t first, a, b, best = UINT64_MAX;
 
-	assert(n > 0);
 	*start = DAFS_NO_CLUSTER;
 	t.at = t.origin;
 	for (int looked = 0; looked < BEST_FIT_GROUPS && best != n; looked++) {
@@ -321,6 +320,26 @@ errcode_t dafs_spacemap_best_fit(struct dafs_spacemap *sm, enum dafs_spacemap_vi
 			t.at = b;
 	}
 	return 0;
+}
+
+errcode_t dafs_spacemap_best_fit(struct dafs_spacemap *sm, enum dafs_spacemap_view which,
+				 uint64_t from, uint64_t n, uint64_t *start)
+{
+	const struct dafs_span *view = view_of(sm, which);
+	uint64_t len = 0;
+	errcode_t err = 0;
+
+	assert(n > 0);
+	/* A group that is said to be free throughout is believed as long as nothing begins in it;
+	 * what a look finds instead may come too late for the candidates before it. */
+	for (*start = 0; !err && len < n && *start != DAFS_NO_CLUSTER;) {
+		err = best_candidate(sm, view, from, n, start);
+		if (!err && *start != DAFS_NO_CLUSTER)
+			err = dafs_spacemap_run_at(sm, *start, n, &len);
+	}
+	if (err)
+		*start = DAFS_NO_CLUSTER;
+	return err;
 }
 
 errcode_t dafs_spacemap_longest(struct dafs_spacemap *sm, uint64_t *start, uint64_t *len)

@@ -171,6 +171,28 @@ static void test_looks_are_few(void **state)
 	model_fini(&m);
 }
 
+/* A descriptor says that all of a group is free, and it is not: no run goes on into it unseen. */
+static void test_a_group_said_to_be_free(void **state)
+{
+	struct dafs_spacemap *sm;
+	struct space_model m;
+	uint64_t at;
+
+	(void)state;
+	model_init(&m, 4 * 64, 64, 1);
+	model_mark(&m, 0, 64, true);
+	model_mark(&m, 64 + 20, 108, true);
+	model_mark(&m, 3 * 64 + 5, 59, true);
+	model_seal(&m);
+	m.claim[0] = 64;
+	assert_ok(dafs_spacemap_new(&m.space, &sm));
+	assert_ok(dafs_spacemap_best_fit(sm, DAFS_VIEW_ALL, 64, 12, &at));
+	assert_int_equal(at, 64);
+	assert_ok(dafs_spacemap_take(sm, at, 12));
+	dafs_spacemap_free(sm);
+	model_fini(&m);
+}
+
 static void test_unreadable_bitmap(void **state)
 {
 	struct dafs_spacemap *sm;
@@ -200,6 +222,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_runs_cross_groups),
 		cmocka_unit_test(test_looks_are_few),
+		cmocka_unit_test(test_a_group_said_to_be_free),
 		cmocka_unit_test(test_unreadable_bitmap),
 		cmocka_unit_test(test_against_model),
 	};
