@@ -391,13 +391,11 @@ static errcode_t load(struct dafs_plan *plan, size_t item, struct dafs_plan_extr
 	return err;
 }
 
-static bool was_freed(const struct dafs_extlist *freed, uint64_t pblk)
+static int by_pblk(const void *a, const void *b)
 {
-	for (size_t f = 0; f < freed->n; f++) {
-		if (pblk >= freed->v[f].pblk && pblk - freed->v[f].pblk < freed->v[f].len)
-			return true;
-	}
-	return false;
+	const struct dafs_extent *x = a, *y = b;
+
+	return x->pblk < y->pblk ? -1 : x->pblk > y->pblk;
 }
 
 /* Record what was placed. With bigalloc a block that was punched and written again comes back to
@@ -408,22 +406,9 @@ static errcode_t record_edits(struct dafs_plan *plan, size_t item, struct dafs_p
 
 	if (!plan->cluster_mask || !extra->freed.n)
 		return record(plan, item, &extra->edits, DAFS_RUN_DATA);
-	for (size_t i = 0; i < extra->edits.n && !err; i++) {
-		struct dafs_extent e = extra->edits.v[i];
-
-		for (uint32_t b = 0; b < e.len && !err; b++) {
-			struct dafs_plan_run run = { .pblk = e.pblk + b,
-						     .lblk = e.lblk + b,
-						     .len = 1,
-						     .kind = DAFS_RUN_DATA };
-
-			if (e.unwritten)
-				run.kind = DAFS_RUN_UNWRITTEN;
-			else if (was_freed(&extra->freed, run.pblk))
-				run.kind = DAFS_RUN_LIVE;
-			err = dafs_plan_run_add(plan, item, &run);
-		}
-	}
+	qsort(extra->freed.v, extra->freed.n, sizeof(*extra->freed.v), by_pblk);
+	for (size_t i = 0; i < extra->edits.n && !err; i++)
+		err = dafs_plan_run_back(plan, item, &extra->edits.v[i], &extra->freed);
 	return err;
 }
 

@@ -304,6 +304,10 @@ uint32_t dafs_plan_more(const struct dafs_plan *plan, size_t item, const struct 
 /* plan_refill.c: delayed runs (plan->wb) over blocks that the file gave up in this flush: what
  * keeps an extent whole comes back into the mapping, and leaves extra->freed. */
 errcode_t dafs_plan_refill(struct dafs_plan *plan, size_t item, struct dafs_plan_extra *extra);
+/* Record a placed piece as runs: live ones where it comes back to blocks that are in freed, which
+ * is sorted by pblk (bigalloc). */
+errcode_t dafs_plan_run_back(struct dafs_plan *plan, size_t item, const struct dafs_extent *e,
+			     const struct dafs_extlist *freed);
 
 /* plan_trace.c: what goes into the trace. An inode's number and path; a file's writeback begins; a
  * chunk of it, as the kernel's writeback tells of it: blocks that are to be mapped (flags 0x100:

@@ -7,8 +7,8 @@
  * and new data would go elsewhere and leave the extent in pieces. So what was given up comes back
  * as an overwrite in place: its bytes go through the transaction like those of any live block. Only
  * where that keeps an extent whole (the old place continues a neighbour that stayed), and within
- * what the journal may carry; the rest is placed anew. Not with bigalloc (record_edits in
- * plan_file.c).
+ * what the journal may carry; the rest is placed anew. Not with bigalloc, where a block has its place
+ * in its cluster: there dafs_plan_run_back tells what came back to it.
  */
 #include "config.h"
 
@@ -16,6 +16,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/array.h"
 
 static int by_lblk(const void *a, const void *b)
 {
@@ -138,5 +140,34 @@ errcode_t dafs_plan_refill(struct dafs_plan *plan, size_t item, struct dafs_plan
 	if (!err && back.n)
 		err = subtract(&extra->freed, &back);
 	dafs_extlist_fini(&back);
+	return err;
+}
+
+errcode_t dafs_plan_run_back(struct dafs_plan *plan, size_t item, const struct dafs_extent *e,
+			     const struct dafs_extlist *freed)
+{
+	uint64_t end = e->pblk + e->len, stop;
+	size_t f = dafs_array_search(freed->v, freed->n, sizeof(*freed->v), e->pblk);
+	errcode_t err = 0;
+
+	f -= f > 0;
+	for (uint64_t at = e->pblk; at < end && !err; at = stop) {
+		bool back;
+
+		while (f < freed->n && freed->v[f].pblk + freed->v[f].len <= at)
+			f++;
+		back = f < freed->n && freed->v[f].pblk <= at;
+		stop = f == freed->n ? end : freed->v[f].pblk + (back ? freed->v[f].len : 0);
+		if (stop > end)
+			stop = end;
+		err = dafs_plan_run_add(
+			plan, item,
+			&(struct dafs_plan_run){ .pblk = at,
+						 .lblk = e->lblk + (uint32_t)(at - e->pblk),
+						 .len = (uint32_t)(stop - at),
+						 .kind = e->unwritten ? DAFS_RUN_UNWRITTEN
+							 : back	      ? DAFS_RUN_LIVE
+								      : DAFS_RUN_DATA });
+	}
 	return err;
 }

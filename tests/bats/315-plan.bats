@@ -80,3 +80,21 @@ make_pending() {
   run_tool 0 dawrite -q img flush
   assert_fsck_clean img
 }
+
+@test "with bigalloc, of a file that gave blocks up, extents are told of and not blocks" {
+  run_tool 0 mkdafs -q -b 1024 -O bigalloc -C 16384 img 32M
+  head -c 64K pool >old
+  head -c 100K pool | tac -rs . >new
+  cp old want
+  run_tool 0 dawrite -q -f img write --from old /f
+  # Blocks 4 and 5 are punched and written again, in the cluster that stays; 64 and on are new.
+  run_tool 0 dawrite -q img punch /f 4096 2048
+  run_tool 0 dawrite -q img write -o 2048 --from new /f
+  dd if=new of=want bs=1024 seek=2 conv=notrunc status=none
+  run_tool 0 dawrite --json img flush --dry-run
+  [ "$(jq '.inodes[] | select(.path == "/f") | .extents | length' <<<"$output")" -le 5 ]
+  run_tool 0 dawrite -q img flush
+  debugfs -R "dump /f got" img
+  cmp want got
+  assert_fsck_clean img
+}
