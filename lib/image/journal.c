@@ -180,13 +180,14 @@ static errcode_t check_features(struct dafs_journal *j)
 	return 0;
 }
 
-/* Fast commits have the end of the journal, where there are any. */
-static void set_last(struct dafs_journal *j)
+void dafs_journal_set_last(struct dafs_journal *j)
 {
+	bool fast = j->incompat & JBD2_INCOMPAT_FAST_COMMIT;
 	uint32_t fc_blks = 0;
 
-	if (ext2fs_has_feature_fast_commit(j->img->fs->super) ||
-	    (j->incompat & JBD2_INCOMPAT_FAST_COMMIT))
+	if (!j->sb.start)
+		fast |= ext2fs_has_feature_fast_commit(j->img->fs->super);
+	if (fast)
 		fc_blks = be32toh(j->sb.num_fc_blks) ? be32toh(j->sb.num_fc_blks) : 256;
 	j->last = fc_blks < j->maxlen ? j->maxlen - fc_blks : 0;
 }
@@ -216,7 +217,7 @@ static errcode_t open_super(struct dafs_journal *j)
 	j->maxlen = be32toh(j->sb.maxlen);
 	j->first = be32toh(j->sb.first);
 	start = be32toh(j->sb.start);
-	set_last(j);
+	dafs_journal_set_last(j);
 	if (be32toh(j->sb.blocksize) != j->img->block_size)
 		return corrupt(j, "block size");
 	if (j->maxlen > JBD2_MAX_BLKS)

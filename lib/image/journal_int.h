@@ -102,6 +102,11 @@ static inline bool dafs_journal_has_csum(const struct dafs_journal *j)
 
 /* Derive the fields that follow from the superblock's features; call after they changed. */
 void dafs_journal_set_features(struct dafs_journal *j);
+/* Derive where the log ends, from the superblock and maxlen. Fast commits have the end of the
+ * journal: of a log that holds something where its own flag says so, as who replays it takes it
+ * (without the flag it goes on to the end of the journal, whatever the file system has); of an
+ * empty one where the file system has them, too. */
+void dafs_journal_set_last(struct dafs_journal *j);
 
 /* The pblk of a block of the journal. */
 uint64_t dafs_journal_pblk(const struct dafs_journal *j, uint32_t lblk);

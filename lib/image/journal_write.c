@@ -5,6 +5,9 @@
  * Layout: descriptors, each followed by its blocks; revoke blocks; the commit block. All from where
  * the last transaction ended (s_head), round the end of the log, in writes of up to a megabyte.
  * Nothing points there until the journal superblock does.
+ *
+ * Where the journal's end is kept for fast commits, a transaction does not go round: it is left
+ * without their flag, and so who replays it takes the log to be as long as the journal.
  */
 #include "config.h"
 
@@ -326,6 +329,19 @@ static uint32_t head_of(const struct dafs_journal *j)
 	return head >= j->first && head < j->last ? head : j->first;
 }
 
+static bool has_fc_area(const struct dafs_journal *j)
+{
+	return j->last < j->maxlen;
+}
+
+/* Blocks of the log that a transaction takes. */
+static uint64_t log_blks(const struct dafs_journal *j, uint64_t blks, uint64_t revokes)
+{
+	uint64_t tags = tags_per_descriptor(j), per_blk = revokes_per_block(j);
+
+	return blks + (blks + tags - 1) / tags + (revokes + per_blk - 1) / per_blk + 1;
+}
+
 /* The commit itself: the journal superblock points to a transaction that is durable. */
 static errcode_t begin_log(struct dafs_journal *j, uint32_t lblk, uint32_t tid)
 {
@@ -360,6 +376,8 @@ errcode_t dafs_journal_write(struct dafs_journal *j, const struct dafs_journal_b
 		return ENOMEM;
 	prepare_features(j);
 	start = head_of(j);
+	if (has_fc_area(j) && start + log_blks(j, nblocks, nrevokes) > j->last)
+		start = j->first;
 	w.from = w.at = start - j->first;
 	w.tid = be32toh(j->sb.sequence) + 1;
 	if (!w.tid)
@@ -382,17 +400,28 @@ errcode_t dafs_journal_write(struct dafs_journal *j, const struct dafs_journal_b
 	return begin_log(j, start, w.tid);
 }
 
+/* Where a transaction fits beside the one log there is, without going round; 0: nowhere. */
+static uint32_t place_beside(const struct dafs_journal *j, uint64_t need)
+{
+	uint32_t start = be32toh(j->sb.start);
+	bool round = j->used && j->head <= start;
+
+	if (j->head + need < (round ? start : j->last))
+		return j->head;
+	return !round && j->first + need < start ? j->first : 0;
+}
+
 errcode_t dafs_journal_replace(struct dafs_journal *j, uint32_t tid,
 			       const struct dafs_journal_block *blocks, size_t n)
 {
-	uint32_t at = j->head - j->first, tags = tags_per_descriptor(j);
-	struct writer w = { .j = j, .from = at, .at = at, .tid = tid, .crc32 = ~0u };
-	uint64_t need = n + (n + tags - 1) / tags + 1;
+	struct writer w = { .j = j, .tid = tid, .crc32 = ~0u };
+	uint32_t start = place_beside(j, log_blks(j, n, 0));
 	errcode_t err;
 
-	if (need + 1 > j->last - j->first - j->used)
+	if (!start)
 		return dafs_fail(j->img->ctx, DAFS_ET_JOURNAL_FULL, "%s: %zu blocks behind the log",
 				 j->img->dev->address, n);
+	w.from = w.at = start - j->first;
 	w.room = BATCH_BYTES >> j->img->block_bits;
 	w.batch = malloc(BATCH_BYTES);
 	if (!w.batch)
@@ -407,9 +436,8 @@ errcode_t dafs_journal_replace(struct dafs_journal *j, uint32_t tid,
 		err = dafs_dev_sync(j->img->dev);
 	if (err)
 		return err;
-	at = j->head;
 	j->head = j->first + w.at % (j->last - j->first);
-	return begin_log(j, at, tid);
+	return begin_log(j, start, tid);
 }
 
 errcode_t dafs_journal_empty(struct dafs_journal *j)
@@ -429,6 +457,7 @@ errcode_t dafs_journal_empty(struct dafs_journal *j)
 		/* Fast commits belong to a transaction that is gone now; the kernel clears the
 		 * flag, too. */
 		j->sb.incompat &= htobe32(~(uint32_t)JBD2_INCOMPAT_FAST_COMMIT);
+		dafs_journal_set_last(j);
 		err = dafs_journal_write_super(j);
 		if (!err)
 			err = dafs_dev_sync(img->dev);
