@@ -18,6 +18,7 @@
 #include "base/bits.h"
 #include "image/dircodec.h"
 #include "image/group.h"
+#include "image/inline.h"
 
 static errcode_t corrupt(struct dafs_fc *fc, uint32_t ino, const char *why)
 {
@@ -123,13 +124,13 @@ static errcode_t get_inode(struct dafs_fc *fc, uint32_t ino, struct dafs_fc_inod
 	return 0;
 }
 
-/* The last name is gone. */
+/* The last name is gone. Its number may be that of another file, or directory, later on. */
 static void drop_inode(struct dafs_fc_inode *fi)
 {
 	dafs_extlist_fini(&fi->map);
 	dafs_fc_raw(fi)->i_links_count = 0;
 	fi->changed = true;
-	fi->orphan = false;
+	fi->orphan = fi->is_new_dir = false;
 	free_names(fi);
 }
 
@@ -144,7 +145,7 @@ static errcode_t apply_inode(struct dafs_fc *fc, const uint8_t *val, size_t len)
 		PAST = offsetof(struct ext2_inode_large, i_generation)
 	};
 	struct dafs_fc_inode *fi;
-	uint32_t ino, was_flags;
+	uint32_t ino, was_flags, flags;
 	bool fresh, mapped;
 	errcode_t err;
 
@@ -158,6 +159,12 @@ static errcode_t apply_inode(struct dafs_fc *fc, const uint8_t *val, size_t len)
 	was_flags = dafs_fc_raw(fi)->i_flags;
 	if (fresh)
 		memset(fi->raw, 0, fc->img->inode_size);
+	memcpy(&flags, val + offsetof(struct ext2_inode_large, i_flags), sizeof(flags));
+	/* A body that left the inode took its attribute along. */
+	if (!(flags & EXT4_INLINE_DATA_FL))
+		err = dafs_inline_drop(fc->img, ino, dafs_fc_raw(fi));
+	if (err)
+		return err;
 	memcpy(fi->raw, val, BODY);
 	memcpy(fi->raw + PAST, val + PAST, len - PAST);
 	fi->changed = true;
@@ -177,7 +184,8 @@ static errcode_t get_mapped(struct dafs_fc *fc, uint32_t ino, struct dafs_fc_ino
 {
 	errcode_t err = get_inode(fc, ino, fi);
 
-	if (!err && !(dafs_fc_raw(*fi)->i_flags & EXT4_EXTENTS_FL))
+	/* The ranges of a body that leaves its inode come before the record that says so. */
+	if (!err && !(dafs_fc_raw(*fi)->i_flags & (EXT4_EXTENTS_FL | EXT4_INLINE_DATA_FL)))
 		*fi = NULL;
 	if (!err && *fi)
 		(*fi)->changed = true;
@@ -290,13 +298,25 @@ static errcode_t get_entry(struct dafs_fc *fc, const struct dafs_fc_tag *tag, st
 	return find_name(fc, *dir, e, name);
 }
 
-static void begin_dir(struct dafs_fc_inode *dir, struct dafs_fc_inode *child)
+/* A directory with too many of them to count says 1 (dir_nlink), for good. */
+static void count_subdir(const struct dafs_fc *fc, struct ext2_inode_large *dir)
+{
+	uint16_t links = dir->i_links_count;
+
+	if (fc->img->has_dir_nlink && (links == 1 || links >= EXT2_LINK_MAX))
+		dir->i_links_count = 1;
+	else if (links < UINT16_MAX)
+		dir->i_links_count++;
+}
+
+static void begin_dir(const struct dafs_fc *fc, struct dafs_fc_inode *dir,
+		      struct dafs_fc_inode *child)
 {
 	child->is_new_dir = true;
 	child->parent = dir->ino;
 	dafs_extlist_fini(&child->map);
 	dafs_fc_raw(child)->i_links_count = 2;
-	dafs_fc_raw(dir)->i_links_count++;
+	count_subdir(fc, dafs_fc_raw(dir));
 }
 
 static errcode_t apply_link(struct dafs_fc *fc, const struct dafs_fc_tag *tag)
@@ -308,10 +328,12 @@ static errcode_t apply_link(struct dafs_fc *fc, const struct dafs_fc_tag *tag)
 
 	if (err || !name || name->ino)
 		return err;
+	if (dafs_fc_raw(child)->i_links_count == UINT16_MAX)
+		return corrupt(fc, e.ino, "has too many links");
 	name->ino = e.ino;
 	dir->changed = child->changed = true;
 	if (tag->kind == DAFS_FC_CREAT && LINUX_S_ISDIR(dafs_fc_raw(child)->i_mode))
-		begin_dir(dir, child);
+		begin_dir(fc, dir, child);
 	else if (tag->kind == DAFS_FC_LINK || !dafs_fc_raw(child)->i_links_count)
 		dafs_fc_raw(child)->i_links_count++;
 	return 0;

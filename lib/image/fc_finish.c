@@ -371,6 +371,13 @@ static errcode_t write_inode(struct dafs_fc *fc, struct dafs_fc_inode *fi)
 	return 0;
 }
 
+static errcode_t corrupt_xattr(struct dafs_fc *fc, const struct dafs_fc_inode *fi)
+{
+	return dafs_fail(fc->img->ctx, DAFS_ET_CORRUPT_JOURNAL,
+			 "%s: fast commit: inode %" PRIu32 ": attribute block",
+			 fc->img->dev->address, fi->ino);
+}
+
 /* The attribute block of an inode that goes loses an owner, or goes too. */
 static errcode_t drop_xattr_block(struct dafs_fc *fc, struct dafs_fc_inode *fi)
 {
@@ -387,12 +394,19 @@ static errcode_t drop_xattr_block(struct dafs_fc *fc, struct dafs_fc_inode *fi)
 			fc->img->ctx, DAFS_ET_JOURNAL_FEATURE,
 			"%s: fast commit that removes a file with attributes, with ea_inode",
 			fc->img->dev->address);
-	err = dafs_txn_get(fc->img, pblk, true, &block);
+	if (!dafs_image_data_range_ok(fc->img, pblk, 1))
+		return corrupt_xattr(fc, fi);
+	err = dafs_txn_get(fc->img, pblk, false, &block);
 	if (err)
 		return err;
 	head = (struct ext2_ext_attr_header *)block;
+	if (head->h_magic != EXT2_EXT_ATTR_MAGIC || head->h_blocks != 1)
+		return corrupt_xattr(fc, fi);
 	if (head->h_refcount <= 1)
 		return dafs_group_give_blks(fc->img, pblk, 1);
+	err = dafs_txn_get(fc->img, pblk, true, &block);
+	if (err)
+		return err;
 	head->h_refcount--;
 	return ext2fs_ext_attr_block_csum_set(fc->img->fs, fi->ino, pblk, head);
 }
@@ -415,6 +429,20 @@ static errcode_t finish_absent(struct dafs_fc *fc, struct dafs_fc_inode *fi)
 	return write_inode(fc, fi);
 }
 
+/* Mark the inode used; one that was another one's before may have been a directory then, or be one
+ * now. */
+static errcode_t take_inode(struct dafs_fc *fc, const struct dafs_fc_inode *fi)
+{
+	bool was_dir = LINUX_S_ISDIR(fi->was_mode), is_dir = LINUX_S_ISDIR(dafs_fc_raw(fi)->i_mode);
+	errcode_t err = 0;
+
+	if (fi->was_used && was_dir == is_dir)
+		return 0;
+	if (fi->was_used)
+		err = dafs_group_give_inode(fc->img, fi->ino, was_dir);
+	return err ? err : dafs_group_take_inode(fc->img, fi->ino, is_dir);
+}
+
 static errcode_t finish_present(struct dafs_fc *fc, struct dafs_fc_inode *fi)
 {
 	struct ext2_inode_large *raw = dafs_fc_raw(fi);
@@ -423,10 +451,12 @@ static errcode_t finish_present(struct dafs_fc *fc, struct dafs_fc_inode *fi)
 	bool dir = fi->is_new_dir || fi->names;
 	errcode_t err = 0;
 
-	if (!fi->was_used)
-		err = dafs_group_take_inode(fc->img, fi->ino, LINUX_S_ISDIR(raw->i_mode));
+	err = take_inode(fc, fi);
 	if (!err && dir)
 		err = open_dir(&w);
+	/* It may have left the inode with this. */
+	if (!err && dir && dafs_dirplan_blks(w.plan))
+		raw->i_flags |= EXT4_EXTENTS_FL;
 	if (!err)
 		err = choose_nodes(fc, fi, &nodes);
 	if (!err && (raw->i_flags & EXT4_EXTENTS_FL))
@@ -450,7 +480,7 @@ errcode_t dafs_fc_finish(struct dafs_fc *fc)
 
 	for (int take = 0; take < 2 && !err; take++) {
 		HASH_ITER(hh, fc->inodes, fi, next) {
-			if (dafs_fc_absent(fi))
+			if (dafs_fc_absent(fi) || (dafs_fc_raw(fi)->i_flags & EXT4_INLINE_DATA_FL))
 				dafs_extlist_fini(&fi->map);
 			if (fi->changed && !err)
 				err = flip_data(fc, fi, take);

@@ -31,17 +31,34 @@ static const char workload[] =
 	"sync other/a_name_that_is_not_too_short_299; rm other/*_1?; rm n4; echo last >last; sync "
 	"last\n";
 
+/* Numbers that go from directories to files and back, and directories that outgrow their inode. */
+static const char reuse[] =
+	"set -e; cd \"$1\"; mkdir d d/a d/b old; touch old/1 old/2 t; for i in $(seq 300); do echo "
+	">d/f$i; done\n"
+	"sync -f .; rmdir d/a; echo was a directory >d/n1; sync d/n1; rm old/1; mkdir d/n2; echo "
+	">t; "
+	"sync t\n"
+	"mkdir d/gone; echo 2 >>t; sync t; rmdir d/gone; seq 9000 >d/n3; sync d/n3\n"
+	"rm d/n3; mkdir d/n4; rmdir d/b; rm old/2; for i in 1 2 3 4 5; do mkdir d/m$i; done; "
+	"sync d/n1\n"
+	"i=0; while test $i -lt 40; do echo $i >d/n4/name_$i; i=$((i + 1)); done; sync "
+	"d/n4/name_1\n"
+	"i=0; while test $i -lt 9; do echo $i >d/m1/quite_a_name_$i; i=$((i + 1)); done; echo "
+	">old/3\n"
+	"sync d/m1/quite_a_name_8; seq 30 >d/body; sync d/body; seq 3000 >>d/body; sync d/body\n"
+	"(find . -printf '%p %y %i %n\\n' | sort && cat t d/n1 d/body) >../live\n";
+
 static bool can_mount(void)
 {
 	return geteuid() == 0 && scratch_run("losetup -f >/dev/null 2>&1") == 0;
 }
 
-static bool try_dirty(const char *options, const char *path)
+static bool try_dirty(const char *options, const char *work, const char *path)
 {
 	const char *live = scratch_mke2fs("live.img", options, "64M"), *mnt = scratch_path("mnt");
 	FILE *out = fopen(scratch_path("workload"), "w");
 
-	fputs(workload, out);
+	fputs(work, out);
 	fclose(out);
 	assert_int_equal(scratch_run("mkdir -p '%s' && mount -o loop,commit=600 '%s' '%s' && trap "
 				     "\"umount '%s'\" EXIT && "
@@ -55,16 +72,17 @@ static bool try_dirty(const char *options, const char *path)
 
 /* Run the workload under a mount and take the image away from under it. A sync of somebody else's
  * at the wrong moment turns fast commits into a whole one: then again. */
-static bool make_dirty(const char *options, const char *path)
+static bool make_dirty(const char *options, const char *work, const char *path)
 {
 	for (int tries = 0; tries < 10; tries++) {
-		if (try_dirty(options, path))
+		if (try_dirty(options, work, path))
 			return true;
 	}
 	return false;
 }
 
-/* Everything about the files of an image but directories' own times, as the kernel sees them. */
+/* Everything about the files of an image but directories' own times, as the kernel sees them; their
+ * links are e2fsck's to count, since the kernel's replay does not. */
 static void list_files(const char *image, const char *to)
 {
 	const char *mnt = scratch_path("mnt");
@@ -72,7 +90,7 @@ static void list_files(const char *image, const char *to)
 	assert_int_equal(
 		scratch_run(
 			"mount -o loop '%s' '%s' && (cd '%s' && find . -type d -printf '%%p %%m "
-			"%%n %%i\\n' && "
+			"%%i\\n' && "
 			"find . ! -type d -printf '%%p %%m %%U %%G %%n %%s %%i %%T@ %%y %%l\\n' && "
 			"find . -type f -exec sha1sum {} + && stat -c '%%n %%t %%T' dev) | sort "
 			">'%s'; umount '%s'",
@@ -126,7 +144,7 @@ static void test_replays(void **state)
 	strcpy(ours, scratch_path("ours.img"));
 	strcpy(kernels, scratch_path("kernels.img"));
 	for (size_t o = 0; o < sizeof(options) / sizeof(options[0]); o++) {
-		assert_true(make_dirty(options[o], dirty));
+		assert_true(make_dirty(options[o], workload, dirty));
 		assert_int_equal(
 			scratch_run("cp --sparse=always '%s' '%s' && cp --sparse=always '%s' '%s'",
 				    dirty, ours, dirty, kernels),
@@ -153,6 +171,45 @@ static void test_replays(void **state)
 	}
 }
 
+/* The kernel does not get through all of these replays itself: what there was under the mount. */
+static void assert_as_live(const char *image)
+{
+	const char *mnt = scratch_path("mnt"), *mine = scratch_path("mine");
+
+	assert_int_equal(scratch_run("mount -o loop '%s' '%s' && (cd '%s' && "
+				     "find . -printf '%%p %%y %%i %%n\\n' | sort && "
+				     "cat t d/n1 d/body) >'%s'; umount '%s'",
+				     image, mnt, mnt, mine, mnt),
+			 0);
+	if (scratch_run("diff '%s' '%s' >&2", scratch_path("live"), mine))
+		fail_msg("%s: not what was synced", image);
+}
+
+static void test_numbers_reused(void **state)
+{
+	static const char *const rows[] = {
+		"-t ext4 -b 4096 -O fast_commit",
+		"-t ext4 -b 1024 -O fast_commit,bigalloc -C 4096",
+		"-t ext4 -b 4096 -O fast_commit,inline_data",
+	};
+	char dirty[256], ours[256];
+	struct dafs_image *img;
+	(void)state;
+
+	if (!can_mount())
+		skip();
+	strcpy(dirty, scratch_path("dirty.img"));
+	strcpy(ours, scratch_path("ours.img"));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_true(make_dirty(rows[i], reuse, dirty));
+		assert_int_equal(scratch_run("cp --sparse=always '%s' '%s'", dirty, ours), 0);
+		scratch_ok(dafs_image_open(&scratch_ctx, ours, DAFS_IMAGE_RW, 0, 0, &img));
+		dafs_image_close(img);
+		scratch_fsck(ours);
+		assert_as_live(ours);
+	}
+}
+
 /* Cut off while the result is written in place: the log has it by then, for all. */
 static void test_stopped(void **state)
 {
@@ -165,7 +222,7 @@ static void test_stopped(void **state)
 	strcpy(dirty, scratch_path("dirty.img"));
 	strcpy(ours, scratch_path("ours.img"));
 	strcpy(other, scratch_path("other.img"));
-	assert_true(make_dirty(options[1], dirty));
+	assert_true(make_dirty(options[1], workload, dirty));
 	assert_int_equal(scratch_run("cp --sparse=always '%s' '%s'", dirty, ours), 0);
 	dafs_txn_stop = DAFS_TXN_STOP_IN_CHECKPOINT;
 	assert_err(DAFS_ET_CANCELLED,
@@ -223,7 +280,7 @@ static void test_damaged(void **state)
 	if (!can_mount())
 		skip();
 	strcpy(dirty, scratch_path("dirty.img"));
-	assert_true(make_dirty(options[1], dirty));
+	assert_true(make_dirty(options[1], workload, dirty));
 	scratch_ok(dafs_image_open(&scratch_ctx, dirty, 0, 0, 0, &img));
 	first_pblk = dafs_journal_pblk(img->txn->journal, img->txn->journal->last + 1);
 	dafs_image_close(img);
@@ -251,6 +308,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replays),
+		cmocka_unit_test(test_numbers_reused),
 		cmocka_unit_test(test_stopped),
 		cmocka_unit_test(test_damaged),
 	};
