@@ -27,6 +27,9 @@ uint32_t dafs_group_clusters(const struct dafs_image *img,
 uint64_t dafs_group_first_pblk(const struct dafs_image *img, uint32_t grp);
 uint32_t dafs_group_of_pblk(const struct dafs_image *img, uint64_t pblk);
 
+/* The block with descriptor block i of the primary table (0 <= i < fs->desc_blocks). */
+uint64_t dafs_group_desc_pblk(const struct dafs_image *img, uint32_t i);
+
 /* Committed bitmaps, bit set = in use, one bit a cluster / an inode, padding set. Validated against
  * checksum and static metadata; DAFS_ET_CORRUPT_BITMAP names the group. Good until the image closes
  * or commits. */

@@ -37,6 +37,18 @@ static errcode_t add(struct range_list *list, uint64_t fs_blks, uint64_t start, 
 	return 0;
 }
 
+uint64_t dafs_group_desc_pblk(const struct dafs_image *img, uint32_t i)
+{
+	ext2_filsys fs = img->fs;
+	/* With bigalloc, 1 KiB blocks begin at block 0, which is in front of the superblock.
+	 * (libext2fs' own function has that right for the first descriptor block alone.) */
+	uint64_t super = fs->blocksize == 1024 ? 1 : 0;
+
+	if (!ext2fs_has_feature_meta_bg(fs->super) || i < fs->super->s_first_meta_bg)
+		return super + 1 + i;
+	return ext2fs_descriptor_block_loc2(fs, fs->super->s_first_data_block, i);
+}
+
 static errcode_t add_super(struct range_list *list, ext2_filsys fs, uint32_t grp)
 {
 	uint64_t blocks = ext2fs_blocks_count(fs->super), old_desc_blks;

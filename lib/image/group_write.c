@@ -51,8 +51,7 @@ static errcode_t encode_desc(struct dafs_image *img, uint32_t grp)
 {
 	ext2_filsys fs = img->fs;
 	uint32_t per_blk = EXT2_DESC_PER_BLOCK(fs->super);
-	uint64_t pblk =
-		ext2fs_descriptor_block_loc2(fs, fs->super->s_first_data_block, grp / per_blk);
+	uint64_t pblk = dafs_group_desc_pblk(img, grp / per_blk);
 	size_t desc_bytes = EXT2_DESC_SIZE(fs->super);
 	uint8_t *block;
 	errcode_t err;

@@ -127,7 +127,8 @@ static errcode_t walk_entries(struct htree *t, const struct dafs_htree_node *nod
 	return err;
 }
 
-/* Take the node's figures out of buf. NULL, or what is wrong with them. */
+/* Take the node's figures out of buf. NULL, or what is wrong with them; no entries then, unless it
+ * is the checksum. */
 static const char *read_node(struct htree *t, const uint8_t *buf, struct dafs_htree_node *node)
 {
 	enum dafs_dirblock_kind kind = node->level ? DAFS_DIRBLOCK_NODE : DAFS_DIRBLOCK_ROOT;
@@ -140,8 +141,10 @@ static const char *read_node(struct htree *t, const uint8_t *buf, struct dafs_ht
 	node->limit = count->limit;
 	if (kind == DAFS_DIRBLOCK_ROOT)
 		node->info = (const void *)(buf + DAFS_DIR_DOTS_BYTES);
-	if (node->limit > room || node->count > node->limit || !node->count)
+	if (node->limit > room || node->count > node->limit || !node->count) {
+		node->count = 0;
 		return "number of index entries";
+	}
 	/* The checksum stands behind the last entry that would fit, after four reserved bytes. */
 	if (t->img->has_csum && node->limit < room) {
 		node->has_csum = true;
@@ -163,7 +166,7 @@ static errcode_t walk_node(struct htree *t, uint32_t lblk, unsigned level)
 	problem = read_node(t, buf, &node);
 	if (problem)
 		err = damaged(t, lblk, problem);
-	if (err || !node.count || node.count > node.limit)
+	if (err || !node.count)
 		goto out;
 	if (node.info) {
 		t->levels = node.info->levels;

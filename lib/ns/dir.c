@@ -185,9 +185,17 @@ void dafs_dir_recount(struct dafs_dir *dir)
 		count(dir, name, 1);
 }
 
-bool dafs_dir_verify(const struct dafs_dir *dir)
+bool dafs_dir_counted(const struct dafs_dir *dir)
 {
 	struct dafs_dir copy = *dir;
+
+	dafs_dir_recount(&copy);
+	return copy.add_names == dir->add_names && copy.del_names == dir->del_names &&
+	       copy.add_bytes == dir->add_bytes;
+}
+
+bool dafs_dir_verify(const struct dafs_dir *dir)
+{
 	const struct dafs_name *name;
 	uint32_t i, n = 0, at;
 
@@ -204,9 +212,5 @@ bool dafs_dir_verify(const struct dafs_dir *dir)
 	}
 	if (n != dir->names.n)
 		return false;
-	if (!(dir->flags & DAFS_DIR_PENDING_ALL))
-		return true;
-	dafs_dir_recount(&copy);
-	return copy.add_names == dir->add_names && copy.del_names == dir->del_names &&
-	       copy.add_bytes == dir->add_bytes;
+	return !(dir->flags & DAFS_DIR_PENDING_ALL) || dafs_dir_counted(dir);
 }

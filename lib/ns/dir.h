@@ -104,6 +104,9 @@ static inline uint32_t dafs_name_entry_bytes(uint8_t len)
 /* All pending names are in the table: counted anew. */
 void dafs_dir_recount(struct dafs_dir *dir);
 
+/* Do the counters fit, all pending names being in the table? */
+bool dafs_dir_counted(const struct dafs_dir *dir);
+
 bool dafs_dir_verify(const struct dafs_dir *dir);
 
 #endif

@@ -118,6 +118,10 @@ errcode_t dafs_ns_load_pending(struct dafs_ns *ns, struct dafs_inode *inode)
 	err = ns->backing->load_names(ns->backing_arg, inode->id, take_row, &load);
 	if (err)
 		return err;
+	if (!dafs_dir_counted(dir))
+		return dafs_fail(ns->ctx, DAFS_ET_CACHE_DAMAGED,
+				 "directory inode %llu: not as many names as its row counts",
+				 (unsigned long long)inode->id);
 	dir->flags |= DAFS_DIR_PENDING_ALL;
 	return 0;
 }

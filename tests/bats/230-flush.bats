@@ -65,3 +65,19 @@ flushed() { run_tool 0 dawrite -q img flush && assert_fsck_clean img; }
   run_tool 0 debugfs -R "ex /one" img
   has_output "10/ 10"
 }
+
+@test "several blocks of descriptors, with bigalloc at 1 KiB blocks too, where they begin a block later" {
+  local kind
+  head -c 1M /dev/urandom >data
+  for kind in "-g 1024" "-g 2048 -O bigalloc -C 2048" "-O bigalloc,meta_bg,^resize_inode -g 4096 -C 4096"; do
+    # shellcheck disable=SC2086
+    run_tool 0 mke2fs -q -F -t ext4 -b 1024 $kind img 256M
+    run_tool 0 dawrite -q --no-sync img fallocate /all 0 200M
+    run_tool 0 dawrite -q --no-sync img write --from data /data
+    flushed
+    run_tool 0 dawrite -q --no-sync img rm /all
+    flushed
+    debugfs -R "dump /data got" img && cmp data got
+    rm -rf img img.dacache got
+  done
+}

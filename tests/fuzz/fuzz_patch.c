@@ -28,8 +28,7 @@ static uint64_t place(const struct fuzz_base *base, const struct fuzz_record *re
 		*len = 1024;
 		return 1024;
 	case FUZZ_DESCS:
-		pblk = ext2fs_descriptor_block_loc2(img->fs, img->fs->super->s_first_data_block,
-						    rec->where % (uint32_t)img->fs->desc_blocks);
+		pblk = dafs_group_desc_pblk(img, rec->where % (uint32_t)img->fs->desc_blocks);
 		break;
 	case FUZZ_INODE:
 		*len = img->inode_size;

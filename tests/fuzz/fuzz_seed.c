@@ -11,6 +11,7 @@
 
 #include "image/dirindex.h"
 #include "image/etree.h"
+#include "image/group.h"
 #include "image/icodec.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -212,7 +213,7 @@ static void add_static(const struct fuzz_base *base,
 		rec.kind = FUZZ_DESCS;
 		rec.where = i;
 		rec.bytes = base->sound.bytes +
-			    bs * ext2fs_descriptor_block_loc2(fs, fs->super->s_first_data_block, i);
+			    bs * dafs_group_desc_pblk(base->img, i);
 		rec.len = fs->group_desc_count * EXT2_DESC_SIZE(fs->super) < bs
 				  ? fs->group_desc_count * EXT2_DESC_SIZE(fs->super)
 				  : bs;

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "image/group.h"
 #include "tests/fuzz/fuzz.h"
 
 /* Superblock, all descriptors, the bitmaps of the first group. */
@@ -17,7 +18,7 @@ static void add_all(struct fuzz_input *in, const struct fuzz_base *base)
 
 	fuzz_input_add(in, &rec);
 	for (uint16_t i = 0; i < fs->desc_blocks; i++) {
-		uint64_t pblk = ext2fs_descriptor_block_loc2(fs, fs->super->s_first_data_block, i);
+		uint64_t pblk = dafs_group_desc_pblk(base->img, i);
 
 		rec = (struct fuzz_record){ .kind = FUZZ_DESCS,
 					    .where = i,
