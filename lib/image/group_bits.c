@@ -6,8 +6,10 @@
  * A bitmap is accepted when its descriptor and its own checksum hold, the static metadata in it is
  * marked, and its free bits are as many as the descriptor says (the kernel's tests before it
  * allocates from a group). The count holds for a bitmap that is worked out, too: a group in use
- * whose descriptor says by mistake that its bitmap was never written would be taken for free. With
- * DAFS_IMAGE_IGNORE_CSUM it is taken as it is.
+ * whose descriptor says by mistake that its bitmap was never written would be taken for free. So
+ * does it that the journal's blocks are marked, where the journal is open (it is for who writes):
+ * what was put there, the commit would write over. With DAFS_IMAGE_IGNORE_CSUM a bitmap is taken as
+ * it is.
  */
 #include "config.h"
 
@@ -15,6 +17,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "image/journal_int.h"
+#include "image/txn_int.h"
 
 static errcode_t corrupt(struct dafs_image *img, uint32_t grp, enum dafs_bits_kind kind,
 			 const char *why)
@@ -79,6 +84,26 @@ static errcode_t check_bits(struct dafs_image *img, uint32_t grp, enum dafs_bits
 	return 0;
 }
 
+static bool journal_marked(const struct dafs_image *img, uint32_t grp, const uint8_t *bits)
+{
+	const struct dafs_journal *j = img->txn ? img->txn->journal : NULL;
+	uint64_t first = dafs_group_first_pblk(img, grp);
+	uint64_t end = first + ((uint64_t)dafs_group_clusters(img, grp) << img->cluster_bits);
+
+	for (size_t i = 0; j && i < j->map.n; i++) {
+		const struct dafs_extent *e = &j->map.v[i];
+		uint64_t from = e->pblk > first ? e->pblk : first;
+		uint64_t to = e->pblk + e->len < end ? e->pblk + e->len : end;
+		uint32_t c = (uint32_t)((from - first) >> img->cluster_bits);
+
+		if (from < to &&
+		    !dafs_bits_are(bits, c,
+				   (uint32_t)((to - 1 - first) >> img->cluster_bits) - c + 1, true))
+			return false;
+	}
+	return true;
+}
+
 static errcode_t make_bits(struct dafs_image *img, uint32_t grp, enum dafs_bits_kind kind,
 			   uint8_t **ret)
 {
@@ -101,6 +126,8 @@ static errcode_t make_bits(struct dafs_image *img, uint32_t grp, enum dafs_bits_
 	}
 	if (!err && strict)
 		err = check_count(img, grp, kind, bits);
+	if (!err && strict && kind == DAFS_BLOCK_BITS && !journal_marked(img, grp, bits))
+		err = corrupt(img, grp, kind, "the journal is marked as free");
 	if (err) {
 		free(bits);
 		return err;

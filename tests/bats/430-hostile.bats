@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-or-later
-# dafsck on images that were made to mislead it: sound ones that look damaged, small ones that ask for much.
+# Images that were made to mislead: sound ones that look damaged, small ones that ask for much, a journal that looks free.
 
 load helpers
 
@@ -64,4 +64,21 @@ number() { # IMAGE BLOCK-OF-1K INDEX VALUE : of a map block
   run_tool 1 dafsck -fy image
   assert_fsck_clean image
   run_tool 0 dafsck -fn --strict image
+}
+
+@test "a bitmap that has the journal free is no room for files" {
+  local start free
+  truncate -s 16M image
+  mke2fs -q -F -t ext4 -b 1024 -O ^flex_bg -J size=1 image
+  start=$(debugfs -R "bmap <8> 0" image 2>/dev/null)
+  [ "$(debugfs -R "bmap <8> 1023" image 2>/dev/null)" -eq $((start + 1023)) ]
+  # All of it is in group 1, whose counts and checksums are made to agree.
+  [ "$start" -gt 8192 ]
+  free=$(dumpe2fs image 2>/dev/null | awk '/^Group 1:/ { at = 1 } at && /free blocks,/ { print $1; exit }')
+  db image "freeb $start 1024" "set_bg 1 free_blocks_count $((free + 1024))" "set_bg 1 checksum calc"
+  cp image before
+  head -c 12M /dev/urandom >big
+  run_tool 1 dawrite -q -f image write --from big /big
+  has_stderr "group 1: block bitmap: the journal is marked as free"
+  cmp before image
 }
