@@ -61,14 +61,16 @@ static int run_e2fsck(const char *options, bool silent)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 999;
 }
 
-/* The kernel has it for a moment, which replays the journal. What it says goes to FOLDER.e2fsck. */
+/* The kernel has it for a moment, which replays the journal. What it says goes to FOLDER.e2fsck.
+ * Of two that ask for a free loop device at once one may not get it: it asks again. */
 static int mount_once(const char *options)
 {
 	char cmd[8 * PATH_MAX];
 	int status;
 
 	snprintf(cmd, sizeof(cmd),
-		 "PATH=$PATH:/sbin:/usr/sbin; exec >%s.e2fsck 2>&1; dev=$(losetup -f --show %s) && "
+		 "PATH=$PATH:/sbin:/usr/sbin; exec >%s.e2fsck 2>&1; n=0; "
+		 "until dev=$(losetup -f --show %s); do [ $((n += 1)) -lt 20 ] || exit 1; done; "
 		 "mkdir %s.mnt && "
 		 "mount -t ext4 -o %s $dev %s.mnt && umount %s.mnt; bad=$?; rmdir %s.mnt; losetup "
 		 "-d $dev; exit $bad",
