@@ -106,6 +106,9 @@ struct dafs_file {
 	struct dafs_extlist punched;
 	struct dafs_extlist falloc;
 	struct dafs_extlist placed; /* direct path: ranges whose blocks are chosen already */
+	/* Blocks [going_lblk, going_end) that the operation under way drops once it is accepted:
+	 * unmapped already, so that it can be planned, but their bytes are still there. */
+	uint32_t going_lblk, going_end;
 };
 
 struct dafs_dir; /* ns/dir.h */

@@ -192,8 +192,11 @@ errcode_t dafs_delalloc_punch(struct dafs_write *w, struct dafs_inode *inode, ui
 		err = dafs_daop_end(&op, err);
 	} else {
 		err = hold_punched(&op, first, end, &held);
+		op.file->going_lblk = first;
+		op.file->going_end = end;
 		if (!err)
 			err = ready_to_drop(&op, &spare);
+		op.file->going_lblk = op.file->going_end = 0;
 		if (err)
 			return dafs_daop_end(&op, err);
 		err = finish(&op, drop_range(&op, first, end, spare));

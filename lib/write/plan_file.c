@@ -220,7 +220,8 @@ static errcode_t over_run(struct dafs_plan *plan, size_t item, const struct dafs
 			  struct dafs_extlist *over)
 {
 	const struct dafs_inode *inode = plan->cs->inodes[item];
-	const struct dafs_extlist *placed = &inode->u.file->placed;
+	const struct dafs_file *file = inode->u.file;
+	const struct dafs_extlist *placed = &file->placed;
 	uint32_t end = run->lblk + run->len, stop, chunk_end = 0;
 	errcode_t err = 0;
 
@@ -251,6 +252,8 @@ static errcode_t over_run(struct dafs_plan *plan, size_t item, const struct dafs
 			}
 			err = dafs_extlist_append(e->unwritten ? edits : over,
 						  e->pblk + (at - e->lblk), at, stop - at, false);
+		} else if (at >= file->going_lblk && at < file->going_end) {
+			stop = file->going_end < end ? file->going_end : end;
 		} else {
 			return dafs_plan_fail(plan, inode, DAFS_ET_INTERNAL,
 					      "a pending block without a place");
