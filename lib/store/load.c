@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * load - rows of the cache as inodes and names: what the name space asks its backing for. Rows
- * are not trusted.
+ * are not trusted; nor is it that a walk over them ends, since pages may lead to one another in a
+ * circle: rows have to come in their order.
  */
 #include "config.h"
 
@@ -32,6 +33,7 @@ static errcode_t load_segments(struct dafs_store *st, struct dafs_inode *inode)
 {
 	const struct dafs_rec_env env = dafs_store_env(st);
 	sqlite3_stmt *stmt;
+	int64_t last = -1;
 	bool row;
 	errcode_t err = dafs_db_use(&st->db, DAFS_DB_RUN_GET, &stmt);
 
@@ -43,9 +45,10 @@ static errcode_t load_segments(struct dafs_store *st, struct dafs_inode *inode)
 		const void *rec = sqlite3_column_blob(stmt, 1);
 		int len = sqlite3_column_bytes(stmt, 1);
 
-		err = seg < 0 || seg > UINT32_MAX || !rec
+		err = seg <= last || seg > UINT32_MAX || !rec
 			      ? DAFS_ET_CACHE_DAMAGED
 			      : dafs_rec_get_seg(&env, rec, (size_t)len, inode, (uint32_t)seg);
+		last = seg;
 		if (err)
 			break;
 	}
@@ -167,8 +170,27 @@ errcode_t dafs_load_name_row(struct dafs_store *st, sqlite3_stmt *stmt, uint64_t
 	return named_row(st, stmt, 5, dir, name);
 }
 
+/* The name that was read last, to see that the next one is behind it. */
+struct last_name {
+	uint8_t len;
+	char name[EXT2_NAME_LEN];
+};
+
+static bool is_behind(const struct dafs_ns_name *name, struct last_name *last)
+{
+	int diff = memcmp(name->name, last->name,
+			  name->name_len < last->len ? name->name_len : last->len);
+
+	if (diff < 0 || (!diff && name->name_len <= last->len))
+		return false;
+	memcpy(last->name, name->name, name->name_len);
+	last->len = name->name_len;
+	return true;
+}
+
 static errcode_t load_names(void *arg, uint64_t dir, dafs_ns_name_fn fn, void *fn_arg)
 {
+	struct last_name last = { .len = 0 };
 	struct dafs_store *st = arg;
 	sqlite3_stmt *stmt;
 	bool row;
@@ -184,6 +206,8 @@ static errcode_t load_names(void *arg, uint64_t dir, dafs_ns_name_fn fn, void *f
 		struct dafs_ns_name name;
 
 		err = named_row(st, stmt, 4, dir, &name);
+		if (!err && !is_behind(&name, &last))
+			err = dafs_db_damaged(&st->db, "order of the names in directory", dir);
 		if (!err)
 			err = fn(fn_arg, &name);
 		if (err)
@@ -197,6 +221,7 @@ static errcode_t load_all(void *arg, errcode_t (*fn)(void *fn_arg, uint64_t id),
 {
 	struct dafs_store *st = arg;
 	sqlite3_stmt *stmt;
+	int64_t last = 0;
 	bool row;
 	errcode_t err;
 
@@ -206,12 +231,17 @@ static errcode_t load_all(void *arg, errcode_t (*fn)(void *fn_arg, uint64_t id),
 	if (err)
 		return err;
 	while (!(err = dafs_db_step(&st->db, stmt, &row)) && row) {
-		st->ahead_id = (uint64_t)sqlite3_column_int64(stmt, 0);
+		int64_t id = sqlite3_column_int64(stmt, 0);
+
+		st->ahead_id = (uint64_t)id;
 		st->ahead = sqlite3_column_blob(stmt, 1);
 		st->ahead_len = (size_t)sqlite3_column_bytes(stmt, 1);
-		err = fn(fn_arg, st->ahead_id);
+		err = id > last
+			      ? fn(fn_arg, st->ahead_id)
+			      : dafs_db_damaged(&st->db, "order of the row of inode", st->ahead_id);
 		if (err)
 			break;
+		last = id;
 	}
 	st->ahead = NULL;
 	sqlite3_reset(stmt);
