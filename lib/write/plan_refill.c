@@ -7,8 +7,8 @@
  * and new data would go elsewhere and leave the extent in pieces. So what was given up comes back
  * as an overwrite in place: its bytes go through the transaction like those of any live block. Only
  * where that keeps an extent whole (the old place continues a neighbour that stayed), and within
- * what the journal may carry; the rest is placed anew. Not with bigalloc, where a block has its place
- * in its cluster: there dafs_plan_run_back tells what came back to it.
+ * what the journal may carry; the rest is placed anew. Not with bigalloc, where a block has its
+ * place in its cluster: there dafs_plan_run_back tells what came back to it.
  */
 #include "config.h"
 

@@ -48,9 +48,20 @@ static const char reuse[] =
 	"sync d/m1/quite_a_name_8; seq 30 >d/body; sync d/body; seq 3000 >>d/body; sync d/body\n"
 	"(find . -printf '%p %y %i %n\\n' | sort && cat t d/n1 d/body) >../live\n";
 
+/* The image as it was taken away from under a mount, and our copy of it. */
+static char dirty[256], ours[256];
+
 static bool can_mount(void)
 {
 	return geteuid() == 0 && scratch_run("losetup -f >/dev/null 2>&1") == 0;
+}
+
+static void begin(void)
+{
+	if (!can_mount())
+		skip();
+	strcpy(dirty, scratch_path("dirty.img"));
+	strcpy(ours, scratch_path("ours.img"));
 }
 
 static bool try_dirty(const char *options, const char *work, const char *path)
@@ -132,16 +143,13 @@ static bool in_journal(const struct dafs_image *img, uint64_t pblk)
 
 static void test_replays(void **state)
 {
-	char dirty[256], ours[256], kernels[256];
+	char kernels[256];
 	struct dafs_image *view, *img;
 	uint8_t uuid[16], a[4096], b[4096];
 	uint64_t one, two;
 	(void)state;
 
-	if (!can_mount())
-		skip();
-	strcpy(dirty, scratch_path("dirty.img"));
-	strcpy(ours, scratch_path("ours.img"));
+	begin();
 	strcpy(kernels, scratch_path("kernels.img"));
 	for (size_t o = 0; o < sizeof(options) / sizeof(options[0]); o++) {
 		assert_true(make_dirty(options[o], workload, dirty));
@@ -192,14 +200,10 @@ static void test_numbers_reused(void **state)
 		"-t ext4 -b 1024 -O fast_commit,bigalloc -C 4096",
 		"-t ext4 -b 4096 -O fast_commit,inline_data",
 	};
-	char dirty[256], ours[256];
 	struct dafs_image *img;
 	(void)state;
 
-	if (!can_mount())
-		skip();
-	strcpy(dirty, scratch_path("dirty.img"));
-	strcpy(ours, scratch_path("ours.img"));
+	begin();
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		assert_true(make_dirty(rows[i], reuse, dirty));
 		assert_int_equal(scratch_run("cp --sparse=always '%s' '%s'", dirty, ours), 0);
@@ -213,14 +217,11 @@ static void test_numbers_reused(void **state)
 /* Cut off while the result is written in place: the log has it by then, for all. */
 static void test_stopped(void **state)
 {
-	char dirty[256], ours[256], other[256];
+	char other[256];
 	struct dafs_image *img;
 	(void)state;
 
-	if (!can_mount())
-		skip();
-	strcpy(dirty, scratch_path("dirty.img"));
-	strcpy(ours, scratch_path("ours.img"));
+	begin();
 	strcpy(other, scratch_path("other.img"));
 	assert_true(make_dirty(options[1], workload, dirty));
 	assert_int_equal(scratch_run("cp --sparse=always '%s' '%s'", dirty, ours), 0);
@@ -273,13 +274,10 @@ static void test_damaged(void **state)
 	static uint8_t was[AREA_BLKS * BLOCK], is[AREA_BLKS * BLOCK];
 	struct dafs_image *img;
 	unsigned good = 0;
-	char dirty[256];
 	int fd;
 	(void)state;
 
-	if (!can_mount())
-		skip();
-	strcpy(dirty, scratch_path("dirty.img"));
+	begin();
 	assert_true(make_dirty(options[1], workload, dirty));
 	scratch_ok(dafs_image_open(&scratch_ctx, dirty, 0, 0, 0, &img));
 	first_pblk = dafs_journal_pblk(img->txn->journal, img->txn->journal->last + 1);
